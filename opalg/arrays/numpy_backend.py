@@ -1,0 +1,72 @@
+"""NumPy, with SciPy's multithreaded FFT."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import array_api_compat.numpy
+import numpy as np
+import scipy.fft
+
+from opalg.arrays.backend import Backend
+
+_WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_THREADING_PAYS = 1 << 14  # entries; below this, starting threads costs more than it saves
+
+
+class NumpyBackend(Backend):
+    """NumPy arrays on the CPU."""
+
+    name = "numpy"
+    xp = array_api_compat.numpy
+    add = staticmethod(np.add)
+    subtract = staticmethod(np.subtract)
+    multiply = staticmethod(np.multiply)
+
+    def asarray(self, value: Any, kind: str | None = None) -> Any:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().numpy()
+        elif hasattr(value, "get") and not isinstance(value, np.ndarray):
+            value = value.get()
+        array = np.asarray(value)
+        return array.astype(self.dtypes[kind or self.kind_of(array)], copy=False)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return np.asarray(array)
+
+    def copy(self, x: Any, out: Any = None) -> Any:
+        if out is None:
+            return np.array(x)
+        np.copyto(out, x)
+        return out
+
+    def negative(self, a: Any, out: Any = None) -> Any:
+        # np.negative reads wrong entries where both a and out are strided and the stride is the item size (NumPy 2.4).
+        return np.multiply(a, -1.0, out=out)
+
+    def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
+        return np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+
+    def rfftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
+        return scipy.fft.rfftn(x, axes=axes, norm=norm, workers=_WORKERS if x.size > _THREADING_PAYS else 1)
+
+    def irfftn(self, x: Any, sizes: tuple[int, ...], axes: tuple[int, ...], norm: str) -> Any:
+        return scipy.fft.irfftn(x, s=sizes, axes=axes, norm=norm, workers=_WORKERS if x.size > _THREADING_PAYS else 1)
+
+    def fftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
+        return scipy.fft.fftn(x, axes=axes, norm=norm, workers=_WORKERS if x.size > _THREADING_PAYS else 1)
+
+    def ifftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
+        return scipy.fft.ifftn(x, axes=axes, norm=norm, workers=_WORKERS if x.size > _THREADING_PAYS else 1)
+
+    def sparse(self, matrix: Any) -> Any:
+        kind = "complex" if matrix.dtype.kind == "c" else "real"
+        return matrix.tocsr().astype(self.dtypes[kind])
+
+    def sparse_matmul(self, matrix: Any, x: Any) -> Any:
+        flat = x.reshape(-1, x.shape[-1])
+        return (matrix @ flat.T).T.reshape(*x.shape[:-1], matrix.shape[0])
+
+
+BACKEND = NumpyBackend

@@ -1,0 +1,92 @@
+"""Torch tensors on any device that Torch has."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import array_api_compat.torch
+import numpy as np
+import torch
+
+from opalg.arrays.backend import Backend
+from opalg.errors import DeviceError
+
+
+class TorchBackend(Backend):
+    """Torch tensors; nothing here is recorded by autograd."""
+
+    name = "torch"
+    xp = array_api_compat.torch
+    add = staticmethod(torch.add)
+    subtract = staticmethod(torch.sub)
+    multiply = staticmethod(torch.mul)
+    negative = staticmethod(torch.neg)
+
+    def find_device(self, device: Any) -> Any:
+        found = torch.device("cpu" if device is None else device)
+        if found.type == "cuda" and not torch.cuda.is_available():
+            raise DeviceError("Torch sees no CUDA device here; use device='cpu' or leave it out")
+        return found
+
+    def asarray(self, value: Any, kind: str | None = None) -> Any:
+        if isinstance(value, torch.Tensor):
+            tensor = value.detach()
+        else:
+            array = np.asarray(value.get() if hasattr(value, "get") and not isinstance(value, np.ndarray) else value)
+            tensor = torch.from_numpy(np.array(array))
+        return tensor.to(device=self.device, dtype=self.dtypes[kind or self.kind_of(tensor)])
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return array.detach().cpu().resolve_conj().resolve_neg().numpy()
+
+    def empty(self, shape: tuple[int, ...], kind: str = "real") -> Any:
+        return torch.empty(shape, dtype=self.dtypes[kind], device=self.device)
+
+    def zeros(self, shape: tuple[int, ...], kind: str = "real") -> Any:
+        return torch.zeros(shape, dtype=self.dtypes[kind], device=self.device)
+
+    def empty_like(self, x: Any, shape: tuple[int, ...], out: Any = None) -> Any:
+        return torch.empty(shape, dtype=x.dtype, device=x.device) if out is None else out
+
+    def zeros_like(self, x: Any, shape: tuple[int, ...], out: Any = None) -> Any:
+        return torch.zeros(shape, dtype=x.dtype, device=x.device) if out is None else out.zero_()
+
+    def copy(self, x: Any, out: Any = None) -> Any:
+        return x.clone() if out is None else out.copy_(x)
+
+    def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
+        return torch.matmul(a, b) if out is None else torch.matmul(a, b, out=out)
+
+    def rfftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
+        return torch.fft.rfftn(x, dim=axes, norm=norm)
+
+    def irfftn(self, x: Any, sizes: tuple[int, ...], axes: tuple[int, ...], norm: str) -> Any:
+        return torch.fft.irfftn(x, s=sizes, dim=axes, norm=norm)
+
+    def fftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
+        return torch.fft.fftn(x, dim=axes, norm=norm)
+
+    def ifftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
+        return torch.fft.ifftn(x, dim=axes, norm=norm)
+
+    def item(self, array: Any) -> float | complex:
+        return array.item()
+
+    def sparse(self, matrix: Any) -> Any:
+        csr = matrix.tocsr()
+        kind = "complex" if csr.dtype.kind == "c" else "real"
+        pointers, indices = torch.from_numpy(csr.indptr.astype("i8")), torch.from_numpy(csr.indices.astype("i8"))
+        values = torch.from_numpy(csr.data.copy()).to(self.dtypes[kind])
+        with warnings.catch_warnings():  # Torch calls all of its CSR support a beta, once per process
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(
+                pointers, indices, values, csr.shape, device=self.device, check_invariants=False
+            )
+
+    def sparse_matmul(self, matrix: Any, x: Any) -> Any:
+        flat = x.reshape(-1, x.shape[-1])
+        return (matrix @ flat.T).T.reshape(*x.shape[:-1], matrix.shape[0])
+
+
+BACKEND = TorchBackend

@@ -1,0 +1,323 @@
+"""A plan bound to arrays: the compiled functions of one lowering at one set of parameter values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from math import inf, isfinite, sqrt
+from typing import Any
+
+from opalg.arrays import Backend, backend
+from opalg.emit import BoundFunction, Function
+from opalg.energies.affine import Variable
+from opalg.energies.energy import Term
+from opalg.errors import ConvexityError, ParameterError, UnsupportedError
+from opalg.facts import YES
+from opalg.iterations import Iteration
+from opalg.iterations.compiled import Balance, CompiledPicard
+from opalg.iterations.nesterov import Nesterov, accelerated
+from opalg.leaves import Leaf, Parameter
+from opalg.methods.gap import Gap, duality_gap
+from opalg.methods.method import Lowering
+from opalg.methods.problem import Problem
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Input, Literal
+from opalg.program.interpreter import evaluate
+from opalg.solving.certificate import Certificate
+from opalg.solving.loop import Measurement
+
+
+class CompiledEnergy:
+    """The functions of a lowering, compiled once for a backend; bound again whenever parameters change.
+
+    Parameters
+    ----------
+    problem : Problem
+    lowering : Lowering
+    lib : Backend
+    """
+
+    def __init__(self, problem: Problem, lowering: Lowering, lib: Backend) -> None:
+        self.problem, self.lowering, self.lib = problem, lowering, lib
+        self.precise = backend(lib.name, "float64", None if lib.name == "numpy" else lib.device)
+
+    @cached_property
+    def gap(self) -> Gap | None:
+        """The duality gap, where one can be had."""
+        return duality_gap(self.problem, self.lowering)
+
+    @cached_property
+    def step(self) -> Function:
+        """The step ``T``; for Nesterov's iteration, one accelerated step."""
+        low = self.lowering
+        if low.iteration == "nesterov":
+            extra = (low.smooth_value, low.smooth_gradient) if low.backtrack else ()
+            outputs, inputs = accelerated(low.state, low.step, *extra)
+            return Function(outputs, [*inputs, *low.controls], self.lib, name="step")
+        return self.plain_step
+
+    @cached_property
+    def plain_step(self) -> Function:
+        """The map ``T`` itself, without acceleration."""
+        low = self.lowering
+        return Function(low.step, [*low.state, *low.controls], self.lib, name="step")
+
+    @cached_property
+    def readout(self) -> Function:
+        """The read-out ``R``."""
+        low = self.lowering
+        return Function([low.readout[v] for v in self.problem.variables], [*low.state, *low.controls], self.lib, "readout")
+
+    @cached_property
+    def start(self) -> Function:
+        """The initial state from a start of the variables."""
+        points = {v: Input(f"start{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)}
+        outputs = [self.lowering.start[s](points) for s in self.lowering.state]
+        return Function(outputs, list(points.values()), self.lib, "start")
+
+    @cached_property
+    def default_start(self) -> Function:
+        """One gradient step from zero, where the smooth terms have a certified constant; else zero."""
+        bound, outputs = self.problem.smoothness, []
+        for v in self.problem.variables:
+            slope = self.problem.gradient_at_zero[v]
+            if bound is None or not self.problem.smooth_terms:
+                slope = ex.broadcast_to(Literal(0.0) if v.kind == "real" else Literal(0j), v.shape)
+            else:
+                slope = -slope * ex.safe_divide(1.0, bound.expression)
+            outputs.append(slope)
+        return Function(outputs, [], self.lib, "default_start")
+
+    @cached_property
+    def measures(self) -> tuple[Function, Function]:
+        """Energy and certificate in double precision; squared residual and its scale, at the working precision."""
+        low, variables = self.lowering, self.problem.variables
+        point = {v: low.readout[v] for v in variables}
+        outputs: list[Expression] = [self.problem.energy.trace(point)]
+        if self.gap is not None:
+            outputs.append(self.gap.dual)
+        violations = [t.functional.define_violation(t.expression.trace(point)) for t in self.problem.rough_terms]
+        outputs.append(_largest([v for v in violations if not isinstance(v, Literal)]))
+        sizes = [ex.norm_squared(point[v]) for v in variables]
+        outputs.append(_sum(sizes))
+        exact = Function(outputs, [*low.state, *low.controls], self.precise, "certificate")
+        moved = low.residual if low.residual is not None else squared_change(low)
+        scale = low.scale if low.scale is not None else _sum([ex.norm_squared(s) for s in low.state])
+        plain = Function([moved, scale], [*low.state, *low.controls], self.lib, "residual")
+        return exact, plain
+
+    @cached_property
+    def balances(self) -> list[tuple[Input, Function, Function | None]]:
+        """For each control to be balanced: its residuals, and the state after it grew by a factor."""
+        low, out = self.lowering, []
+        for control, first, second in low.balance:
+            residuals = Function([first, second], [*low.state, *low.controls], self.lib, "balance")
+            rescaled = None
+            if low.rescale is not None:
+                factor = Input("factor", (), "real", role="control")
+                moved = low.rescale(control, factor)
+                rescaled = Function(moved, [*low.state, *low.controls, factor], self.lib, "rescale")
+            out.append((control, residuals, rescaled))
+        return out
+
+    def bind(self, values: Mapping[Parameter, Any]) -> Binding:
+        """The functions at parameter values (leaves without one keep their own)."""
+        return Binding(self, values)
+
+
+def squared_change(low: Lowering) -> Expression:
+    """``|T(z) - z|^2``."""
+    return _sum([ex.norm_squared(new - old) for new, old in zip(low.step, low.state, strict=True)])
+
+
+def _sum(parts: list[Expression]) -> Expression:
+    out: Expression = Literal(0.0)
+    for part in parts:
+        out = out + part
+    return out
+
+
+def _largest(parts: list[Expression]) -> Expression:
+    out: Expression = Literal(0.0)
+    for part in parts:
+        out = ex.maximum(out, part)
+    return out
+
+
+class Binding:
+    """Compiled functions at one set of parameter values.
+
+    Parameters
+    ----------
+    compiled : CompiledEnergy
+    values : mapping from Parameter to array
+
+    Raises
+    ------
+    ParameterError, ConvexityError, UnsupportedError
+        Where a parameter leaves its domain, a weight is negative, or a method's condition fails at these values.
+    """
+
+    def __init__(self, compiled: CompiledEnergy, values: Mapping[Parameter, Any]) -> None:
+        self.compiled, self.lib = compiled, compiled.lib
+        self.lowering, self.problem = compiled.lowering, compiled.problem
+        self.values = dict(values)
+        self.known: dict[Any, Any] = {}
+        self._check_parameters()
+        self.controls = {c: self.number(e) for c, e in self.lowering.controls.items()}
+        self._check_method()
+
+    def number(self, expression: Expression, controls: Mapping[Input, float] | None = None) -> float:
+        """A scalar formula of leaves (and controls) at these values, in double precision."""
+        precise = self.compiled.precise
+        if not controls:
+            (value,) = evaluate([expression], self._arrays(precise), precise, self.known)
+        else:
+            at = {c: precise.asarray(v, "real") for c, v in controls.items()}
+            (value,) = evaluate([expression], {**self._arrays(precise), **at}, precise)
+        return float(precise.item(value).real)
+
+    def _arrays(self, lib: Backend) -> dict[Leaf, Any]:
+        return {p: lib.asarray(v, p.kind) for p, v in self.values.items()}
+
+    def _check_parameters(self) -> None:
+        for parameter, value in self.values.items():
+            parameter.check(value)
+        for term in self.problem.terms:
+            weight = self.number(term.weight)
+            if weight < 0 and term.functional.facts.convex is YES and not term.functional.facts.indicator:
+                raise ConvexityError(f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights")
+
+    def _check_method(self) -> None:
+        for control, value in self.controls.items():
+            if not (isfinite(value) and value > 0):
+                raise ParameterError(f"the start value of {control.name} is {value:g}, which makes no step; check the data")
+        for lowest, what in self.lowering.positive:
+            value = self.number(lowest, self.controls)
+            if not value > 0:
+                raise UnsupportedError(
+                    f"{what} is {value:.3g}, so the method cannot divide by it; add a regulariser that sees every "
+                    f"direction, or use method='primal_dual' or 'conjugate_gradient'"
+                )
+
+    def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
+        """A function at these values and controls."""
+        return function.bind(self._arrays(function.lib), {**self.controls, **(controls or {})})
+
+    # The pieces of a solve.
+
+    @cached_property
+    def step(self) -> BoundFunction:
+        """The compiled step."""
+        return self.bound(self.compiled.step)
+
+    @cached_property
+    def plain_step(self) -> BoundFunction:
+        """The compiled map without acceleration."""
+        return self.bound(self.compiled.plain_step)
+
+    @cached_property
+    def readout(self) -> BoundFunction:
+        """The compiled read-out."""
+        return self.bound(self.compiled.readout)
+
+    @cached_property
+    def measures(self) -> tuple[BoundFunction, BoundFunction]:
+        """The compiled measurements."""
+        exact, plain = self.compiled.measures
+        return self.bound(exact), self.bound(plain)
+
+    def initial_state(self, x0: Mapping[Variable, Any] | None) -> tuple[Any, ...]:
+        """The state that a start of the variables implies."""
+        if x0 is None:
+            points = self.bound(self.compiled.default_start)()
+        else:
+            points = tuple(self.lib.asarray(x0[v], v.kind) for v in self.problem.variables)
+        return self.bound(self.compiled.start)(*points)
+
+    def iteration(self) -> Iteration:
+        """The iteration that the method asks for, not yet started."""
+        low = self.lowering
+        if low.iteration == "nesterov":
+            assert low.step_size is not None
+            return Nesterov(self.step, self.lib, low.step_size, self.controls[low.step_size], low.backtrack)
+        return CompiledPicard(self.step, self.lib, [self._balance(*b) for b in self.compiled.balances])
+
+    def _balance(self, control: Input, residuals: Function, rescaled: Function | None) -> Balance:
+        measured = self.bound(residuals)
+
+        def both(state: tuple[Any, ...]) -> tuple[float, float]:
+            self._refresh(measured)
+            first, second = (self._float(r) for r in measured(*state))
+            return first, second
+
+        balance = Balance(control, self.controls[control], both)
+        if rescaled is not None:
+            factor = next(i for i in rescaled.inputs if i.name == "factor")
+            moved = self.bound(rescaled, {factor: 1.0})
+
+            def move(state: tuple[Any, ...], amount: float) -> tuple[Any, ...]:
+                moved.set_controls({**self.controls, factor: amount})
+                out = moved(*state)
+                self.controls[control] = balance.value
+                return out
+
+            balance.rescale = move
+        return balance
+
+    def _refresh(self, function: BoundFunction) -> None:
+        if self.controls:
+            function.set_controls(self.controls)
+
+    def _float(self, value: Any) -> float:
+        return float(self.lib.item(value).real if hasattr(value, "dtype") else value.real)
+
+    def synchronise(self, iteration: Iteration) -> None:
+        """Take over the controls that an iteration has changed."""
+        if isinstance(iteration, Nesterov):
+            self.controls[iteration.control] = iteration.step_size
+        if isinstance(iteration, CompiledPicard):
+            self.controls.update({b.control: b.value for b in iteration.balances})
+
+    def measure(self, iteration: Iteration) -> Measurement:
+        """Energy and certificate at an iteration's state."""
+        self.synchronise(iteration)
+        exact, plain = self.measures
+        for function in (exact, plain):
+            self._refresh(function)
+        state = iteration.state
+        precise = self.compiled.precise
+        upper = tuple(precise.asarray(s) if hasattr(s, "shape") else s for s in state)
+        value, *dual, violation, size = (_number(v, precise) for v in exact(*upper))
+        if self.lowering.iteration == "nesterov":
+            moved, scale = iteration.residual**2, self._float(plain(*state)[1])
+        else:
+            moved, scale = (self._float(v) for v in plain(*state))
+        feasible = violation <= 1e3 * self.lib.epsilon * (1.0 + sqrt(size))
+        residual = sqrt(moved) if moved >= 0 else moved
+        relative = residual / max(sqrt(max(scale, 0.0)), precise.tiny)
+        certificate = self._certificate(value, dual, residual, relative, feasible)
+        return Measurement(certificate, value if feasible else inf, relative)
+
+    def _certificate(
+        self, value: float, dual: list[float], residual: float, relative: float, feasible: bool
+    ) -> Certificate:
+        if dual and feasible:
+            gap = max(value - dual[0], 0.0) if value == value and dual[0] == dual[0] else float("nan")
+            size = max(abs(value), abs(dual[0]), self.compiled.precise.tiny)
+            return Certificate("duality gap", gap, gap / size, dual[0])
+        if dual:
+            return Certificate("duality gap", inf, inf, dual[0])
+        return Certificate("residual", residual, relative)
+
+    def term_values(self, x: Mapping[Variable, Any]) -> dict[Term, float]:
+        """The value of each term at a point, in double precision; infinity where a constraint is violated."""
+        precise = self.compiled.precise
+        points = {v: Input(f"x{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)}
+        bindings = {points[v]: precise.asarray(x[v], v.kind) for v in points}
+        values = evaluate([t.trace(points) for t in self.problem.terms], {**self._arrays(precise), **bindings}, precise)
+        return {t: float(precise.item(v).real) for t, v in zip(self.problem.terms, values, strict=True)}
+
+
+def _number(value: Any, lib: Backend) -> float:
+    return float(lib.item(value).real if hasattr(value, "dtype") else value.real)

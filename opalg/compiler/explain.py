@@ -1,0 +1,91 @@
+"""What the compiler did, stage by stage, for people."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from opalg.compiler.placement import casts
+from opalg.energies.energy import EnergyExpression
+from opalg.program.text import program_text
+
+
+class Explanation(str):
+    """Readable text that shows itself as a block in a notebook."""
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self)}</pre>"
+
+
+def explain(plan: Any) -> Explanation:
+    """Every stage of a plan as text."""
+    sections = [
+        ("Energy", [repr(plan.energy)]),
+        ("Rules that fired", _rules(plan)),
+        ("Canonical energy", _terms(plan.problem.energy)),
+        ("Facts", _facts(plan)),
+        ("Methods", _methods(plan)),
+        ("Step", [*plan.lowering.notes, *_step(plan)]),
+        ("Certificate", [_certificate(plan)]),
+        ("Runs on", [repr(plan.backend), *casts(plan.energy, plan.backend)]),
+        ("Cost of an iteration", [str(plan.cost)]),
+    ]
+    blocks = [f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in sections]
+    return Explanation("\n\n".join(blocks))
+
+
+def _rules(plan: Any) -> list[str]:
+    if not plan.rewrites:
+        return ["none"]
+    out = []
+    for step in plan.rewrites:
+        out += [f"{step.rule.name}:  {step.rule.formula}", f"    {step.before!r}  ->  {step.after!r}"]
+    return out
+
+
+def _terms(energy: EnergyExpression) -> list[str]:
+    return [repr(t) for t in energy.terms]
+
+
+def _facts(plan: Any) -> list[str]:
+    problem = plan.problem
+    lines = [f"variables: {', '.join(f'{v.label} {v.shape} {v.kind}' for v in problem.variables)}"]
+    lines.append(f"convex: {problem.convex!r}")
+    for term in problem.terms:
+        facts = term.functional.facts
+        smooth = "smooth" if term in problem.smooth_terms else "not smooth"
+        constant = f", gradient constant {facts.smoothness!r}" if facts.smoothness is not None else ""
+        lines.append(f"{term!r}: {smooth}, convex {facts.convex!r}{constant}")
+    if problem.smooth_terms:
+        lines.append(f"gradient of the smooth part: Lipschitz constant {problem.smoothness!r}")
+    modulus = problem.strong_convexity
+    if modulus is not None:
+        value = plan.bind().number(modulus)
+        lines.append(f"strong convexity: at least {value:.3g}")
+    return lines
+
+
+def _methods(plan: Any) -> list[str]:
+    out = []
+    for c in plan.candidates:
+        mark = "*" if c.method.name == plan.method.name else ("+" if c.fit.fits else "-")
+        out.append(f"{mark} {c.method.name}: {c.fit.reason}")
+    return [*out, "(* chosen, + fits, - does not fit)"]
+
+
+def _step(plan: Any) -> list[str]:
+    low = plan.lowering
+    names = [s.name for s in low.state]
+    lines = [f"state: {', '.join(f'{s.name} {s.shape}' for s in low.state)}; sought by {low.iteration} iteration"]
+    if low.controls:
+        binding = plan.bind()
+        lines.append("controls: " + ", ".join(f"{c.name} = {binding.controls[c]:.4g}" for c in low.controls))
+    lines += program_text([*low.step], names).splitlines()
+    return lines
+
+
+def _certificate(plan: Any) -> str:
+    gap = plan.compiled.gap
+    if gap is not None:
+        return f"duality gap; {gap.how}"
+    return "residual of the iteration; no dual point can be made feasible here, so no bound is known"

@@ -1,0 +1,91 @@
+"""The compiler on one page: from an energy to a plan.
+
+    energy -> canonical energy -> problem (facts) -> method -> lowering (T, R) -> compiled functions -> Plan
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from opalg.compiler.binding import CompiledEnergy
+from opalg.compiler.canonical import canonical
+from opalg.compiler.choose import choose
+from opalg.compiler.placement import placement
+from opalg.compiler.plan import Plan
+from opalg.energies.affine import Constraint
+from opalg.energies.energy import EnergyExpression
+from opalg.energies.functions import indicator
+from opalg.methods.problem import Problem
+from opalg.solving.solution import Solution
+
+
+def compile(  # the name that users type as opalg.compile
+    energy: EnergyExpression,
+    *,
+    method: str = "auto",
+    backend: str | None = None,
+    device: Any = None,
+    dtype: Any = None,
+    nonconvex: bool = False,
+) -> Plan:
+    """Turn an energy into a solver.
+
+    Parameters
+    ----------
+    energy : Energy
+        What to minimise.
+    method : str
+        ``"auto"``, or one of the names that ``plan.explain()`` lists.
+    backend : {"numpy", "torch", "cupy"}, optional
+        Where to run; by default where the data live.
+    device : optional
+        The library's device, such as ``"cuda"``.
+    dtype : optional
+        ``float32`` or ``float64``; by default the data's.
+    nonconvex : bool
+        Accept an energy that is not known to be convex, and a stationary point for an answer.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ConvexityError
+        Where the energy is not known to be convex and ``nonconvex`` is False.
+    UnsupportedError
+        Where no method fits, with the reasons of each.
+    """
+    form, rewrites = canonical(energy)
+    problem = Problem(form)
+    chosen, candidates = choose(problem, method, nonconvex)
+    lowering = chosen.lower(problem)
+    lib = placement(energy, backend, device, dtype)
+    compiled = CompiledEnergy(problem, lowering, lib)
+    return Plan(energy, problem, tuple(rewrites), tuple(candidates), chosen, lowering, lib, compiled)
+
+
+SOLVE_OPTIONS = ("x0", "params", "tol", "max_iter", "time_limit", "callback", "progress", "on_failure", "step")
+
+
+def minimize(energy: EnergyExpression, *, subject_to: Sequence[Constraint] = (), **options: Any) -> Solution:
+    """Compile an energy and solve it.
+
+    Parameters
+    ----------
+    energy : Energy
+        What to minimise.
+    subject_to : sequence of constraints
+        ``[x >= 0, A @ x == b]``; each becomes an indicator.
+    **options
+        Those of `compile` and of ``Plan.solve``.
+
+    Returns
+    -------
+    Solution
+    """
+    for constraint in subject_to:
+        energy = energy + indicator(constraint)
+    for_solve = {k: options.pop(k) for k in SOLVE_OPTIONS if k in options}
+    return compile(energy, **options).solve(**for_solve)

@@ -1,0 +1,292 @@
+"""The plan: an energy compiled for one method and one backend, ready to be solved again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import Any
+
+from opalg.arrays import Backend, library_name
+from opalg.compiler.binding import Binding, CompiledEnergy
+from opalg.compiler.choose import Candidate
+from opalg.compiler.explain import Explanation, explain
+from opalg.energies.affine import Variable
+from opalg.energies.energy import EnergyExpression
+from opalg.errors import DtypeError, NonFiniteError, ParameterError, ShapeError
+from opalg.facts import YES
+from opalg.implicit import Differentiator
+from opalg.leaves import Parameter, check_finite
+from opalg.methods.method import Lowering, Method
+from opalg.methods.problem import Problem
+from opalg.rules import Step
+from opalg.solving.loop import Info, Limits, Outcome, run
+from opalg.solving.progress import progress_of
+from opalg.solving.solution import POLICIES, Solution, deliver
+from opalg.solving.status import Status
+
+DEFAULT_TOL = 1e-4
+DEFAULT_MAX_ITER = 10_000
+
+
+@dataclass(frozen=True, repr=False)
+class Plan:
+    """A compiled energy.
+
+    Made by `opalg.compile`. Solving does not change it; ``solve(params=...)`` gives parameters other values for one
+    solve.
+
+    Attributes
+    ----------
+    energy : Energy
+        As declared.
+    problem : Problem
+        The canonical energy.
+    method : Method
+        The method chosen.
+    backend : Backend
+        Library, device and precision.
+    """
+
+    energy: EnergyExpression
+    problem: Problem
+    rewrites: tuple[Step, ...]
+    candidates: tuple[Candidate, ...]
+    method: Method
+    lowering: Lowering
+    backend: Backend
+    compiled: CompiledEnergy
+    _bindings: dict[Any, Binding] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters of the energy."""
+        return self.energy.parameters
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The variables of the energy."""
+        return self.energy.variables
+
+    def solve(
+        self,
+        x0: Any = None,
+        *,
+        params: Mapping[Any, Any] | None = None,
+        tol: float | None = None,
+        max_iter: int | None = None,
+        time_limit: float | None = None,
+        callback: Callable[[Info], Any] | None = None,
+        progress: bool = False,
+        on_failure: str | None = None,
+        step: float | None = None,
+    ) -> Solution:
+        """Find the minimiser.
+
+        Parameters
+        ----------
+        x0 : array, mapping from Variable to array, or Solution, optional
+            Where to start; a `Solution` of the same plan also brings its dual variables.
+        params : mapping from Parameter (or its name) to value, optional
+            Values of parameters for this solve.
+        tol : float, optional
+            On the relative certificate: the duality gap where there is one, else the residual. Default 1e-4.
+        max_iter : int, optional
+            Default 10000.
+        time_limit : float, optional
+            Seconds.
+        callback : callable, optional
+            Called with an `Info` at each measurement; returning True stops the solve.
+        progress : bool
+            Show a progress bar.
+        on_failure : {"raise", "warn", "return"}, optional
+            What to do when the solve fails. By default NaN, divergence and breakdown raise, the rest warns.
+        step : float, optional
+            A step size of your own, for proximal_gradient.
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        ShapeError, DtypeError, NonFiniteError, ParameterError
+            Where an argument does not fit.
+        DivergedError, NonFiniteError, BreakdownError
+            Where the solve fails and the policy says so; the error's ``.solution`` holds the last finite iterate.
+        """
+        limits = limits_of(tol, max_iter, time_limit, self.method.name)
+        if on_failure not in (None, *POLICIES):
+            raise ParameterError(f"on_failure must be one of {POLICIES}, not {on_failure!r}")
+        binding = self.bind(params)
+        if step is not None:
+            self._take_step(binding, step)
+        iteration = binding.iteration()
+        iteration.start(self._first_state(binding, x0))
+        bar = progress_of(progress, limits.tol, self.method.name)
+        outcome = run(
+            iteration,
+            lambda state: binding.measure(iteration),
+            limits,
+            keep=lambda state: tuple(binding.lib.copy(s) if hasattr(s, "shape") else s for s in state),
+            callback=callback,
+            progress=bar,
+        )
+        return deliver(self._solution(binding, outcome), on_failure)
+
+    def bind(self, params: Mapping[Any, Any] | None = None) -> Binding:
+        """The compiled functions at parameter values."""
+        values = self._values(params or {})
+        return self.compiled.bind(values)
+
+    def _values(self, params: Mapping[Any, Any]) -> dict[Parameter, Any]:
+        names = {p.name: p for p in self.parameters if p.name}
+        values: dict[Parameter, Any] = {}
+        for key, value in params.items():
+            parameter = names.get(key) if isinstance(key, str) else key
+            if parameter not in self.parameters:
+                known = ", ".join(p.label for p in self.parameters) or "none"
+                raise ParameterError(f"{key!r} is not a parameter of this energy; its parameters are {known}")
+            array = value if library_name(value) is not None else self.backend.asarray(value)
+            if tuple(array.shape) != parameter.shape:
+                raise ShapeError(f"{parameter.label} has shape {parameter.shape}, the value given {tuple(array.shape)}")
+            if parameter.kind == "real" and self.backend.kind_of(array) == "complex":
+                raise DtypeError(f"{parameter.label} is real; a complex value was given")
+            values[parameter] = array
+        return values
+
+    def _first_state(self, binding: Binding, x0: Any) -> tuple[Any, ...]:
+        if isinstance(x0, Solution):
+            same = x0.state and [tuple(getattr(s, "shape", ())) for s in x0.state] == [s.shape for s in self.lowering.state]
+            if same and x0.method == self.method.name and self.lowering.iteration == "picard" and self.lowering.duals:
+                return x0.state
+            x0 = dict(zip(self.variables, x0.points, strict=True))
+        if x0 is None:
+            return binding.initial_state(None)
+        given = x0 if isinstance(x0, Mapping) else {self.variables[0]: x0}
+        starts = {}
+        for variable in self.variables:
+            if variable not in given:
+                raise ParameterError(f"x0 lacks a start for {variable.label}")
+            array = given[variable]
+            if library_name(array) is None:
+                raise DtypeError(f"x0 for {variable.label} must be an array, not {type(array).__name__}")
+            if tuple(array.shape) != variable.shape:
+                raise ShapeError(f"{variable.label} has shape {variable.shape}, but x0 has shape {tuple(array.shape)}")
+            check_finite(array, f"x0 for {variable.label}")
+            starts[variable] = array
+        return binding.initial_state(starts)
+
+    def _take_step(self, binding: Binding, step: float) -> None:
+        control = self.lowering.step_size
+        if control is None:
+            raise ParameterError(f"{self.method.name} takes no step=; its steps follow from certified norms")
+        if not step > 0:
+            raise ParameterError(f"step must be positive, not {step!r}")
+        binding.controls[control] = float(step)
+
+    def _solution(self, binding: Binding, outcome: Outcome) -> Solution:
+        binding.step.set_controls(binding.controls)
+        binding.readout.set_controls(binding.controls)
+        points = binding.readout(*outcome.state)
+        measured = outcome.measurement
+        if measured is None:
+            raise NonFiniteError("the energy is not finite at the start; check x0 and the data for NaN, infinity and overflow")
+        by_variable = dict(zip(self.variables, points, strict=True))
+        status = outcome.status
+        if status.success and self.problem.convex is not YES:
+            status = Status.STATIONARY
+        seconds = outcome.history.rows[-1].seconds if outcome.history.rows else 0.0
+        return Solution(
+            variables=self.variables,
+            points=points,
+            status=status,
+            value=measured.value if measured.value is not None else float("nan"),
+            term_values=binding.term_values(by_variable),
+            certificate=measured.certificate,
+            residual=measured.residual,
+            iterations=outcome.iterations,
+            seconds=seconds,
+            history=outcome.history,
+            error_bound=self._error_bound(binding, measured.certificate),
+            method=self.method.name,
+            backend=repr(self.backend),
+            state=outcome.state,
+            differentiator=Differentiator(self.problem, self.lowering, binding),
+            message=outcome.message,
+        )
+
+    def _error_bound(self, binding: Binding, certificate: Any) -> float | None:
+        """``|x - x*| <= sqrt(2 gap / mu)`` where the energy is strongly convex with a certified ``mu``."""
+        modulus = self.problem.strong_convexity
+        if modulus is None or certificate.kind != "duality gap":
+            return None
+        mu = binding.number(modulus)
+        return sqrt(2.0 * certificate.value / mu) if mu > 0 else None
+
+    # Pieces for embedding.
+
+    def initial_state(self, x0: Any = None, *, params: Mapping[Any, Any] | None = None) -> tuple[Any, ...]:
+        """The state from which the step starts."""
+        return self._first_state(self._embedded(params), x0)
+
+    def step(self, state: tuple[Any, ...], *, params: Mapping[Any, Any] | None = None) -> tuple[Any, ...]:
+        """One application of the map ``T`` (without acceleration) to a state; nothing is overwritten."""
+        binding = self._embedded(params)
+        return binding.plain_step(*state)
+
+    def readout(self, state: tuple[Any, ...], *, params: Mapping[Any, Any] | None = None) -> Any:
+        """The variables at a state: an array, or a mapping where there are several."""
+        points = self._embedded(params).readout(*state)
+        return points[0] if len(points) == 1 else dict(zip(self.variables, points, strict=True))
+
+    def _embedded(self, params: Mapping[Any, Any] | None) -> Binding:
+        if params:
+            return self.bind(params)
+        if None not in self._bindings:
+            self._bindings[None] = self.bind()
+        return self._bindings[None]
+
+    @property
+    def cost(self) -> Any:
+        """What one iteration costs: transforms, passes over memory, bytes of buffers."""
+        return self._embedded(None).step.cost
+
+    def source(self, backend: str | None = None) -> str:
+        """The generated step as stand-alone Python for this plan's backend, or for another by name."""
+        if backend is None or backend == self.backend.name:
+            return self._embedded(None).step.source
+        from opalg.arrays import backend as backend_named
+
+        other = CompiledEnergy(self.problem, self.lowering, backend_named(backend, self.backend.precision))
+        return other.bind({}).step.source
+
+    def explain(self) -> Explanation:
+        """Every stage from the energy to the step, as readable text (and HTML in a notebook)."""
+        return explain(self)
+
+    def as_module(self) -> Any:
+        """A ``torch.nn.Module`` whose parameters are the energy's; calling it solves, backward differentiates."""
+        from opalg.implicit.torch_module import SolverModule
+
+        return SolverModule(self)
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("a plan is not a sequence; solve it with plan.solve()")
+
+    def __repr__(self) -> str:
+        return f"Plan: {self.method.name} on {self.backend!r} for {self.energy!r}"
+
+
+def limits_of(tol: float | None, max_iter: int | None, time_limit: float | None, method: str) -> Limits:
+    """The limits of a solve, checked."""
+    tol = DEFAULT_TOL if tol is None else tol
+    max_iter = DEFAULT_MAX_ITER if max_iter is None else max_iter
+    if not tol >= 0:
+        raise ParameterError(f"tol must be a nonnegative number, not {tol!r}")
+    if not isinstance(max_iter, int) or max_iter < 0:
+        raise ParameterError(f"max_iter must be a nonnegative integer, not {max_iter!r}")
+    if time_limit is not None and not time_limit > 0:
+        raise ParameterError(f"time_limit must be a positive number of seconds, not {time_limit!r}")
+    first = 1 if method == "closed_form" else 10
+    return Limits(float(tol), max_iter, time_limit, first=first)

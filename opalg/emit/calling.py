@@ -1,0 +1,68 @@
+"""One-off calls: ``A @ array`` and ``f.prox(array, t)``, with the compiled functions kept for the next time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+from opalg.arrays.backend import Backend
+from opalg.emit.function import BoundFunction, Function
+from opalg.program.expression import Expression, Input
+
+_KEPT = 64
+_LARGE = 1 << 24  # bytes of buffers above which they are not kept
+
+_cache: OrderedDict[tuple[Any, ...], tuple[BoundFunction, Lock]] = OrderedDict()
+_cache_lock = Lock()
+
+
+def call(outputs: Sequence[Expression], inputs: Sequence[Input], arrays: Sequence[Any], lib: Backend) -> list[Any]:
+    """The values of expressions at given arrays.
+
+    Parameters
+    ----------
+    outputs : sequence of Expression
+        What to compute.
+    inputs : sequence of Input
+        The inputs that the outputs use.
+    arrays : sequence of array or float
+        A value for each input, arrays of ``lib``.
+    lib : Backend
+        Where to compute.
+
+    Returns
+    -------
+    list of arrays of ``lib`` that share no memory with the inputs; scalars are arrays without axes.
+    """
+    bound, lock = _bound(tuple(outputs), tuple(inputs), tuple(arrays), lib)
+    controls, states = {}, []
+    for e, value in zip(inputs, arrays, strict=True):
+        if e.role == "control":
+            controls[e] = value
+        else:
+            states.append(value)
+    with lock:
+        bound.set_controls(controls)
+        found = bound(*states)
+        if bound.cost.buffers > _LARGE:
+            bound.release()
+    return [lib.asarray(v, e.kind) if e.shape == () else v for v, e in zip(found, outputs, strict=True)]
+
+
+def _bound(
+    outputs: tuple[Expression, ...], inputs: tuple[Input, ...], arrays: tuple[Any, ...], lib: Backend
+) -> tuple[BoundFunction, Lock]:
+    key = (outputs, inputs, lib.key)
+    with _cache_lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    controls = {e: v for e, v in zip(inputs, arrays, strict=True) if e.role == "control"}
+    made = Function(outputs, inputs, lib).bind({}, controls), Lock()
+    with _cache_lock:
+        _cache[key] = made
+        while len(_cache) > _KEPT:
+            _cache.popitem(last=False)
+    return made

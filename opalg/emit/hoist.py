@@ -1,0 +1,132 @@
+"""Hoisting: what depends on no state is computed when a program is bound, or when its controls change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opalg.arrays.backend import Backend
+from opalg.errors import ParameterError, ShapeError
+from opalg.leaves import Leaf
+from opalg.nodes import substitute, walk
+from opalg.program.expression import Expression, Input, Literal
+from opalg.program.interpreter import evaluate
+
+
+class Hoisting:
+    """Which nodes of a program move with the state, and which values the others hand to it.
+
+    Attributes
+    ----------
+    moving : set of Expression
+        The nodes that depend on a state input.
+    frontier : list of Expression
+        The other nodes, literals left out, that moving nodes or outputs use directly.
+    """
+
+    def __init__(self, outputs: Sequence[Expression], inputs: Sequence[Input]) -> None:
+        states = {i for i in inputs if i.role == "state"}
+        self.controls = [i for i in inputs if i.role == "control"]
+        declared = set(inputs)
+        self.moving: set[Expression] = set()
+        self._depends: dict[Expression, frozenset[Input]] = {}
+        self.nodes: list[Expression] = []
+        for current in walk(*outputs, within=Expression):
+            assert isinstance(current, Expression)
+            if isinstance(current, Input) and current not in declared:
+                raise ParameterError(f"the program uses the input {current.name!r}, which is not among its inputs")
+            children = [c for c in current.children if isinstance(c, Expression)]
+            if current in states or any(c in self.moving for c in children):
+                self.moving.add(current)
+                self.nodes.append(current)
+            elif isinstance(current, Input):
+                self._depends[current] = frozenset((current,))
+            else:
+                self._depends[current] = frozenset().union(*(self._depends[c] for c in children))
+        self.frontier = self._find_frontier(outputs)
+        self._split()
+
+    def _find_frontier(self, outputs: Sequence[Expression]) -> list[Expression]:
+        found: dict[Expression, None] = {}
+        for current in self.nodes:
+            for child in current.children:
+                if isinstance(child, Expression) and child not in self.moving and not isinstance(child, Literal):
+                    found[child] = None
+        for output in outputs:
+            if output not in self.moving:
+                found[output] = None
+        return list(found)
+
+    def _split(self) -> None:
+        """Cut the graph of the controls below its leaf-only parts, so that a change of controls walks little."""
+        self._fixed = [e for e in self.frontier if not self._depends[e]]
+        controlled = [e for e in self.frontier if self._depends[e]]
+        supports: dict[Any, Any] = {}
+        for current in walk(*controlled, within=Expression):
+            if self._depends[current]:  # type: ignore[index]
+                for child in current.children:
+                    if isinstance(child, Expression) and not self._depends[child] and not isinstance(child, Literal):
+                        supports.setdefault(child, Input(f"support {len(supports)}", child.shape, child.kind))
+        self._supports = supports
+        self._controlled = {e: substitute(e, supports) for e in controlled}
+
+    def depends_on_controls(self, e: Expression) -> bool:
+        """Whether a hoisted value changes with the controls."""
+        return bool(self._depends[e])
+
+    def bind(self, bindings: Mapping[Any, Any], lib: Backend) -> HoistedValues:
+        """Compute what depends on leaves only."""
+        return HoistedValues(self, bindings, lib)
+
+
+class HoistedValues:
+    """The hoisted values of one bound program.
+
+    Attributes
+    ----------
+    values : dict from Expression to array
+        The value of each node on the frontier; controls must have been set before the controlled ones are there.
+    """
+
+    def __init__(self, hoisting: Hoisting, bindings: Mapping[Any, Any], lib: Backend) -> None:
+        self._hoisting, self._lib = hoisting, lib
+        own = {leaf: _checked(leaf, array, lib) for leaf, array in bindings.items() if isinstance(leaf, Leaf)}
+        wanted = [*hoisting._fixed, *hoisting._supports]
+        found = evaluate(wanted, own, lib)
+        everything = dict(zip(wanted, found, strict=True))
+        self.values: dict[Expression, Any] = {e: everything[e] for e in hoisting._fixed}
+        self._supports = {stand_in: everything[e] for e, stand_in in hoisting._supports.items()}
+        self.controls: dict[Input, Any] = {}
+
+    def set_controls(self, controls: Mapping[Input, float]) -> list[Expression]:
+        """Take new control values; returns the frontier nodes whose values were computed again.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown control, or where one has no value yet.
+        """
+        hoisting = self._hoisting
+        for control in controls:
+            if control not in hoisting.controls:
+                known = ", ".join(repr(c.name) for c in hoisting.controls) or "none"
+                name = getattr(control, "name", control)
+                raise ParameterError(f"{name!r} is not a control of this program; it has {known}")
+        changed = {c for c, v in controls.items() if c not in self.controls or self.controls[c] != v}
+        self.controls.update(controls)
+        due = [e for e in hoisting._controlled if hoisting._depends[e] & changed]
+        missing = sorted({c.name for e in due for c in hoisting._depends[e] if c not in self.controls})
+        if missing:
+            raise ParameterError(f"the controls {missing} have no value; give bind(..., controls={{input: number}})")
+        if due:
+            given = {c: self._lib.asarray(v, c.kind) for c, v in self.controls.items()}
+            values = evaluate([hoisting._controlled[e] for e in due], {**self._supports, **given}, self._lib)
+            self.values.update(zip(due, values, strict=True))
+        return due
+
+
+def _checked(leaf: Leaf, array: Any, lib: Backend) -> Any:
+    if tuple(getattr(array, "shape", ())) != leaf.shape:
+        found = tuple(getattr(array, "shape", ()))
+        raise ShapeError(f"{leaf.label!r} has shape {leaf.shape}, but was bound to an array of shape {found}")
+    return array if type(array).__module__.startswith("scipy.sparse") else lib.asarray(array, leaf.kind)

@@ -1,0 +1,78 @@
+"""Lowering: the few functions that no array library has, written with those that every library has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from opalg.arrays.backend import Backend
+from opalg.nodes import walk
+from opalg.program.expression import Broadcast, Expression, Join, Literal, Pointwise, Product, Reduce
+
+_LOGICAL = ("logical_and", "logical_not", "where")
+
+
+def lower(outputs: Sequence[Expression], lib: Backend) -> list[Expression]:
+    """The same outputs without ``safe_divide``, slow powers, and arithmetic on booleans."""
+    done: dict[Any, Any] = {}
+    for current in walk(*outputs, within=Expression):
+        rebuilt = current.rebuild(lambda child: done.get(child, child))
+        done[current] = _lowered(rebuilt, lib)
+    return [done[e] for e in outputs]
+
+
+def _lowered(e: Any, lib: Backend) -> Any:
+    if isinstance(e, Pointwise):
+        return _pointwise(e, lib)
+    if isinstance(e, Broadcast):
+        inner = e.argument.argument if isinstance(e.argument, Broadcast) else e.argument
+        return inner if inner.shape == e.shape else Broadcast(inner, e.shape)
+    if isinstance(e, Reduce):
+        if e.argument.shape == ():
+            return e.argument
+        return Reduce(e.function, e.argument, None) if e.shape == () and (e.axes is not None or e.keepdims) else e
+    if isinstance(e, Join):
+        arguments = tuple(_as_kind(a, e.kind) for a in e.arguments)
+        return arguments[0] if len(arguments) == 1 else Join(arguments, e.axis)
+    if isinstance(e, Product):
+        return Product(e.form, _as_kind(e.left, e.kind), _as_kind(e.right, e.kind))
+    return e
+
+
+def _pointwise(e: Pointwise, lib: Backend) -> Expression:
+    function, arguments = e.function, e.arguments
+    if function not in _LOGICAL and any(a.kind == "bool" for a in arguments):
+        arguments = tuple(_as_real(a) if a.kind == "bool" else a for a in arguments)
+        e = Pointwise(function, arguments)
+    first = arguments[0]
+    if function in ("real", "conj") and first.kind != "complex":
+        return first
+    if function == "imag" and first.kind != "complex":
+        return Broadcast(Literal(0.0), e.shape) if e.shape else Literal(0.0)
+    if function == "safe_divide":
+        return Pointwise("divide", (first, Pointwise("maximum", (arguments[1], Literal(lib.tiny)))))
+    if function == "power" and isinstance(arguments[1], Literal):
+        return _power(first, arguments[1].value) or e
+    return e
+
+
+def _as_kind(e: Expression, kind: str) -> Expression:
+    real = _as_real(e) if e.kind == "bool" else e
+    return Pointwise("multiply", (Literal(1.0 + 0.0j), real)) if kind == "complex" and real.kind == "real" else real
+
+
+def _as_real(mask: Expression) -> Expression:
+    return Pointwise("where", (mask, Literal(1.0), Literal(0.0)))
+
+
+def _power(base: Expression, exponent: Any) -> Expression | None:
+    """A power by products and square roots, which are much faster; None where there is none."""
+    if exponent == 3.0:
+        return Pointwise("multiply", (Pointwise("square", (base,)), base))
+    if exponent == 4.0:
+        return Pointwise("square", (Pointwise("square", (base,)),))
+    if exponent == 1.5 and base.kind == "real":
+        return Pointwise("multiply", (base, Pointwise("sqrt", (base,))))
+    if exponent in (-1.0, -2.0):
+        return Pointwise("divide", (Literal(1.0), base if exponent == -1.0 else Pointwise("square", (base,))))
+    return None

@@ -1,0 +1,298 @@
+"""The memory plan: where every value lives, decided once, so that a step allocates nothing.
+
+Values that outlive their sweep get whole buffers, reused by shape and kind once they are dead; values inside a sweep get
+scratch of block size. A fused result may be written over an argument that dies with it, which also covers the fresh
+arrays that transforms return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from opalg.emit.fuse import Barrier, Scalar, Schedule, Sweep, arguments_of, is_view
+from opalg.program.expression import Apply, Call, Expression, Pointwise, Reduce, Shape
+from opalg.program.linear import Kernel
+
+Slot = tuple[Shape, str]  # shape and kind
+
+
+@dataclass
+class Place:
+    """Where a value lives.
+
+    Attributes
+    ----------
+    name : str
+        The variable in the generated code.
+    whole : bool
+        Whether the variable is a whole array, to be sliced inside a loop over blocks; False for scratch and numbers.
+    owned : bool
+        Whether the program may write over it once the value is dead.
+    pooled : Slot or None
+        The kind of planned buffer it is.
+    """
+
+    name: str
+    whole: bool = True
+    owned: bool = False
+    pooled: Slot | None = None
+
+
+@dataclass
+class Plan:
+    """Places of all values and the buffers to allocate.
+
+    Attributes
+    ----------
+    places : dict from Expression to Place
+        Where each computed value lives after it was computed.
+    buffers : list of Slot
+        The buffers ``b0, b1, ...``.
+    spare : dict from Expression to Place
+        For reductions gathered over blocks into an array: room for the sum of one block.
+    given : dict from int to Expression
+        The outputs computed directly in a result array ``o0, o1, ...``, by position.
+    """
+
+    places: dict[Expression, Place] = field(default_factory=dict)
+    buffers: list[Slot] = field(default_factory=list)
+    spare: dict[Expression, Place] = field(default_factory=dict)
+    given: dict[int, Expression] = field(default_factory=dict)
+
+
+def kernel_of(e: Apply) -> Kernel:
+    """The kernel that an `Apply` calls."""
+    return e.operator.adjoint_kernel() if e.adjoint else e.operator.kernel()
+
+
+def gathers(sweep: Sweep, e: Expression, schedule: Schedule) -> bool:
+    """Whether a reduction adds up the sums of several blocks."""
+    return isinstance(e, Reduce) and e in schedule.accumulating and sweep.has_axis(e.argument) and not sweep.has_axis(e)
+
+
+def plan_memory(schedule: Schedule, outputs: Sequence[Expression], reuse: bool = True) -> Plan:
+    """Give every computed value a place; with ``reuse=False`` each gets a variable of its own and nothing is planned."""
+    return (_Planner(schedule, outputs) if reuse else _Namer(schedule, outputs)).run()
+
+
+class _Namer:
+    """A variable for every value, for libraries that cannot write into given arrays."""
+
+    def __init__(self, schedule: Schedule, outputs: Sequence[Expression]) -> None:
+        self.schedule, self.outputs = schedule, outputs
+        self.plan = Plan()
+
+    def run(self) -> Plan:
+        for step in self.schedule.steps:
+            for n in step.order if isinstance(step, Sweep) else [step.node]:
+                self.plan.places[n] = Place(f"{'v' if n.shape else 's'}{len(self.plan.places)}")
+        return self.plan
+
+
+class _Planner:
+    def __init__(self, schedule: Schedule, outputs: Sequence[Expression]) -> None:
+        self.schedule, self.outputs = schedule, outputs
+        self.plan = Plan()
+        self.free: dict[Slot, list[Place]] = {}
+        self.shared: set[Expression] = set()
+        self.last = self._last_uses()
+        self.result: dict[Expression, int] = {}
+        for i, output in enumerate(outputs):
+            if output in schedule.moving and output.shape and arguments_of(output):
+                self.result.setdefault(output, i)
+
+    def _last_uses(self) -> dict[Expression, int]:
+        """The last step that reads the array of each value; the arrays behind possible views live as long as those."""
+        last: dict[Expression, int] = {}
+        steps = self.schedule.steps
+        for index, step in enumerate(steps):
+            for n in step.order if isinstance(step, Sweep) else [step.node]:
+                for a in arguments_of(n):
+                    last[self.schedule.root(a) if isinstance(step, Sweep) else a] = index
+        for output in self.outputs:
+            last[output] = len(steps)
+        for step in reversed(steps):
+            if isinstance(step, Barrier) and may_share(step.node):
+                for a in arguments_of(step.node):
+                    last[a] = max(last[a], last.get(step.node, -1))
+                    self.shared.add(a)
+        return last
+
+    def run(self) -> Plan:
+        for index, step in enumerate(self.schedule.steps):
+            if isinstance(step, Scalar):
+                self.plan.places[step.node] = Place(f"s{len(self.plan.places)}", whole=False)
+            elif isinstance(step, Barrier):
+                self._barrier(step.node)
+                self._release(arguments_of(step.node), index)
+            else:
+                taken = _SweepPlanner(self, step, index).run()
+                operands = [self.schedule.root(a) for n in step.order for a in arguments_of(n)]
+                self._release([a for a in operands if a not in taken], index)
+        return self.plan
+
+    def _barrier(self, n: Expression) -> None:
+        places = self.plan.places
+        if n.shape == ():
+            places[n] = Place(f"s{len(places)}", whole=False)
+        elif isinstance(n, Call) or (isinstance(n, Apply) and not kernel_of(n).in_place):
+            places[n] = Place(f"f{len(places)}", owned=not may_share(n))
+        else:
+            places[n] = self.target(n)
+
+    def target(self, n: Expression) -> Place:
+        """A result array, or a buffer, for a value to be computed."""
+        if n in self.result:
+            self.plan.given[self.result[n]] = n
+            return Place(f"o{self.result[n]}")
+        return self.acquire((n.shape, n.kind))
+
+    def acquire(self, slot: Slot) -> Place:
+        """A free buffer of that shape and kind, or a new one."""
+        waiting = self.free.get(slot)
+        if waiting:
+            return waiting.pop()
+        self.plan.buffers.append(slot)
+        return Place(f"b{len(self.plan.buffers) - 1}", owned=True, pooled=slot)
+
+    def put_back(self, place: Place) -> None:
+        """Return a buffer whose value is dead."""
+        if place.pooled is not None:
+            self.free.setdefault(place.pooled, []).append(place)
+
+    def _release(self, operands: Sequence[Expression], index: int) -> None:
+        for a in dict.fromkeys(operands):
+            if self.last[a] == index and a in self.plan.places:
+                self.put_back(self.plan.places[a])
+
+
+def may_share(n: Expression) -> bool:
+    """Whether the result of a barrier may share memory with its argument (transforms return fresh arrays)."""
+    if isinstance(n, Apply):
+        kernel = kernel_of(n)
+        return not kernel.in_place and kernel.transforms == 0
+    return isinstance(n, Call)
+
+
+class _SweepPlanner:
+    """Places for the nodes of one sweep."""
+
+    def __init__(self, planner: _Planner, sweep: Sweep, index: int) -> None:
+        self.planner, self.sweep, self.index = planner, sweep, index
+        self.schedule = planner.schedule
+        self.order = sweep.order
+        self.position = {n: i for i, n in enumerate(self.order)}
+        self.readers: dict[Expression, list[int]] = {}
+        self.viewed: dict[Expression, list[int]] = {}
+        for i, n in enumerate(self.order):
+            for a in arguments_of(n):
+                root = self.schedule.root(a)
+                self.readers.setdefault(root, []).append(i)
+                if root is not a or (is_view(n) and n.shape):
+                    self.viewed.setdefault(root, []).append(i)
+        self.stored = {n for n in self.order if planner.last.get(n, -1) > index}
+        self.taken: set[Expression] = set()
+
+    def run(self) -> set[Expression]:
+        """Place every node; returns the operands whose arrays were written over."""
+        follower = self._chains()
+        alive: list[tuple[int, Place]] = []
+        places = self.planner.plan.places
+        for i, n in enumerate(self.order):
+            for entry in [e for e in alive if e[0] < i]:
+                alive.remove(entry)
+                self.planner.put_back(entry[1])
+            if n in places:
+                continue
+            if n.shape == ():
+                places[n] = Place(f"s{len(places)}", whole=False)
+                continue
+            chain = [n]
+            while chain[-1] in follower:
+                chain.append(follower[chain[-1]])
+            alive += self._place_chain(chain)
+        for _, place in alive:
+            self.planner.put_back(place)
+        return self.taken
+
+    def _chains(self) -> dict[Expression, Expression]:
+        """For values that die in a statement whose result may be written over them: that result."""
+        follower: dict[Expression, Expression] = {}
+        for i, n in enumerate(self.order):
+            if isinstance(n, Reduce) or n.shape == ():
+                continue
+            for a in arguments_of(n):
+                fits = a in self.position and a.shape == n.shape and a.kind == n.kind and a not in self.stored
+                together = fits and self.sweep.has_axis(a) == self.sweep.has_axis(n)
+                if together and max(self.readers[a]) == i and i not in self.viewed.get(a, ()) and _over(n, a):
+                    follower[a] = n
+                    break
+        return follower
+
+    def _place_chain(self, chain: list[Expression]) -> list[tuple[int, Place]]:
+        """One place for values that follow each other; returns the scratch with the position of its last use."""
+        places = self.planner.plan.places
+        end = chain[-1]
+        used: list[tuple[int, Place]] = []
+        split = 0
+        if end in self.stored:
+            split, place = self._stored_place(chain)
+            for n in chain[split:]:
+                places[n] = place
+            chain = chain[:split]
+        if chain:
+            scratch = self.planner.acquire((self._block_shape(end), end.kind))
+            scratch = Place(scratch.name, self.sweep.axis is None, True, scratch.pooled)
+            for n in chain:
+                places[n] = scratch
+            used.append((self._last_reader(chain[-1]), scratch))
+        if isinstance(end, Reduce) and gathers(self.sweep, end, self.schedule):
+            spare = self.planner.acquire((end.shape, end.kind))
+            self.planner.plan.spare[end] = spare
+            used.append((len(self.order), spare))
+        return used
+
+    def _last_reader(self, n: Expression) -> int:
+        """The last position that reads a value; all of them where it is computed ahead of the loop."""
+        last = max(self.readers.get(n, [self.position[n]]))
+        outlives = self.sweep.axis is not None and self.position[n] < len(self.sweep.before) <= last
+        return len(self.order) if outlives else last
+
+    def _stored_place(self, chain: list[Expression]) -> tuple[int, Place]:
+        """The place of a stored value and the first member of its chain that may use it already."""
+        end = chain[-1]
+        if end not in self.planner.result and not isinstance(end, Reduce):
+            for split, n in enumerate(chain):
+                for a in self.readers:
+                    if self._can_take(a, n, end):
+                        self.taken.add(a)
+                        old = self.planner.plan.places[a]
+                        return split, Place(old.name, True, True, old.pooled)
+        return 0, self.planner.target(end)
+
+    def _can_take(self, a: Expression, n: Expression, end: Expression) -> bool:
+        """Whether the array of operand ``a`` may be written over from the statement of ``n`` on."""
+        place = self.planner.plan.places.get(a)
+        if place is None or not place.owned or a in self.position or a in self.taken | self.planner.shared:
+            return False
+        if (a.shape, a.kind) != (end.shape, end.kind) or self.planner.last[a] != self.index:
+            return False
+        at = self.position[n]
+        if max(self.readers[a]) > at or at in self.viewed.get(a, ()):
+            return False
+        return max(self.readers[a]) < at or _over(n, a)
+
+    def _block_shape(self, n: Expression) -> Shape:
+        if not self.sweep.has_axis(n):
+            return n.shape
+        assert self.sweep.axis is not None
+        at = n.ndim + self.sweep.axis
+        return (*n.shape[:at], self.sweep.step, *n.shape[at + 1 :])
+
+
+def _over(n: Expression, a: Expression) -> bool:
+    """Whether the result of a node may be written over that argument while it is computed."""
+    if isinstance(n, Pointwise) and n.function == "where":
+        return n.arguments[2] is a and a not in n.arguments[:2]
+    return isinstance(n, Pointwise)

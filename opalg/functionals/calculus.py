@@ -1,0 +1,298 @@
+"""Functionals, and the calculus that builds them from each other.
+
+A functional is defined by what it does in the step language: ``define_value``, and where there is one,
+``define_prox``, ``define_conjugate_value`` and so on. Gradients and Hessian products follow from the value. An ability
+that is missing is not declared: ``f.offers("prox")`` tells, and the compiler splits where there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from opalg.arrays import Backend, backend_of, library_name
+from opalg.emit import call
+from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
+from opalg.facts import UNKNOWN, YES, Bound, Fact, upper
+from opalg.functionals.weights import positive
+from opalg.nodes import Node, node, substitute
+from opalg.program import expression as ex
+from opalg.program.differentiate import gradient, jvp
+from opalg.program.expression import Expression, Input, Literal
+
+ABILITIES = ("gradient", "prox", "conjugate_value", "dual_gauge", "dual_projection")
+
+
+@dataclass(frozen=True)
+class FunctionalFacts:
+    """What is known about a functional; silence is unknown.
+
+    Attributes
+    ----------
+    convex : Fact
+        Whether it is convex.
+    smooth : Fact
+        Whether it is differentiable everywhere.
+    smoothness : Bound or None
+        A Lipschitz constant of the gradient.
+    strong_convexity : Expression or None
+        A certified ``mu >= 0`` with ``f - mu/2 |.|^2`` convex.
+    quadratic : Fact
+        Whether it is a quadratic polynomial.
+    separable : Fact
+        Whether it is a sum of functions of one entry each.
+    indicator : bool
+        Whether its values are zero and infinity only (so that a positive weight changes nothing).
+    """
+
+    convex: Fact = UNKNOWN
+    smooth: Fact = UNKNOWN
+    smoothness: Bound | None = None
+    strong_convexity: Expression | None = None
+    quadratic: Fact = UNKNOWN
+    separable: Fact = UNKNOWN
+    indicator: bool = False
+
+
+class Functional(Node):
+    """A function from arrays to numbers.
+
+    ``f.value(v)``, ``f.gradient(v)``, ``f.hessian_vector(v, d)`` and ``f.prox(v, t)`` work on arrays;
+    ``f(expression)`` makes an energy of one term. ``prox(v, t)`` minimises ``f(u) + |u - v|^2 / (2 t)``.
+    """
+
+    __array_ufunc__ = None
+
+    # What a subclass says, in the step language.
+
+    def define_value(self, v: Expression) -> Expression:
+        """The value as a scalar expression (indicators: 0; their domain is `define_violation`)."""
+        raise NotImplementedError
+
+    def define_violation(self, v: Expression) -> Expression:
+        """How far, in the largest entry, v is from the domain; 0 where the domain is everything."""
+        return Literal(0.0)
+
+    def define_gradient(self, v: Expression) -> Expression:
+        """The gradient, by default derived from the value."""
+        x = _placeholder(v)
+        return substitute(gradient(self.define_value(x), [x])[0], {x: v})
+
+    def define_hessian_product(self, v: Expression, d: Expression) -> Expression:
+        """The Hessian at v times d, by default derived from the gradient."""
+        x = _placeholder(v)
+        (moved,) = jvp([self.define_gradient(x)], {x: ex.broadcast_to(d, v.shape)})
+        product = ex.broadcast_to(Literal(0.0) if moved is None else moved, v.shape)
+        return substitute(product, {x: v})
+
+    def define_prox(self, v: Expression, t: Expression) -> Expression:
+        """``argmin_u f(u) + |u - v|^2 / (2 t)``."""
+        raise NotImplementedError
+
+    def define_conjugate_value(self, q: Expression) -> Expression:
+        """``sup_v Re <q, v> - f(v)`` for q in the conjugate's domain."""
+        raise NotImplementedError
+
+    def define_dual_gauge(self, q: Expression) -> Expression:
+        """The least ``g >= 0`` such that ``c q`` is in the conjugate's domain for all ``0 <= c <= 1 / g``.
+
+        The literal 0 says that the domain is everything. Not offered where the domain is a cone or unknown.
+        """
+        raise NotImplementedError
+
+    def define_dual_projection(self, q: Expression) -> Expression:
+        """The nearest point of the conjugate's domain."""
+        raise NotImplementedError
+
+    @property
+    def facts(self) -> FunctionalFacts:
+        """What is known about this functional."""
+        return FunctionalFacts()
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise ShapeError where the functional cannot take arrays of that shape."""
+
+    def check_kind(self, kind: str) -> None:
+        """Raise DtypeError where the functional cannot take ``"real"`` or ``"complex"`` arrays."""
+
+    def why_not(self, ability: str) -> str:
+        """Why an ability is missing, and what to do about it, where that can be said; else nothing."""
+        return ""
+
+    def text(self, inner: str) -> str:
+        """The functional of something as readable text, in the names that users type."""
+        return f"{self!r}({inner})"
+
+    def latex(self, inner: str) -> str:
+        """The functional of something as LaTeX."""
+        name = type(self).__name__
+        return rf"\operatorname{{{name}}}\left({inner}\right)"
+
+    # What follows from it.
+
+    def offers(self, ability: str) -> bool:
+        """Whether an ability exists: ``"gradient"``, ``"prox"``, or one of the dual ones in `ABILITIES`."""
+        if ability not in ABILITIES:
+            raise ValueError(f"{ability!r} is not an ability; they are {ABILITIES}")
+        if ability == "gradient":
+            return self.facts.smooth is YES
+        return getattr(type(self), f"define_{ability}") is not getattr(Functional, f"define_{ability}")
+
+    @property
+    def conjugate(self) -> Functional:
+        """The convex conjugate; its prox follows from Moreau's identity."""
+        return Conjugate(self)
+
+    def value(self, v: Any) -> float:
+        """The value at an array; infinity outside the domain."""
+        v, kind, lib = checked_argument(v, self)
+        x = Input("v", tuple(v.shape), kind)
+        value, violation = call([self.define_value(x), self.define_violation(x)], [x], [v], lib)
+        return float(lib.item(value).real) if is_within(violation, v, lib) else float("inf")
+
+    def gradient(self, v: Any) -> Any:
+        """The gradient at an array.
+
+        Raises
+        ------
+        UnsupportedError
+            Where the functional is not differentiable.
+        """
+        self._need("gradient")
+        v, kind, lib = checked_argument(v, self)
+        x = Input("v", tuple(v.shape), kind)
+        return call([self.define_gradient(x)], [x], [v], lib)[0]
+
+    def hessian_vector(self, v: Any, direction: Any) -> Any:
+        """The Hessian at v times a direction (at kinks of the gradient, a one-sided choice)."""
+        self._need("gradient")
+        v, kind, lib = checked_argument(v, self)
+        if tuple(direction.shape) != tuple(v.shape):
+            raise ShapeError(f"the direction has shape {tuple(direction.shape)}, the point {tuple(v.shape)}")
+        x, d = Input("v", tuple(v.shape), kind), Input("d", tuple(v.shape), kind)
+        product = self.define_hessian_product(x, d)
+        return call([product], [x, d], [v, lib.asarray(direction, kind)], lib)[0]
+
+    def prox(self, v: Any, t: float = 1.0) -> Any:
+        """The minimiser of ``f(u) + |u - v|^2 / (2 t)``, for ``t >= 0``.
+
+        Raises
+        ------
+        UnsupportedError
+            Where no prox is known.
+        """
+        self._need("prox")
+        if not float(t) >= 0:
+            raise ParameterError(f"the step t of a prox must be nonnegative, not {t!r}")
+        v, kind, lib = checked_argument(v, self)
+        x, step = Input("v", tuple(v.shape), kind), Input("t", (), "real", role="control")
+        if float(t) == 0:
+            return call([self.define_prox(x, Literal(0.0))], [x], [v], lib)[0]
+        return call([self.define_prox(x, step)], [x, step], [v, float(t)], lib)[0]
+
+    def _need(self, ability: str) -> None:
+        if not self.offers(ability):
+            reason = self.why_not(ability)
+            raise UnsupportedError(f"{self!r} has no {ability}" + (f": {reason}" if reason else ""))
+
+
+def _placeholder(v: Expression) -> Expression:
+    """What to differentiate in, in place of v: folding may make a compound v vanish from a formula."""
+    return v if isinstance(v, Input) else Input("argument", v.shape, v.kind)
+
+
+def checked_argument(v: Any, owner: Any) -> tuple[Any, str, Backend]:
+    """An array that a functional or set was given, its kind and its backend; raises where it does not fit."""
+    if library_name(v) is None:
+        raise DtypeError(f"{owner!r} takes arrays of NumPy, CuPy or Torch, not {type(v).__name__}")
+    if not any(word in str(v.dtype) for word in ("float", "complex")):
+        raise DtypeError(f"{owner!r} was given dtype {v.dtype}; convert it to a floating dtype first")
+    owner.check_shape(tuple(v.shape))
+    lib = backend_of(v)
+    kind = lib.kind_of(v)
+    owner.check_kind(kind)
+    return v, kind, lib
+
+
+def is_within(violation: Any, v: Any, lib: Backend) -> bool:
+    """Whether a violation is no more than the rounding of v's largest entry."""
+    scale = 1.0 + float(lib.item(lib.xp.max(lib.xp.abs(v)))) if 0 not in v.shape else 1.0
+    return bool(lib.item(violation).real <= 10 * lib.epsilon * scale)
+
+
+def _is_zero(expression: Expression) -> bool:
+    return isinstance(expression, Literal) and expression.value == 0
+
+
+@node
+class Conjugate(Functional):
+    """The convex conjugate ``f*(q) = sup_v Re <q, v> - f(v)``.
+
+    Notes
+    -----
+    ``prox_{t f*}(q) = q - t prox_{f/t}(q / t)`` (Moreau 1965; Beck 2017, Theorem 6.45), the projection onto the domain
+    where ``f*`` is zero on it; for the literal ``t = 0`` the limit, that projection too. Where f is strongly convex of
+    modulus mu, ``f*`` has a gradient with the Lipschitz constant ``1 / mu``, and the other way round (Beck 2017,
+    Theorem 5.26).
+    """
+
+    functional: Functional
+
+    def define_value(self, v: Expression) -> Expression:
+        return self.functional.define_conjugate_value(v)
+
+    def define_violation(self, v: Expression) -> Expression:
+        if not self.functional.offers("dual_projection"):
+            return Literal(0.0)
+        return ex.largest(abs(v - self.functional.define_dual_projection(v)))
+
+    def define_prox(self, v: Expression, t: Expression) -> Expression:
+        if _is_zero(t):
+            return self.functional.define_dual_projection(v) if self.functional.offers("dual_projection") else v
+        if self.functional.offers("dual_projection") and _is_zero(self.functional.define_conjugate_value(v)):
+            return self.functional.define_dual_projection(v)
+        return v - t * self.functional.define_prox(v / t, 1.0 / t)
+
+    def define_conjugate_value(self, q: Expression) -> Expression:
+        return self.functional.define_value(q)
+
+    def offers(self, ability: str) -> bool:
+        convex = self.functional.facts.convex is YES
+        if ability == "prox":
+            return convex and self.functional.offers("prox")
+        if ability == "conjugate_value":
+            return convex
+        return ability == "gradient" and super().offers("gradient")
+
+    @property
+    def conjugate(self) -> Functional:
+        """The functional itself, where it is convex; raises UnsupportedError where it is not known to be."""
+        if self.functional.facts.convex is not YES:
+            raise UnsupportedError(f"{self.functional!r} is not known to be convex, so its biconjugate may differ")
+        return self.functional
+
+    @property
+    def facts(self) -> FunctionalFacts:
+        known = self.functional.facts
+        modulus, slope = known.strong_convexity, known.smoothness
+        strong = modulus is not None and positive(modulus) is YES and self.functional.offers("conjugate_value")
+        curved = known.convex is YES and slope is not None and slope.certified and positive(slope.expression) is YES
+        return FunctionalFacts(
+            convex=YES,
+            smooth=YES if strong else UNKNOWN,
+            smoothness=upper(1.0 / modulus) if strong and modulus is not None else None,
+            strong_convexity=1.0 / slope.expression if curved and slope is not None else None,
+            separable=known.separable,
+        )
+
+    def check_kind(self, kind: str) -> None:
+        self.functional.check_kind(kind)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        self.functional.check_shape(shape)
+
+    def __repr__(self) -> str:
+        return f"{self.functional!r}.conjugate"
+
+
+__all__ = ["ABILITIES", "Conjugate", "Functional", "FunctionalFacts", "checked_argument", "is_within"]

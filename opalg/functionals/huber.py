@@ -1,0 +1,98 @@
+"""The Huber function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.facts import NO, YES, exact
+from opalg.functionals.calculus import Functional, FunctionalFacts
+from opalg.functionals.norms import clip_magnitude
+from opalg.functionals.weights import check_broadcasts, real_data, require_positive
+from opalg.leaves import Parameter
+from opalg.nodes import node
+from opalg.program import expression as ex
+from opalg.program.expression import Expression
+
+
+@node
+class Huber(Functional):
+    """``f(v) = sum_i h(|v_i|)`` with ``h(s) = s^2 / 2`` for ``s <= delta``, else ``delta (s - delta / 2)``.
+
+    Parameters
+    ----------
+    delta : number, array, Parameter or Expression
+        Where the square passes into the magnitude; positive, in the unit of v.
+
+    Raises
+    ------
+    ParameterError
+        Where delta is known not to be positive.
+    DtypeError
+        Where it is complex.
+
+    Notes
+    -----
+    The gradient is v with magnitudes clipped at delta, and has the Lipschitz constant 1.
+    ``prox: v - t clip(v / (1 + t), delta)``; ``f*(q) = |q|^2 / 2`` where ``|q_i| <= delta`` (Huber 1964;
+    Beck 2017, Example 6.66, as the Moreau envelope of ``delta |.|``).
+    """
+
+    delta: Expression
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delta", real_data(self.delta, "the delta of Huber"))
+        require_positive(self.delta, "the delta of Huber")
+
+    def define_value(self, v: Expression) -> Expression:
+        if v.kind != "complex":
+            inside = clip_magnitude(v, self.delta)
+            return ex.total(inside * (v - 0.5 * inside))
+        squared, factor = ex.square_abs(v), self._clipping_factor(v)
+        return ex.total(squared * (factor * (1.0 - 0.5 * factor)))
+
+    def _clipping_factor(self, v: Expression) -> Expression:
+        """``delta / max(|v|, delta)``, smooth at zero."""
+        return self.delta / ex.sqrt(ex.maximum(ex.square_abs(v), ex.square(self.delta)))
+
+    def define_gradient(self, v: Expression) -> Expression:
+        return clip_magnitude(v, self.delta) if v.kind != "complex" else v * self._clipping_factor(v)
+
+    def define_prox(self, v: Expression, t: Expression) -> Expression:
+        return v - t * clip_magnitude(v / (1.0 + t), self.delta)
+
+    def define_conjugate_value(self, q: Expression) -> Expression:
+        return 0.5 * ex.norm_squared(q)
+
+    def define_dual_gauge(self, q: Expression) -> Expression:
+        return ex.largest(abs(q) / self.delta)
+
+    def define_dual_projection(self, q: Expression) -> Expression:
+        return clip_magnitude(q, self.delta)
+
+    @property
+    def facts(self) -> FunctionalFacts:
+        # __post_init__ refused a delta known not to be positive, and f is only defined for positive ones
+        return FunctionalFacts(convex=YES, smooth=YES, smoothness=exact(1.0), quadratic=NO, separable=YES)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        check_broadcasts(self.delta, shape, self, "delta")
+
+    def text(self, inner: str) -> str:
+        return f"huber({inner}, {self.delta!r})"
+
+    def latex(self, inner: str) -> str:
+        return rf"\operatorname{{huber}}_{{\delta}}\left({inner}\right)"
+
+    def __repr__(self) -> str:
+        return f"Huber({self.delta!r})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[Any]:
+        """Random members for the property tests, on arrays of shape (3, 4)."""
+        return [
+            Huber(float(rng.uniform(0.3, 1.5))),
+            Huber(rng.uniform(0.3, 1.5, (3, 4))),
+            Huber(Parameter(0.8, name="delta", positive=True)),
+        ]

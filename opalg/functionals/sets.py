@@ -1,0 +1,333 @@
+"""Sets with a projection: boxes, affine spaces, points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.emit import call
+from opalg.errors import DtypeError, ParameterError, UnsupportedError
+from opalg.facts import NO, UNKNOWN, YES, Fact
+from opalg.functionals.calculus import checked_argument, is_within
+from opalg.functionals.weights import check_broadcasts, data, nonnegative, real_data
+from opalg.nodes import Node, node
+from opalg.operators.algebra import Identity, LinearOperator
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Input, Literal, batch_shape
+
+SET_ABILITIES = ("support", "dual_gauge", "dual_projection")
+
+
+class Set(Node):
+    """A closed set of arrays with a projection; ``oa.indicator(set, expression)`` makes an energy of it."""
+
+    __array_ufunc__ = None
+
+    # What a subclass says, in the step language.
+
+    def define_project(self, v: Expression) -> Expression:
+        """The nearest point of the set."""
+        raise NotImplementedError
+
+    def define_violation(self, v: Expression) -> Expression:
+        """How far, in the largest entry, v is from what the set asks; 0 inside."""
+        raise NotImplementedError
+
+    def define_support(self, q: Expression) -> Expression:
+        """``sup_{v in set} Re <q, v>`` where that is finite."""
+        raise NotImplementedError
+
+    def define_dual_gauge(self, q: Expression) -> Expression:
+        """The gauge of the support function's domain, as `Functional.define_dual_gauge` says."""
+        raise NotImplementedError
+
+    def define_dual_projection(self, q: Expression) -> Expression:
+        """The nearest point at which the support function is finite."""
+        raise NotImplementedError
+
+    @property
+    def convex(self) -> Fact:
+        """Whether the set is convex."""
+        return UNKNOWN
+
+    @property
+    def separable(self) -> Fact:
+        """Whether it constrains each entry by itself."""
+        return UNKNOWN
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise ShapeError where the set holds no arrays of that shape."""
+
+    def check_kind(self, kind: str) -> None:
+        """Raise DtypeError where the set holds no ``"real"`` or ``"complex"`` arrays."""
+
+    # What follows from it.
+
+    def offers(self, ability: str) -> bool:
+        """Whether ``"support"``, ``"dual_gauge"`` or ``"dual_projection"`` exists."""
+        if ability not in SET_ABILITIES:
+            raise ValueError(f"{ability!r} is not an ability of sets; they are {SET_ABILITIES}")
+        return getattr(type(self), f"define_{ability}") is not getattr(Set, f"define_{ability}")
+
+    def project(self, v: Any) -> Any:
+        """The point of the set that is nearest to an array."""
+        v, kind, lib = checked_argument(v, self)
+        x = Input("v", tuple(v.shape), kind)
+        return call([self.define_project(x)], [x], [v], lib)[0]
+
+    def contains(self, v: Any) -> bool:
+        """Whether an array lies in the set, up to the rounding of its largest entry."""
+        v, kind, lib = checked_argument(v, self)
+        x = Input("v", tuple(v.shape), kind)
+        return is_within(call([self.define_violation(x)], [x], [v], lib)[0], v, lib)
+
+
+@node
+class Box(Set):
+    """``{v : lower <= v <= upper}``, entry by entry.
+
+    Parameters
+    ----------
+    lower, upper : number, array, Parameter, Expression or None
+        Real bounds that broadcast to v; None where there is none. Not both may be None.
+
+    Raises
+    ------
+    ParameterError
+        Where no bound is given, or a lower one is known to exceed the upper.
+    DtypeError
+        For complex bounds, and for complex arguments.
+
+    Notes
+    -----
+    The support function is ``sum_i max(q_i, 0) upper_i + min(q_i, 0) lower_i``; it is finite where no entry of q points
+    to a side without bound.
+    """
+
+    lower: Expression | None = None
+    upper: Expression | None = None
+
+    def __post_init__(self) -> None:
+        for side in ("lower", "upper"):
+            if getattr(self, side) is not None:
+                object.__setattr__(self, side, real_data(getattr(self, side), f"the {side} bound of a box"))
+        if self.lower is None and self.upper is None:
+            raise ParameterError("a box needs a lower or an upper bound; leave the constraint out if there is none")
+        if self.lower is not None and self.upper is not None and nonnegative(self.upper - self.lower) is NO:
+            raise ParameterError("a box is empty: its lower bound exceeds its upper bound in some entry")
+
+    def define_project(self, v: Expression) -> Expression:
+        raised = v if self.lower is None else ex.maximum(v, self.lower)
+        return raised if self.upper is None else ex.minimum(raised, self.upper)
+
+    def define_violation(self, v: Expression) -> Expression:
+        return ex.largest(abs(v - self.define_project(v)))
+
+    def define_support(self, q: Expression) -> Expression:
+        above = 0.0 if self.upper is None else ex.maximum(q, 0.0) * self.upper
+        below = 0.0 if self.lower is None else ex.minimum(q, 0.0) * self.lower
+        return ex.total(ex.broadcast_to(above + below, q.shape))
+
+    def define_dual_gauge(self, q: Expression) -> Expression:
+        return Literal(0.0)
+
+    def define_dual_projection(self, q: Expression) -> Expression:
+        if self.upper is None:
+            return ex.minimum(q, 0.0)
+        return ex.maximum(q, 0.0) if self.lower is None else q
+
+    def offers(self, ability: str) -> bool:
+        bounded = self.lower is not None and self.upper is not None
+        return super().offers(ability) and (bounded or ability != "dual_gauge")
+
+    @property
+    def convex(self) -> Fact:
+        return YES
+
+    @property
+    def separable(self) -> Fact:
+        return YES
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        check_broadcasts(self.lower, shape, self, "lower")
+        check_broadcasts(self.upper, shape, self, "upper")
+
+    def check_kind(self, kind: str) -> None:
+        if kind == "complex":
+            raise DtypeError(f"{self!r} bounds real arrays, but was given a complex one; bound its real part")
+
+    def __repr__(self) -> str:
+        if self is nonneg:
+            return "nonneg"
+        return f"box({self.lower!r}, {self.upper!r})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[Any]:
+        """Random members for the property tests, on arrays of shape (3, 4)."""
+        low = rng.uniform(-1.0, 0.0, (3, 4))
+        return [nonneg, Box(-0.5, 0.75), Box(low, low + 0.3), Box(None, rng.uniform(-0.5, 0.5, (4,)))]
+
+
+nonneg = Box(0.0, None)
+
+
+def box(lower: Any = None, upper: Any = None) -> Box:
+    """The set ``lower <= v <= upper``; see `Box`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> box(0.0, 1.0).project(np.array([-2.0, 0.5, 3.0]))
+    array([0. , 0.5, 1. ])
+    """
+    return Box(lower, upper)
+
+
+@node
+class Affine(Set):
+    """``{x : A x = b}`` for an operator whose ``A A.H`` has a cheap inverse.
+
+    Parameters
+    ----------
+    operator : LinearOperator
+        The map A; it acts on the trailing axes of x.
+    offset : number, array, Parameter or Expression
+        The right-hand side b, which broadcasts to ``A.out_shape``.
+
+    Raises
+    ------
+    UnsupportedError
+        Where no cheap inverse of ``A A.H`` is known.
+
+    Notes
+    -----
+    The projection is ``x - A.H (A A.H)^-1 (A x - b)`` (Beck 2017, Lemma 6.26). The support function at ``q`` in the
+    range of ``A.H`` is ``Re <q, A.H (A A.H)^-1 b>``.
+    """
+
+    operator: LinearOperator
+    offset: Expression
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.operator, LinearOperator):
+            raise DtypeError(f"affine(A, b) needs a linear operator, not {type(self.operator).__name__}; use Matrix(A)")
+        object.__setattr__(self, "offset", data(self.offset, "the right-hand side of an affine set"))
+        check_broadcasts(self.offset, self.operator.out_shape, self, "a right-hand side")
+        _cogram_inverse(self.operator)
+
+    def _back(self, r: Expression) -> Expression:
+        """``A.H (A A.H)^-1 r``."""
+        return self.operator.trace_adjoint(_cogram_inverse(self.operator).trace(r))
+
+    def define_project(self, v: Expression) -> Expression:
+        return v - self._back(self.operator.trace(v) - self.offset)
+
+    def define_violation(self, v: Expression) -> Expression:
+        return ex.largest(abs(self.operator.trace(v) - self.offset))
+
+    def define_support(self, q: Expression) -> Expression:
+        return ex.inner(q, self._back(ex.broadcast_to(self.offset, self.operator.out_shape)))
+
+    def define_dual_projection(self, q: Expression) -> Expression:
+        return self._back(self.operator.trace(q))
+
+    @property
+    def convex(self) -> Fact:
+        return YES
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        batch_shape(shape, self.operator.in_shape, self)
+
+    def check_kind(self, kind: str) -> None:
+        if kind == "complex" and self.operator.in_dtype == "real":
+            raise DtypeError(f"{self!r} holds real arrays, but was given a complex one")
+
+    def __repr__(self) -> str:
+        return f"affine({self.operator!r}, {self.offset!r})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[Any]:
+        """Random members for the property tests, on arrays of shape (3, 4)."""
+        return [Affine(-2.0 * Identity((3, 4)), rng.standard_normal((3, 4)))]
+
+
+def _cogram_inverse(operator: LinearOperator) -> LinearOperator:
+    scale = operator.facts.cogram_scale
+    if scale is not None and not (isinstance(scale, Literal) and scale.value == 0):
+        return (1.0 / scale) * Identity(operator.out_shape)
+    try:
+        return operator.cogram.simplify().inverse()
+    except UnsupportedError as err:
+        raise UnsupportedError(
+            f"no cheap inverse of A @ A.H is known for A = {operator!r}, so there is no projection onto A x = b; "
+            f"write the constraint A @ x == b instead, which is split"
+        ) from err
+
+
+def affine(operator: LinearOperator, offset: Any = 0.0) -> Affine:
+    """The set ``{x : A x = b}``; see `Affine`."""
+    return Affine(operator, offset)
+
+
+@node
+class Point(Set):
+    """``{b}``: one array.
+
+    Parameters
+    ----------
+    value : number, array, Parameter or Expression
+        The array b, which broadcasts to the argument.
+    """
+
+    value: Expression
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", data(self.value, "the point"))
+
+    def define_project(self, v: Expression) -> Expression:
+        value = self.value + Literal(0j) if v.kind == "complex" else self.value
+        return ex.broadcast_to(value, v.shape)
+
+    def define_violation(self, v: Expression) -> Expression:
+        return ex.largest(abs(v - self.value))
+
+    def define_support(self, q: Expression) -> Expression:
+        return ex.inner(q, ex.broadcast_to(self.value, q.shape))
+
+    def define_dual_gauge(self, q: Expression) -> Expression:
+        return Literal(0.0)
+
+    def define_dual_projection(self, q: Expression) -> Expression:
+        return q
+
+    @property
+    def convex(self) -> Fact:
+        return YES
+
+    @property
+    def separable(self) -> Fact:
+        return YES
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        check_broadcasts(self.value, shape, self, "a value")
+
+    def check_kind(self, kind: str) -> None:
+        if kind == "real" and self.value.kind == "complex":
+            raise DtypeError(f"{self!r} is a complex point, but was given a real array")
+
+    def __repr__(self) -> str:
+        return f"point({self.value!r})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[Any]:
+        """Random members for the property tests, on arrays of shape (3, 4)."""
+        return [Point(0.0), Point(rng.standard_normal((3, 4)))]
+
+
+def point(value: Any = 0.0) -> Point:
+    """The set that holds one array; see `Point`."""
+    return Point(value)
+
+
+__all__ = ["SET_ABILITIES", "Affine", "Box", "Point", "Set", "affine", "box", "nonneg", "point"]

@@ -1,0 +1,116 @@
+"""The weighted sum of squares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.facts import YES, Bound
+from opalg.functionals.calculus import Functional, FunctionalFacts
+from opalg.functionals.weights import check_broadcasts, nonnegative, positive, real_data
+from opalg.leaves import Parameter
+from opalg.nodes import node
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Literal
+
+
+@node
+class SumSquares(Functional):
+    """``f(v) = sum_i w_i |v_i|^2``: the plain sum of squares, with no factor of one half.
+
+    Parameters
+    ----------
+    weights : array, number, Parameter or Expression, optional
+        Real weights ``w`` that broadcast to v; 1 where not given.
+
+    Raises
+    ------
+    DtypeError
+        For complex weights.
+
+    Notes
+    -----
+    ``prox: v / (1 + 2 t w)``; ``f*(q) = sum_i |q_i|^2 / (4 w_i)``, finite only for ``q_i = 0`` where ``w_i = 0``.
+    The gradient has the Lipschitz constant ``2 max |w|``, the modulus of convexity is ``2 min w``
+    (Beck 2017, Sections 4.4.3 and 6.2.3).
+    """
+
+    weights: Expression | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            object.__setattr__(self, "weights", real_data(self.weights, "the weights of SumSquares"))
+
+    @property
+    def _weights(self) -> Expression:
+        return Literal(1.0) if self.weights is None else self.weights
+
+    def define_value(self, v: Expression) -> Expression:
+        return ex.total(self._weights * ex.square_abs(v))
+
+    def define_gradient(self, v: Expression) -> Expression:
+        return (2.0 * self._weights) * v
+
+    def define_hessian_product(self, v: Expression, d: Expression) -> Expression:
+        return (2.0 * self._weights) * ex.broadcast_to(d, v.shape)
+
+    def define_prox(self, v: Expression, t: Expression) -> Expression:
+        return v / (1.0 + (2.0 * self._weights) * t)
+
+    def define_conjugate_value(self, q: Expression) -> Expression:
+        if self.weights is None:
+            return 0.25 * ex.norm_squared(q)
+        return ex.total(ex.safe_divide(ex.square_abs(q), 4.0 * self.weights))
+
+    def define_dual_gauge(self, q: Expression) -> Expression:
+        return Literal(0.0)
+
+    def define_dual_projection(self, q: Expression) -> Expression:
+        if positive(self._weights) is YES:
+            return q
+        return ex.where(ex.pointwise("greater", self._weights, 0.0), q, 0.0)
+
+    def offers(self, ability: str) -> bool:
+        if ability == "dual_gauge":
+            return positive(self._weights) is YES
+        if ability in ("conjugate_value", "dual_projection"):
+            return nonnegative(self._weights) is YES
+        return super().offers(ability)
+
+    @property
+    def facts(self) -> FunctionalFacts:
+        convex = nonnegative(self._weights)
+        largest = ex.largest(self._weights if convex is YES else abs(self._weights))
+        return FunctionalFacts(
+            convex=convex,
+            smooth=YES,
+            smoothness=Bound(2.0 * largest, "exact"),
+            strong_convexity=2.0 * ex.smallest(self._weights) if convex is YES else None,
+            quadratic=YES,
+            separable=YES,
+        )
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        check_broadcasts(self.weights, shape, self, "weights")
+
+    def text(self, inner: str) -> str:
+        return f"sum_squares({inner})" if self.weights is None else f"sum_squares({inner}, weights={self.weights!r})"
+
+    def latex(self, inner: str) -> str:
+        return rf"\left\|{inner}\right\|_2^2" if self.weights is None else rf"\left\|{inner}\right\|_{{2,w}}^2"
+
+    def __repr__(self) -> str:
+        return "SumSquares()" if self.weights is None else f"SumSquares(weights={self.weights!r})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[Any]:
+        """Random members for the property tests, on arrays of shape (3, 4)."""
+        some = rng.uniform(0.1, 2.0, (3, 4))
+        some[1, 2] = 0.0
+        return [
+            SumSquares(),
+            SumSquares(rng.uniform(0.1, 2.0, (4,))),
+            SumSquares(some),
+            SumSquares(Parameter(0.7, name="w", positive=True)),
+        ]

@@ -1,0 +1,136 @@
+"""The numbers inside functionals (weights, thresholds, bounds): how they become expressions, and what their sign is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.arrays import backend, library_name
+from opalg.errors import DtypeError, ParameterError, ShapeError
+from opalg.facts import NO, UNKNOWN, YES, Fact
+from opalg.leaves import Constant, Leaf, check_finite
+from opalg.nodes import fold, walk
+from opalg.program import expression as ex
+from opalg.program.expression import Broadcast, Expression, Literal, Pointwise, Reduce, as_expression
+from opalg.program.interpreter import number
+
+
+def real_data(value: Any, name: str) -> Expression:
+    """A number, array, leaf, expression or sympy formula as a real expression.
+
+    Raises
+    ------
+    DtypeError
+        Where it is complex or boolean, or no number at all.
+    """
+    found = data(value, name)
+    if found.kind != "real":
+        raise DtypeError(f"{name} must be real, but {found!r} is {found.kind}")
+    return found
+
+
+def data(value: Any, name: str) -> Expression:
+    """A number, array, leaf, expression or sympy formula as an expression; arrays become constants."""
+    if isinstance(value, Expression):
+        return value
+    if type(value).__module__.startswith("sympy"):
+        from opalg.program.formula import from_sympy
+
+        return from_sympy(value)
+    if isinstance(value, (list, tuple)) or (library_name(value) is not None and value.shape != ()):
+        value = np.asarray(value) if isinstance(value, (list, tuple)) else value
+        check_finite(value, name)
+        return Constant(value.reshape(()) if value.shape == (1,) else value)
+    try:
+        return as_expression(value.item() if library_name(value) is not None else value)
+    except DtypeError:
+        raise DtypeError(f"{name} must be a number, an array or an expression, not {type(value).__name__}") from None
+
+
+def check_broadcasts(data: Expression | None, shape: tuple[int, ...], owner: Any, name: str) -> None:
+    """Raise ShapeError where data do not broadcast to the shape of what they act on."""
+    if data is None:
+        return
+    trailing = shape[len(shape) - data.ndim :] if data.ndim <= len(shape) else None
+    if trailing is None or any(a not in (1, b) for a, b in zip(data.shape, trailing, strict=True)):
+        raise ShapeError(
+            f"{owner!r} has {name} of shape {data.shape}, which does not broadcast to its argument of shape {shape}; "
+            f"give {name} of that shape, or a number"
+        )
+
+
+def nonnegative(expression: Expression) -> Fact:
+    """Whether every entry is known to be at least zero, whatever values the parameters take."""
+    return _sign(expression, strict=False)
+
+
+def positive(expression: Expression) -> Fact:
+    """Whether every entry is known to be above zero, whatever values the parameters take."""
+    return _sign(expression, strict=True)
+
+
+def require_positive(expression: Expression, name: str) -> None:
+    """Raise ParameterError where an entry is known not to be positive."""
+    if positive(expression) is NO:
+        raise ParameterError(f"{name} must be positive, but its smallest entry is {number(ex.smallest(expression)):g}")
+
+
+def is_fixed(expression: Expression) -> bool:
+    """Whether it is made of numbers and constants alone."""
+    return all(isinstance(n, (Literal, Constant)) or n.children for n in walk(expression))
+
+
+def _sign(expression: Expression, strict: bool) -> Fact:
+    if expression.kind != "real":
+        return UNKNOWN
+    if is_fixed(expression):
+        if 0 in expression.shape:
+            return YES
+        lowest = number(ex.smallest(expression), backend("numpy", "float64"))
+        return YES if lowest > 0 or (lowest == 0 and not strict) else NO
+    known = fold(_signs, expression)[expression]
+    return YES if known[strict] else UNKNOWN
+
+
+def _signs(current: Any, below: dict[Any, tuple[bool, bool]]) -> tuple[bool, bool]:
+    """Whether the value of one node is known to be (nonnegative, positive)."""
+    if isinstance(current, Leaf):
+        sure = getattr(current, "positive", False)
+        if isinstance(current, Constant):
+            return nonnegative(current) is YES, positive(current) is YES
+        return (sure or getattr(current, "nonneg", False)) and current.kind == "real", sure and current.kind == "real"
+    if isinstance(current, Literal):
+        real = not isinstance(current.value, complex)
+        return real and current.value >= 0, real and current.value > 0  # type: ignore[operator]
+    if isinstance(current, Broadcast) or (isinstance(current, Reduce) and current.function in ("sum", "max", "min")):
+        return below[current.argument]
+    if not isinstance(current, Pointwise):
+        return False, False
+    return _sign_of_function(current.function, [below[a] for a in current.arguments], current.arguments)
+
+
+def _sign_of_function(
+    name: str, signs: list[tuple[bool, bool]], arguments: tuple[Expression, ...]
+) -> tuple[bool, bool]:
+    at_least, above = [s[0] for s in signs], [s[1] for s in signs]
+    real = all(a.kind == "real" for a in arguments)
+    match name:
+        case "add":
+            return all(at_least), all(at_least) and any(above)
+        case "multiply" | "sqrt" | "minimum":
+            return all(at_least), all(above)
+        case "maximum":
+            return any(at_least), any(above)
+        case "divide" | "power" | "safe_divide":
+            return (at_least[0] and above[1], all(above)) if name != "power" else (at_least[0], above[0])
+        case "abs":
+            return True, above[0]
+        case "square":
+            return real, above[0]
+        case "exp" | "cosh":
+            return real, real
+    return False, False
+
+
+__all__ = ["check_broadcasts", "data", "is_fixed", "nonnegative", "positive", "real_data", "require_positive"]

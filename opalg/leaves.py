@@ -1,0 +1,172 @@
+"""Leaves of every formula: constants and parameters, the arrays an energy is made of.
+
+A leaf is an expression of the step language, so arithmetic on leaves builds formulas (``lam ** 2``, a kernel from its
+width) that are evaluated when a plan is bound, and through which gradients flow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.errors import DtypeError, NonFiniteError, ParameterError
+from opalg.nodes import node
+from opalg.program.expression import Expression
+
+_DENSE_LIMIT = 12
+
+
+def _kind_of(value: Any, name: str) -> str:
+    dtype = str(value.dtype).rpartition(".")[2]
+    if dtype.startswith(("float", "bfloat")):
+        return "real"
+    if dtype.startswith("complex"):
+        return "complex"
+    if dtype == "bool":
+        return "bool"
+    raise DtypeError(
+        f"{name} has dtype {dtype}; opalg computes with real or complex floating point data. "
+        f"Convert it, for example with array.astype(numpy.float64)."
+    )
+
+
+def _is_sparse(value: Any) -> bool:
+    return type(value).__module__.startswith("scipy.sparse")
+
+
+def _own(value: Any, copy: bool, name: str) -> Any:
+    """The value as an array of its own library that nobody else will write to."""
+    if isinstance(value, (list, tuple, int, float, complex, bool, np.generic)):
+        value = np.asarray(value)
+        if value.dtype.kind in "iu" and value.ndim == 0:
+            value = value.astype(float)
+    if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+        raise DtypeError(f"{name} must be an array or a number, but is {type(value).__name__}")
+    if _is_sparse(value):
+        return value.copy() if copy else value
+    if hasattr(value, "detach"):
+        value = value.detach()
+        return value.clone() if copy else value
+    if copy:
+        value = value.copy() if hasattr(value, "copy") else value + 0
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    return value
+
+
+def check_finite(value: Any, name: str) -> None:
+    """Raise NonFiniteError where an array holds NaN or infinity, saying where the first one is."""
+    array = value.data if _is_sparse(value) else value
+    if str(array.dtype).endswith("bool"):
+        return
+    total = (array.abs() if hasattr(array, "abs") else abs(array)) if array.shape else abs(array)
+    host = np.asarray(total.cpu() if hasattr(total, "cpu") else total.get() if hasattr(total, "get") else total)
+    if not np.all(np.isfinite(host)):
+        bad = np.argwhere(~np.isfinite(host))
+        raise NonFiniteError(
+            f"{name} holds NaN or infinity in {len(bad)} of {host.size} entries, the first at index "
+            f"{tuple(int(i) for i in bad[0])}. Replace them, or leave missing entries out with a Mask or Restrict."
+        )
+
+
+class Leaf(Expression):
+    """An array with a name; compared by identity."""
+
+    interned = False
+    value: Any
+    name: str | None
+
+    @property
+    def label(self) -> str:
+        """The name for messages and formulas."""
+        return self.name or ("constant" if isinstance(self, Constant) else "parameter")
+
+
+@node
+class Constant(Leaf):
+    """An array that does not change: data, a matrix, a mask.
+
+    Parameters
+    ----------
+    value : array or number
+        Real, complex or boolean; NumPy, CuPy or Torch; or a scipy.sparse matrix.
+    name : str, optional
+        A label for people.
+    copy : bool
+        Copy the array (the default), or share it and freeze it as far as its library can.
+
+    Raises
+    ------
+    DtypeError
+        For integer or object arrays.
+    NonFiniteError
+        For NaN or infinite entries.
+    """
+
+    interned = False
+    value: Any
+    name: str | None = None
+    copy: bool = True
+
+    def __post_init__(self) -> None:
+        label = self.name or "the constant"
+        object.__setattr__(self, "value", _own(self.value, self.copy, label))
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.value.shape))
+        object.__setattr__(self, "kind", _kind_of(self.value, label))
+        check_finite(self.value, label)
+
+
+@node
+class Parameter(Leaf):
+    """Anything that may change after compiling, or that gradients are wanted for.
+
+    Parameters
+    ----------
+    value : array or number
+        The initial value; real or complex.
+    name : str, optional
+        A label for people, unique within an energy; it never reaches generated code.
+    nonneg, positive : bool
+        The domain of a real parameter, checked whenever it gets a value.
+    copy : bool
+        Copy the array (the default) or share it.
+
+    Raises
+    ------
+    DtypeError, NonFiniteError
+        As for `Constant`.
+    ParameterError
+        Where the value lies outside the declared domain.
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> lam = oa.Parameter(0.1, name="lambda", nonneg=True)
+    >>> lam.shape
+    ()
+    """
+
+    interned = False
+    value: Any
+    name: str | None = None
+    nonneg: bool = False
+    positive: bool = False
+    copy: bool = True
+
+    def __post_init__(self) -> None:
+        label = f"parameter {self.name!r}" if self.name else "a parameter"
+        object.__setattr__(self, "value", _own(self.value, self.copy, label))
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.value.shape))
+        object.__setattr__(self, "kind", _kind_of(self.value, label))
+        self.check(self.value)
+
+    def check(self, value: Any) -> None:
+        """Raise where a value has NaN or infinity, or lies outside the declared domain."""
+        check_finite(value, f"parameter {self.label!r}")
+        if not (self.nonneg or self.positive) or self.kind == "complex":
+            return
+        lowest = float(value.min()) if value.shape else float(value)
+        if lowest < 0 or (self.positive and lowest == 0):
+            domain = "positive" if self.positive else "nonnegative"
+            raise ParameterError(f"parameter {self.label!r} was declared {domain}, but its smallest entry is {lowest:g}")

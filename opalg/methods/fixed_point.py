@@ -1,0 +1,1 @@
+"""The bare fixed point of a declared map that is no gradient, sought by Anderson acceleration."""

@@ -1,0 +1,129 @@
+"""Primal-dual splitting (Condat 2013, Vu 2013), for smooth terms, terms with a prox, and terms behind operators."""
+
+from __future__ import annotations
+
+from opalg.energies.affine import Variable
+from opalg.energies.energy import Term
+from opalg.facts import YES, Bound
+from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
+from opalg.methods.problem import Problem, adjoint_at, apply_direct_prox, direct_prox, split_prox, squared_norm
+from opalg.program import expression as ex
+from opalg.program.differentiate import sum_of
+from opalg.program.expression import Expression, Input, Literal
+
+
+def assign(problem: Problem) -> tuple[dict[Variable, Term], list[Term]] | str:
+    """Which rough terms take the prox of their variable and which are dualised, or why that fails."""
+    direct: dict[Variable, Term] = {}
+    dual: list[Term] = []
+    for term in sorted(problem.rough_terms, key=lambda t: not t.functional.facts.indicator):
+        variable = term.expression.parts[0].variable
+        if direct_prox(term) is not None and variable not in direct:
+            direct[variable] = term
+        elif term.functional.offers("prox"):
+            dual.append(term)
+        else:
+            return f"the term {term!r} has neither a gradient nor a prox"
+    return direct, dual
+
+
+def dual_norm(terms: list[Term]) -> Bound | None:
+    """A bound on the squared norm of the stacked operators of terms."""
+    out: Bound | None = None
+    for term in terms:
+        bound = squared_norm(term)
+        if bound is None or not bound.certified:
+            return None
+        out = bound if out is None else out.plus(bound)
+    return out
+
+
+class PrimalDual(Method):
+    """``x+ = prox_{t g}(x - t (grad f(x) + K.H q))``, ``q+ = prox_{s h*}(q + s K (2 x+ - x))``.
+
+    The steps obey ``1 / t - s |K|^2 >= L / 2`` for every value of the control that balances them.
+
+    References
+    ----------
+    Condat (2013), Theorem 3.1; Vu (2013); Chambolle and Pock (2011) for the case without a smooth term.
+    """
+
+    name = "primal_dual"
+    reference = "Condat 2013; Vu 2013; Chambolle and Pock 2011"
+
+    def fit(self, problem: Problem) -> Fit:
+        if problem.convex is not YES:
+            return refuse("the energy is not known to be convex")
+        split = assign(problem)
+        if isinstance(split, str):
+            return refuse(split)
+        if not split[1]:
+            return refuse("no term needs to be dualised; proximal_gradient does the same work with less")
+        if problem.smoothness is None:
+            return refuse("the smooth part has no certified Lipschitz constant, and this method needs one for its steps")
+        if dual_norm(split[1]) is None:
+            return refuse("an operator has no certified norm bound")
+        return Fit(True, "terms behind operators are dualised; steps rest on certified norms", 30.0)
+
+    def lower(self, problem: Problem) -> Lowering:
+        split = assign(problem)
+        assert not isinstance(split, str)
+        direct, dual = split
+        x = state_inputs(problem.variables)
+        point: dict[Variable, Expression] = dict(zip(problem.variables, x, strict=True))
+        q = tuple(Input(f"q{i}", t.expression.shape, t.expression.kind) for i, t in enumerate(dual))
+        ratio = Input("ratio", (), "real", role="control")
+        tau, sigma = steps(problem, dual, ratio)
+        slopes = problem.smooth_gradient(point) if problem.smooth_terms else [Literal(0.0)] * len(x)
+        x_next = []
+        for (variable, old), slope in zip(point.items(), slopes, strict=True):
+            pulls = [adjoint_at(t, variable, a) for t, a in zip(dual, q, strict=True)]
+            moved = old - tau * (slope + sum_of([p for p in pulls if p is not None]))
+            x_next.append(apply_direct_prox(direct[variable], moved, tau) if variable in direct else moved)
+        ahead = {v: 2.0 * new - old for (v, old), new in zip(point.items(), x_next, strict=True)}
+        q_next = []
+        for term, old in zip(dual, q, strict=True):
+            moved = old + sigma * term.expression.trace(ahead)
+            q_next.append(moved - sigma * split_prox(term, moved / sigma, 1.0 / sigma))
+        return self._lowering(problem, dual, x, q, x_next, q_next, ratio, tau, sigma)
+
+    def _lowering(
+        self,
+        problem: Problem,
+        dual: list[Term],
+        x: tuple[Input, ...],
+        q: tuple[Input, ...],
+        x_next: list[Expression],
+        q_next: list[Expression],
+        ratio: Input,
+        tau: Expression,
+        sigma: Expression,
+    ) -> Lowering:
+        variables = problem.variables
+        moved_x = sum_of([ex.norm_squared(a - b) for a, b in zip(x_next, x, strict=True)]) / tau
+        moved_q = sum_of([ex.norm_squared(a - b) for a, b in zip(q_next, q, strict=True)]) / sigma
+        size = sum_of([ex.norm_squared(a) for a in x_next]) / tau + sum_of([ex.norm_squared(a) for a in q_next]) / sigma
+        zeros = {a: lambda point, a=a: ex.broadcast_to(_zero(a.kind), a.shape) for a in q}
+        return Lowering(
+            state=(*x, *q),
+            step=(*x_next, *q_next),
+            readout=dict(zip(variables, x, strict=True)),
+            start={**{a: starts_at(v) for a, v in zip(x, variables, strict=True)}, **zeros},
+            controls={ratio: Literal(1.0)},
+            duals=dict(zip(dual, q, strict=True)),
+            residual=moved_x + moved_q,
+            scale=size,
+            balance=((ratio, moved_q, moved_x),),
+        )
+
+
+def steps(problem: Problem, dual: list[Term], ratio: Expression) -> tuple[Expression, Expression]:
+    """``t`` and ``s`` with ``1 / t = L / 2 + s |K|^2`` and ``s = ratio / |K|``."""
+    smoothness, norm = problem.smoothness, dual_norm(dual)
+    assert smoothness is not None and norm is not None
+    size = ex.sqrt(norm.expression)
+    return 1.0 / (0.5 * smoothness.expression + ratio * size), ratio / size
+
+
+def _zero(kind: str) -> Expression:
+    return Literal(0.0) if kind == "real" else Literal(0j)

@@ -1,0 +1,226 @@
+"""The canonical energy as methods see it: its terms by what can be done with them, and certified constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from opalg.energies.affine import Variable
+from opalg.energies.energy import EnergyExpression, Term
+from opalg.errors import UnsupportedError
+from opalg.facts import YES, Bound, Fact, exact, upper
+from opalg.functionals import SumSquares
+from opalg.nodes import walk
+from opalg.operators.algebra import Identity, LinearOperator, add, compose, scale
+from opalg.operators.batched import trim_to
+from opalg.operators.diagonal import Diagonal
+from opalg.program import expression as ex
+from opalg.program.differentiate import gradient, sum_of
+from opalg.program.expression import Apply, Expression, Literal
+from opalg.rules import rewrite
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An energy in canonical form.
+
+    Attributes
+    ----------
+    energy : EnergyExpression
+        The canonical energy.
+    """
+
+    energy: EnergyExpression
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The unknowns."""
+        return self.energy.variables
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms."""
+        return self.energy.terms
+
+    @cached_property
+    def convex(self) -> Fact:
+        """Whether every term is convex, given that weights are nonnegative."""
+        out = YES
+        for term in self.terms:
+            out = out & term.functional.facts.convex
+        return out
+
+    @cached_property
+    def smooth_terms(self) -> tuple[Term, ...]:
+        """Terms with a gradient everywhere."""
+        return tuple(t for t in self.terms if t.functional.facts.smooth is YES)
+
+    @cached_property
+    def rough_terms(self) -> tuple[Term, ...]:
+        """Terms without a gradient everywhere."""
+        return tuple(t for t in self.terms if t.functional.facts.smooth is not YES)
+
+    @cached_property
+    def quadratic(self) -> bool:
+        """Whether every term is quadratic."""
+        return all(isinstance(t.functional, SumSquares) for t in self.terms)
+
+    @cached_property
+    def smoothness(self) -> Bound | None:
+        """A bound on the Lipschitz constant of the gradient of the smooth terms, None where none is known."""
+        hessian = self.hessian(self.smooth_terms)
+        if hessian is not None and hessian.facts.norm is not None and hessian.facts.norm.certified:
+            return hessian.facts.norm
+        total: Bound | None = None
+        for term in self.smooth_terms:
+            curvature, size = term.functional.facts.smoothness, squared_norm(term)
+            if curvature is None or size is None:
+                return None
+            bound = curvature.times(size).scaled(abs(term.weight))
+            total = bound if total is None else total.plus(bound)
+        return total if total is not None else exact(0.0)
+
+    @cached_property
+    def strong_convexity(self) -> Expression | None:
+        """A certified modulus of strong convexity of the whole energy; None where none is known."""
+        if len(self.variables) != 1 or self.convex is not YES:
+            return None
+        found: Expression | None = None
+        for term in self.terms:
+            modulus = term.functional.facts.strong_convexity
+            operator = term.expression.operator_of(self.variables[0])
+            lowest = rewrite(operator.gram).facts.lowest if modulus is not None else None
+            if modulus is not None and lowest is not None:
+                part = term.weight * modulus * ex.maximum(lowest, 0.0)
+                found = part if found is None else found + part
+        return found
+
+    @cached_property
+    def gradient_at_zero(self) -> dict[Variable, Expression]:
+        """The gradient of the smooth terms at zero, as formulas over leaves."""
+        slopes: dict[Variable, Expression] = {}
+        for variable in self.variables:
+            parts = []
+            for term in self.smooth_terms:
+                offset = term.expression.offset
+                back = None if offset is None else adjoint_at(term, variable, scaled_gradient(term, offset))
+                parts.extend([] if back is None else [back])
+            slopes[variable] = ex.broadcast_to(sum_of(parts), variable.shape)
+        return slopes
+
+    def smooth_gradient(self, point: dict[Variable, Expression]) -> list[Expression]:
+        """The gradient of the smooth terms, in the form that takes fewer transforms."""
+        inputs = list(point.values())
+        direct = gradient(sum_of([t.trace(point) for t in self.smooth_terms]), inputs)
+        hessian = self.hessian(self.smooth_terms)
+        if hessian is None:
+            return direct
+        (variable,) = self.variables
+        by_gram = [hessian.trace(point[variable]) + self.gradient_at_zero[variable]]
+        return by_gram if effort(by_gram, inputs) < effort(direct, inputs) else direct
+
+    def smooth_value(self, point: dict[Variable, Expression]) -> Expression:
+        """The value of the smooth terms."""
+        return sum_of([t.trace(point) for t in self.smooth_terms])
+
+    def hessian(self, terms: tuple[Term, ...]) -> LinearOperator | None:
+        """The Hessian of quadratic terms of one variable as a simplified operator; None where it is not one."""
+        if len(self.variables) != 1 or not terms or not all(isinstance(t.functional, SumSquares) for t in terms):
+            return None
+        (variable,) = self.variables
+        return total_operator([curvature_operator(t, variable) for t in terms])
+
+
+def effort(expressions: list[Expression], inputs: list[Expression]) -> tuple[int, int]:
+    """Transforms and nodes of a program that depend on its inputs: a rough cost that no timing enters."""
+    moving: set[Expression] = set(inputs)
+    transforms = 0
+    for current in walk(*expressions):
+        if any(child in moving for child in current.children):
+            moving.add(current)  # type: ignore[arg-type]
+            if isinstance(current, Apply):
+                kernel = current.operator.adjoint_kernel() if current.adjoint else current.operator.kernel()
+                transforms += kernel.transforms
+    return transforms, len(moving)
+
+
+def scaled_gradient(term: Term, v: Expression) -> Expression:
+    """``w`` times the gradient of a term's functional at v."""
+    return term.weight * term.functional.define_gradient(v)
+
+
+def curvature_operator(term: Term, variable: Variable) -> LinearOperator:
+    """The Hessian ``2 w A.H W A`` of ``w sum_squares(A x - b, weights=W)``."""
+    operator = term.expression.operator_of(variable)
+    weights = term.functional.weights  # type: ignore[attr-defined]
+    if weights is None or weights.shape == ():
+        factor = term.weight if weights is None else term.weight * weights
+        return scale(2.0 * factor, operator.gram)
+    middle, inner = trim_to(Diagonal(weights), operator)
+    return scale(2.0 * term.weight, compose(inner.H, compose(middle, inner)))
+
+
+def total_operator(operators: list[LinearOperator]) -> LinearOperator:
+    """The sum of operators on one variable, simplified."""
+    out = operators[0]
+    for operator in operators[1:]:
+        out = add(*trim_to(out, operator, same_input=True))
+    return rewrite(out)
+
+
+def squared_norm(term: Term) -> Bound | None:
+    """A bound on the squared norm of a term's operator over all variables."""
+    out: Bound | None = None
+    for part in term.expression.parts:
+        gram = rewrite(part.operator.gram).facts.norm
+        norm = part.operator.facts.norm
+        if gram is None and norm is None:
+            return None
+        bound = gram if gram is not None and gram.certified else norm.times(norm, exact=True) if norm else gram
+        assert bound is not None
+        out = bound if out is None else upper(out.expression + bound.expression)
+    return out
+
+
+def direct_prox(term: Term) -> Expression | None:
+    """The ``c`` with ``A A.H = c I`` that gives the term a closed-form prox in its variable; None where it has none."""
+    if len(term.expression.parts) != 1 or not term.functional.offers("prox"):
+        return None
+    operator = term.expression.parts[0].operator
+    if term.expression.parts[0].kind != term.expression.parts[0].variable.kind:
+        return None
+    return operator.facts.cogram_scale if not isinstance(operator, Identity) else Literal(1.0)
+
+
+def apply_direct_prox(term: Term, v: Expression, t: Expression) -> Expression:
+    """The prox of ``t w f(A x + b)`` in x at v, where ``A A.H = c I``.
+
+    ``v + A.H (prox_{c t w f}(A v + b) - (A v + b)) / c`` (Beck 2017, Theorem 6.15).
+    """
+    (part,) = term.expression.parts
+    scale_of_cogram = direct_prox(term)
+    if scale_of_cogram is None:
+        raise UnsupportedError(f"the term {term!r} has no closed-form prox")
+    step = t if term.functional.facts.indicator else t * term.weight
+    offset = term.expression.offset
+    if isinstance(part.operator, Identity):
+        if offset is None:
+            return term.functional.define_prox(v, step)
+        return term.functional.define_prox(v + offset, step) - offset
+    moved = term.expression.trace({part.variable: v})
+    proxed = term.functional.define_prox(moved, scale_of_cogram * step)
+    return v + part.operator.trace_adjoint(proxed - moved) / scale_of_cogram
+
+
+def split_prox(term: Term, v: Expression, t: Expression) -> Expression:
+    """The prox of ``t w f`` itself, for splittings that introduce ``u = A x + b``."""
+    return term.functional.define_prox(v, t if term.functional.facts.indicator else t * term.weight)
+
+
+def adjoint_at(term: Term, variable: Variable, q: Expression) -> Expression | None:
+    """``A.H q`` for one variable; None where the term does not involve it."""
+    for part in term.expression.parts:
+        if part.variable is variable:
+            back = part.operator.trace_adjoint(q)
+            return ex.pointwise("real", back) if variable.kind == "real" and back.kind == "complex" else back
+    return None

@@ -1,0 +1,803 @@
+"""Linear operators and what their ``+``, ``-``, ``*``, ``@``, ``.H`` and stacks build.
+
+An operator is defined by what it does in the step language (`LinearOperator.trace`). Its adjoint follows from that by
+transposition unless the class states it, so the two cannot disagree; only primitives bring a pair of kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from opalg.arrays import Backend, backend_of, library_name
+from opalg.emit import call
+from opalg.errors import DtypeError, ShapeError, UnsupportedError
+from opalg.facts import NO, UNKNOWN, YES, Bound, Fact, exact
+from opalg.nodes import node
+from opalg.program import expression as ex
+from opalg.program.differentiate import sum_of, vjp
+from opalg.program.expression import Expression, Input, Join, Literal, Shape
+from opalg.program.linear import Linear, Window
+from opalg.rules import rewrite
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about an operator; silence is unknown.
+
+    Attributes
+    ----------
+    diagonal : Fact
+        It multiplies entry by entry.
+    self_adjoint : Fact
+        ``A.H = A``.
+    positive : Fact
+        ``Re <x, A x> >= 0`` and self-adjoint.
+    gram_scale : Expression or None
+        The ``c`` with ``A.H A = c I`` where there is one.
+    cogram_scale : Expression or None
+        The ``c`` with ``A A.H = c I`` where there is one.
+    norm : Bound or None
+        A bound on the spectral norm.
+    lowest : Expression or None
+        A lower bound of the spectrum of a self-adjoint operator, so that ``A - lowest I`` is positive.
+    """
+
+    diagonal: Fact = UNKNOWN
+    self_adjoint: Fact = UNKNOWN
+    positive: Fact = UNKNOWN
+    gram_scale: Expression | None = None
+    cogram_scale: Expression | None = None
+    norm: Bound | None = None
+    lowest: Expression | None = None
+
+    @property
+    def unitary(self) -> Fact:
+        """``A.H A = A A.H = I``."""
+        if self.gram_scale is None or self.cogram_scale is None:
+            return UNKNOWN
+        both = [s.value if isinstance(s, Literal) else None for s in (self.gram_scale, self.cogram_scale)]
+        return UNKNOWN if None in both else (YES if both == [1.0, 1.0] else NO)
+
+
+class LinearOperator(Linear):
+    """A linear map between arrays that knows its adjoint, its facts and a bound on its norm.
+
+    A subclass sets ``in_shape`` and ``out_shape`` and defines ``trace``, or a pair of kernels; and ``facts``.
+    Operators act on trailing axes; axes in front of them are a batch.
+
+    Attributes
+    ----------
+    in_shape, out_shape : tuple of int
+        Shapes without batch axes.
+    in_kind : str
+        ``"any"`` (real in, real out; complex in, complex out), ``"real"`` or ``"complex"``.
+    """
+
+    __array_ufunc__ = None
+    in_kind: str = "any"
+
+    # What a subclass says.
+
+    def trace(self, x: Expression) -> Expression:
+        """The operator applied to an expression of the step language."""
+        return ex.Apply(self, x)
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        """The adjoint applied to an expression; by default the transposed trace."""
+        if type(self).trace is LinearOperator.trace:
+            return ex.Apply(self, y, adjoint=True)
+        batch = ex.batch_shape(y.shape, self.out_shape, self)
+        x = Input("adjoint argument", batch + self.in_shape, self.adjoint_kind(y.kind))
+        (back,) = vjp([self.trace(x)], [y], [x])
+        return ex.broadcast_to(Literal(0.0), x.shape) if back is None else back
+
+    @property
+    def facts(self) -> Facts:
+        """What is known about this operator."""
+        return Facts()
+
+    def inverse(self) -> LinearOperator:
+        """The inverse, where a fact makes it cheap.
+
+        Raises
+        ------
+        UnsupportedError
+            Where no cheap inverse is known.
+        """
+        facts = self.facts
+        if facts.gram_scale is not None and facts.cogram_scale is not None:
+            return (1.0 / facts.gram_scale) * self.H
+        raise UnsupportedError(f"no cheap inverse of {self!r} is known; solve with conjugate gradients instead")
+
+    # What follows from it.
+
+    @property
+    def in_dtype(self) -> str | None:
+        """``"real"`` or ``"complex"`` where the operator insists on one, else None."""
+        return None if self.in_kind == "any" else self.in_kind
+
+    @property
+    def out_dtype(self) -> str | None:
+        """``"real"`` or ``"complex"`` where the result has one always, else None."""
+        kinds = {self.out_kind(k) for k in (("real", "complex") if self.in_kind == "any" else (self.in_kind,))}
+        return kinds.pop() if len(kinds) == 1 else None
+
+    @property
+    def H(self) -> LinearOperator:
+        """The adjoint."""
+        return self if self.facts.self_adjoint is YES else Adjoint(self)
+
+    @property
+    def T(self) -> LinearOperator:
+        """The transpose, ``conj(A.H)``."""
+        return self.H.conj()
+
+    def conj(self) -> LinearOperator:
+        """The operator with conjugated entries, ``x -> conj(A conj(x))``."""
+        return Conjugated(self)
+
+    @property
+    def gram(self) -> LinearOperator:
+        """``A.H @ A``."""
+        return self.H @ self
+
+    @property
+    def cogram(self) -> LinearOperator:
+        """``A @ A.H``."""
+        return self @ self.H
+
+    def norm_bound(self) -> Bound:
+        """A bound on the spectral norm with its certainty.
+
+        Raises
+        ------
+        UnsupportedError
+            Where none is known.
+        """
+        bound = self.facts.norm
+        if bound is None:
+            raise UnsupportedError(f"no bound on the norm of {self!r} is known")
+        return bound
+
+    def simplify(self) -> LinearOperator:
+        """The operator rewritten by every rule of opalg."""
+        return rewrite(self)
+
+    def apply(self, x: Any) -> Any:
+        """The operator applied to an array whose trailing axes are ``in_shape``.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            Where the array does not fit.
+        """
+        lib = _lib_of(x, self)
+        kind = _checked_kind(lib, x, self.in_kind, self)
+        argument = Input("x", tuple(x.shape), kind)
+        return call([self.trace(argument)], [argument], [lib.asarray(x, kind)], lib)[0]
+
+    def adjoint(self, y: Any) -> Any:
+        """The adjoint applied to an array whose trailing axes are ``out_shape``."""
+        return self.H.apply(y)
+
+    def to_dense(self) -> np.ndarray:
+        """The operator as a NumPy matrix of shape ``(prod(out_shape), prod(in_shape))``, in float64.
+
+        Column ``j`` is the operator applied to the ``j``-th unit array. Where only one side is complex, the columns
+        are those of the real-linear map restricted to real arguments.
+        """
+        size = prod(self.in_shape)
+        unit = np.eye(size, dtype=complex if self.in_kind == "complex" else float)
+        return self.apply(unit.reshape((size, *self.in_shape))).reshape(size, prod(self.out_shape)).T
+
+    def __call__(self, x: Any) -> Any:
+        return self @ x
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, LinearOperator):
+            return compose(self, other)
+        return self.apply(other) if library_name(other) is not None else NotImplemented
+
+    def __add__(self, other: Any) -> Any:
+        return add(self, other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __sub__(self, other: Any) -> Any:
+        return add(self, scale(-1.0, other)) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __mul__(self, factor: Any) -> Any:
+        return self.__rmul__(factor)
+
+    def __rmul__(self, factor: Any) -> Any:
+        found = _scalar(factor)
+        return NotImplemented if found is None else scale(found, self)
+
+    def __truediv__(self, factor: Any) -> Any:
+        found = _scalar(factor)
+        return NotImplemented if found is None else scale(1.0 / found, self)
+
+    def __neg__(self) -> LinearOperator:
+        return scale(-1.0, self)
+
+    def __pow__(self, exponent: int) -> LinearOperator:
+        if not isinstance(exponent, int) or exponent < 0:
+            raise ShapeError(f"an operator's power must be a nonnegative integer, not {exponent!r}")
+        out: LinearOperator = Identity(self.in_shape)
+        for _ in range(exponent):
+            out = compose(self, out)
+        return out
+
+
+def _lib_of(x: Any, operator: LinearOperator) -> Backend:
+    if library_name(x) is None:
+        raise DtypeError(f"{operator!r} applies to arrays of NumPy, CuPy or Torch, not to {type(x).__name__}")
+    dtype = str(x.dtype)
+    if not any(word in dtype for word in ("float", "complex")):
+        raise DtypeError(f"{operator!r} was given an array of dtype {dtype}; convert it to a floating dtype first")
+    return backend_of(x)
+
+
+def _checked_kind(lib: Backend, x: Any, wanted: str, owner: Any) -> str:
+    kind = lib.kind_of(x)
+    if wanted == "real" and kind == "complex":
+        raise DtypeError(f"{owner!r} takes real arrays, but was given a complex one; take its real part first")
+    return "complex" if wanted == "complex" else kind
+
+
+def _scalar(value: Any) -> Expression | None:
+    if getattr(value, "shape", ()) not in ((), (1,)) or isinstance(value, LinearOperator):
+        return None
+    if type(value).__module__.startswith("sympy"):
+        from opalg.program.formula import from_sympy
+
+        return from_sympy(value)
+    try:
+        return ex.as_expression(value.item() if library_name(value) else value)
+    except DtypeError:
+        return None
+
+
+@node
+class Identity(LinearOperator):
+    """The identity, ``x -> x``.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        The shape it acts on.
+    """
+
+    in_shape: Shape
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_shape", as_shape(self.in_shape))
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.in_shape
+
+    def trace(self, x: Expression) -> Expression:
+        ex.batch_shape(x.shape, self.in_shape, self)
+        return x
+
+    @property
+    def facts(self) -> Facts:
+        one = Literal(1.0)
+        return Facts(YES, YES, YES, gram_scale=one, cogram_scale=one, norm=exact(1.0), lowest=one)
+
+    def conj(self) -> LinearOperator:
+        return self
+
+    def __repr__(self) -> str:
+        return f"Identity({self.in_shape})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        return [Identity((3, 4)), Identity((5,))]
+
+
+@node
+class Zero(LinearOperator):
+    """The zero map between two shapes.
+
+    Parameters
+    ----------
+    in_shape, out_shape : tuple of int
+        The shapes; ``out_shape`` defaults to ``in_shape``.
+    """
+
+    in_shape: Shape
+    out_shape: Shape | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_shape", as_shape(self.in_shape))
+        out = self.in_shape if self.out_shape is None else as_shape(self.out_shape)
+        object.__setattr__(self, "out_shape", out)
+
+    def trace(self, x: Expression) -> Expression:
+        batch = ex.batch_shape(x.shape, self.in_shape, self)
+        value = Literal(0.0) if x.kind == "real" else Literal(0j)
+        return ex.broadcast_to(value, batch + self.out_shape)
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return Zero(self.out_shape, self.in_shape).trace(y)
+
+    @property
+    def facts(self) -> Facts:
+        square = YES if self.in_shape == self.out_shape else NO
+        none = Literal(0.0)
+        lowest = none if square is YES else None
+        return Facts(square, square, square, gram_scale=none, cogram_scale=none, norm=exact(0.0), lowest=lowest)
+
+    def inverse(self) -> LinearOperator:
+        raise UnsupportedError(f"{self!r} has no inverse")
+
+    def __repr__(self) -> str:
+        return f"Zero({self.in_shape}, {self.out_shape})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        return [Zero((3, 4)), Zero((2,), (3, 2))]
+
+
+@node
+class Adjoint(LinearOperator):
+    """The adjoint of an operator."""
+
+    operator: LinearOperator
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.operator.out_shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.operator.in_shape
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return self.operator.out_dtype or "any"
+
+    def out_kind(self, kind: str) -> str:
+        return self.operator.adjoint_kind(kind)
+
+    def adjoint_kind(self, kind: str) -> str:
+        return self.operator.out_kind(kind)
+
+    def trace(self, x: Expression) -> Expression:
+        return self.operator.trace_adjoint(x)
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return self.operator.trace(y)
+
+    @property
+    def H(self) -> LinearOperator:
+        return self.operator
+
+    @property
+    def facts(self) -> Facts:
+        f = self.operator.facts
+        return Facts(f.diagonal, f.self_adjoint, f.positive, f.cogram_scale, f.gram_scale, f.norm, f.lowest)
+
+    def inverse(self) -> LinearOperator:
+        return self.operator.inverse().H
+
+    def __repr__(self) -> str:
+        return f"{_wrapped(self.operator)}.H"
+
+
+@node
+class Conjugated(LinearOperator):
+    """``x -> conj(A conj(x))``: the operator with conjugated entries."""
+
+    operator: LinearOperator
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.operator.in_shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.operator.out_shape
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return self.operator.in_kind
+
+    def out_kind(self, kind: str) -> str:
+        return self.operator.out_kind(kind)
+
+    def adjoint_kind(self, kind: str) -> str:
+        return self.operator.adjoint_kind(kind)
+
+    def trace(self, x: Expression) -> Expression:
+        return ex.pointwise("conj", self.operator.trace(ex.pointwise("conj", x)))
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return ex.pointwise("conj", self.operator.trace_adjoint(ex.pointwise("conj", y)))
+
+    def conj(self) -> LinearOperator:
+        return self.operator
+
+    @property
+    def facts(self) -> Facts:
+        return self.operator.facts
+
+    def __repr__(self) -> str:
+        return f"{_wrapped(self.operator)}.conj()"
+
+
+@node
+class Scaled(LinearOperator):
+    """A number or scalar parameter times an operator."""
+
+    factor: Expression
+    operator: LinearOperator
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.operator.in_shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.operator.out_shape
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return "complex" if self.factor.kind == "complex" and self.operator.in_kind == "any" else self.operator.in_kind
+
+    def out_kind(self, kind: str) -> str:
+        return "complex" if self.factor.kind == "complex" else self.operator.out_kind(kind)
+
+    def adjoint_kind(self, kind: str) -> str:
+        return self.operator.adjoint_kind(kind)
+
+    def trace(self, x: Expression) -> Expression:
+        return self.factor * self.operator.trace(x)
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return self.operator.trace_adjoint(ex.pointwise("conj", self.factor) * y)
+
+    @property
+    def facts(self) -> Facts:
+        f, size = self.operator.facts, abs(self.factor)
+        square = ex.square(size)
+        real = YES if self.factor.kind == "real" else UNKNOWN
+        positive = f.positive if _is_positive(self.factor) else UNKNOWN
+        return Facts(
+            diagonal=f.diagonal,
+            self_adjoint=f.self_adjoint & real,
+            positive=positive,
+            gram_scale=None if f.gram_scale is None else square * f.gram_scale,
+            cogram_scale=None if f.cogram_scale is None else square * f.cogram_scale,
+            norm=None if f.norm is None else f.norm.scaled(size),
+            lowest=_lowest_scaled(self.factor, f),
+        )
+
+    def inverse(self) -> LinearOperator:
+        return compose(self.operator.inverse(), scale(1.0 / self.factor, Identity(self.out_shape)))
+
+    def __repr__(self) -> str:
+        return f"{_factor_text(self.factor)} * {_wrapped(self.operator)}"
+
+
+@node
+class Composed(LinearOperator):
+    """The product ``outer @ inner``."""
+
+    outer: LinearOperator
+    inner: LinearOperator
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.inner.in_shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.outer.out_shape
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        if self.inner.in_kind == "any" and self.outer.in_kind != "any" and self.inner.out_dtype is None:
+            return self.outer.in_kind
+        return self.inner.in_kind
+
+    def out_kind(self, kind: str) -> str:
+        return self.outer.out_kind(self.inner.out_kind(kind))
+
+    def adjoint_kind(self, kind: str) -> str:
+        return self.inner.adjoint_kind(self.outer.adjoint_kind(kind))
+
+    def trace(self, x: Expression) -> Expression:
+        return self.outer.trace(self.inner.trace(x))
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return self.inner.trace_adjoint(self.outer.trace_adjoint(y))
+
+    @property
+    def facts(self) -> Facts:
+        a, b = self.outer.facts, self.inner.facts
+        factors = _factors(self)
+        half, odd = divmod(len(factors), 2)
+        mirrored = all(factors[i].H is factors[-1 - i] for i in range(half))
+        middle = factors[half].facts if odd else None
+        self_adjoint = mirrored and (middle is None or middle.self_adjoint is YES)
+        positive = mirrored and (middle is None or middle.positive is YES)
+        norm = None
+        if mirrored and not odd:
+            root = _chain(factors[half:]).facts.norm
+            norm = None if root is None else root.times(root, exact=True)
+        elif a.norm is not None and b.norm is not None:
+            norm = a.norm.times(b.norm, exact=_isometric(a) or _isometric(b, adjoint=True))
+        return Facts(
+            diagonal=YES if a.diagonal is YES and b.diagonal is YES else UNKNOWN,
+            self_adjoint=YES if self_adjoint else UNKNOWN,
+            positive=YES if positive else UNKNOWN,
+            gram_scale=_product(a.gram_scale, b.gram_scale),
+            cogram_scale=_product(b.cogram_scale, a.cogram_scale),
+            norm=norm,
+            lowest=Literal(0.0) if positive else None,
+        )
+
+    def inverse(self) -> LinearOperator:
+        return compose(self.inner.inverse(), self.outer.inverse())
+
+    def __repr__(self) -> str:
+        return f"{_wrapped(self.outer)} @ {_wrapped(self.inner)}"
+
+
+@node
+class Added(LinearOperator):
+    """The sum of operators of the same shapes."""
+
+    operators: tuple[LinearOperator, ...]
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.operators[0].in_shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.operators[0].out_shape
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return next((o.in_kind for o in self.operators if o.in_kind != "any"), "any")
+
+    def out_kind(self, kind: str) -> str:
+        return "complex" if any(o.out_kind(kind) == "complex" for o in self.operators) else kind
+
+    def adjoint_kind(self, kind: str) -> str:
+        return "complex" if any(o.adjoint_kind(kind) == "complex" for o in self.operators) else "real"
+
+    def trace(self, x: Expression) -> Expression:
+        return sum_of([o.trace(x) for o in self.operators])
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return sum_of([o.trace_adjoint(y) for o in self.operators])
+
+    @property
+    def facts(self) -> Facts:
+        each = [o.facts for o in self.operators]
+        every = {name: all(getattr(f, name) is YES for f in each) for name in ("diagonal", "self_adjoint", "positive")}
+        norm = each[0].norm
+        for f in each[1:]:
+            norm = None if norm is None or f.norm is None else norm.plus(f.norm)
+        bottoms = [_lowest_known(f) for f in each]
+        lowest = None if any(b is None for b in bottoms) else sum_of([b for b in bottoms if b is not None])
+        return Facts(**{name: YES if yes else UNKNOWN for name, yes in every.items()}, norm=norm, lowest=lowest)
+
+    def __repr__(self) -> str:
+        return " + ".join(_wrapped(o) for o in self.operators)
+
+
+@node
+class Stacked(LinearOperator):
+    """Operators on one input, their results joined along the first axis (``vstack``)."""
+
+    operators: tuple[LinearOperator, ...]
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.operators[0].in_shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        first = self.operators[0].out_shape
+        return (sum(o.out_shape[0] for o in self.operators), *first[1:])
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return next((o.in_kind for o in self.operators if o.in_kind != "any"), "any")
+
+    def out_kind(self, kind: str) -> str:
+        return "complex" if any(o.out_kind(kind) == "complex" for o in self.operators) else kind
+
+    def adjoint_kind(self, kind: str) -> str:
+        return "complex" if any(o.adjoint_kind(kind) == "complex" for o in self.operators) else "real"
+
+    def trace(self, x: Expression) -> Expression:
+        return Join(tuple(o.trace(x) for o in self.operators), -len(self.out_shape))
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        parts, begin = [], 0
+        for o in self.operators:
+            end = begin + o.out_shape[0]
+            window = Window(self.out_shape, (begin,) + (0,) * (len(o.out_shape) - 1), (end, *o.out_shape[1:]))
+            parts.append(o.trace_adjoint(ex.Apply(window, y)))
+            begin = end
+        return sum_of(parts)
+
+    @property
+    def facts(self) -> Facts:
+        each = [o.facts for o in self.operators]
+        scales = [f.gram_scale for f in each]
+        gram = None if any(s is None for s in scales) else sum_of([s for s in scales if s is not None])
+        norms = [f.norm for f in each]
+        if gram is not None:
+            norm: Bound | None = exact(ex.sqrt(gram))
+        elif all(n is not None for n in norms):
+            squares = sum_of([ex.square(n.expression) for n in norms if n is not None])
+            worst = "asserted" if any(n is not None and n.certainty == "asserted" for n in norms) else "upper"
+            worst = "estimate" if any(n is not None and n.certainty == "estimate" for n in norms) else worst
+            norm = Bound(ex.sqrt(squares), worst)
+        else:
+            norm = None
+        return Facts(gram_scale=gram, norm=norm)
+
+    def __repr__(self) -> str:
+        return f"vstack([{', '.join(map(repr, self.operators))}])"
+
+
+def as_shape(shape: Any) -> Shape:
+    """A shape as a tuple of nonnegative integers; raises ShapeError for anything else."""
+    given = (shape,) if isinstance(shape, (int, np.integer)) else shape
+    try:
+        out = tuple(int(n) for n in given)
+    except (TypeError, ValueError):
+        raise ShapeError(f"a shape must be a tuple of integers, not {shape!r}") from None
+    if any(n < 0 for n in out) or any(int(n) != n for n in given):
+        raise ShapeError(f"a shape must hold nonnegative integers, not {shape!r}")
+    return out
+
+
+def _wrapped(operator: LinearOperator) -> str:
+    text = repr(operator)
+    return f"({text})" if isinstance(operator, (Added, Scaled, Composed)) else text
+
+
+def _factor_text(factor: Expression) -> str:
+    text = repr(factor)
+    return f"({text})" if " " in text else text
+
+
+def _is_positive(factor: Expression) -> bool:
+    return isinstance(factor, Literal) and not isinstance(factor.value, complex) and factor.value >= 0
+
+
+def _product(a: Expression | None, b: Expression | None) -> Expression | None:
+    return None if a is None or b is None else a * b
+
+
+def _isometric(facts: Facts, adjoint: bool = False) -> bool:
+    """Whether multiplying by it (from the left, or from the right with ``adjoint``) scales the norm exactly."""
+    return (facts.cogram_scale if adjoint else facts.gram_scale) is not None
+
+
+def _lowest_known(facts: Facts) -> Expression | None:
+    """A lower bound of the spectrum of a self-adjoint operator: its own, or minus the certified norm."""
+    if facts.lowest is not None or facts.self_adjoint is not YES:
+        return facts.lowest
+    return None if facts.norm is None or not facts.norm.certified else -facts.norm.expression
+
+
+def _lowest_scaled(factor: Expression, facts: Facts) -> Expression | None:
+    if not isinstance(factor, Literal) or isinstance(factor.value, complex) or facts.self_adjoint is not YES:
+        return None
+    if factor.value >= 0:
+        return None if facts.lowest is None else factor * facts.lowest
+    return None if facts.norm is None or not facts.norm.certified else factor * facts.norm.expression
+
+
+def _factors(operator: LinearOperator) -> list[LinearOperator]:
+    """The operators of a product from left to right."""
+    if isinstance(operator, Composed):
+        return _factors(operator.outer) + _factors(operator.inner)
+    return [operator]
+
+
+def _chain(factors: list[LinearOperator]) -> LinearOperator:
+    out = factors[-1]
+    for factor in reversed(factors[:-1]):
+        out = compose(factor, out)
+    return out
+
+
+def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
+    """``outer @ inner``, with identities and zeros folded and scalars pulled to the front."""
+    if outer.in_shape != inner.out_shape:
+        raise ShapeError(
+            f"cannot form {outer!r} @ {inner!r}: the left one takes shape {outer.in_shape}, "
+            f"the right one gives shape {inner.out_shape}"
+        )
+    if outer.in_kind == "real" and inner.out_dtype == "complex":
+        raise DtypeError(f"{outer!r} takes real arrays, but {inner!r} gives complex ones; put Real in between")
+    if isinstance(outer, Identity):
+        return inner
+    if isinstance(inner, Identity):
+        return outer
+    if isinstance(outer, Zero) or isinstance(inner, Zero):
+        return Zero(inner.in_shape, outer.out_shape)
+    if isinstance(outer, Scaled):
+        return scale(outer.factor, compose(outer.operator, inner))
+    if isinstance(inner, Scaled) and inner.factor.kind == "real":
+        return scale(inner.factor, compose(outer, inner.operator))
+    if isinstance(outer, Composed):
+        return compose(outer.outer, compose(outer.inner, inner))
+    return Composed(outer, inner)
+
+
+def scale(factor: Any, operator: LinearOperator) -> LinearOperator:
+    """``factor * operator``, with numbers gathered."""
+    factor = ex.as_expression(factor)
+    if factor.shape not in ((), (1,)):
+        raise ShapeError(f"an operator is scaled by a scalar, not by shape {factor.shape}; use Diagonal for arrays")
+    factor = ex.total(factor)
+    if isinstance(factor, Literal) and factor.value == 1.0:
+        return operator
+    if isinstance(factor, Literal) and factor.value == 0.0:
+        return Zero(operator.in_shape, operator.out_shape)
+    if isinstance(operator, Zero):
+        return operator
+    if isinstance(operator, Scaled):
+        return scale(factor * operator.factor, operator.operator)
+    return Scaled(factor, operator)
+
+
+def add(*operators: LinearOperator) -> LinearOperator:
+    """The sum of operators, flattened, with zeros dropped."""
+    flat: list[LinearOperator] = []
+    for operator in operators:
+        flat.extend(operator.operators if isinstance(operator, Added) else (operator,))
+    for other in flat[1:]:
+        if (other.in_shape, other.out_shape) != (flat[0].in_shape, flat[0].out_shape):
+            raise ShapeError(
+                f"cannot add {flat[0]!r} and {other!r}: they map {flat[0].in_shape} to {flat[0].out_shape} "
+                f"and {other.in_shape} to {other.out_shape}"
+            )
+    kept = [o for o in flat if not isinstance(o, Zero)]
+    if not kept:
+        return flat[0]
+    return kept[0] if len(kept) == 1 else Added(tuple(kept))
+
+
+def vstack(operators: Any) -> LinearOperator:
+    """Operators on the same input, their results joined along the first axis.
+
+    Raises
+    ------
+    ShapeError
+        Where inputs differ, or outputs differ in more than the first axis.
+    """
+    stack = tuple(operators)
+    if not stack:
+        raise ShapeError("vstack needs at least one operator")
+    for other in stack:
+        if other.in_shape != stack[0].in_shape or other.out_shape[1:] != stack[0].out_shape[1:] or not other.out_shape:
+            raise ShapeError(
+                f"vstack joins results along their first axis, but {stack[0]!r} maps {stack[0].in_shape} to "
+                f"{stack[0].out_shape} and {other!r} maps {other.in_shape} to {other.out_shape}"
+            )
+    return stack[0] if len(stack) == 1 else Stacked(stack)
+
+
+def hstack(operators: Any) -> LinearOperator:
+    """Operators side by side: the input is cut along its first axis and the results are added."""
+    return vstack([o.H for o in operators]).H
+
+

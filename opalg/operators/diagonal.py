@@ -1,0 +1,284 @@
+"""Pointwise multiplication: diagonals and masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.errors import DtypeError, ParameterError
+from opalg.facts import UNKNOWN, YES, exact
+from opalg.leaves import Constant, Parameter
+from opalg.nodes import node
+from opalg.operators.algebra import (
+    Added,
+    Composed,
+    Facts,
+    Identity,
+    LinearOperator,
+    Scaled,
+    add,
+    as_shape,
+    compose,
+)
+from opalg.operators.spectra import as_data, check_broadcast, conjugate, is_nonnegative, text, times
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Literal, Shape
+from opalg.rules import rule
+
+
+@node
+class Diagonal(LinearOperator):
+    """Pointwise multiplication, ``(D x)_i = d_i x_i``.
+
+    Parameters
+    ----------
+    diagonal : array, Constant, Parameter or Expression
+        The diagonal ``d``; real or complex; it broadcasts to ``in_shape``.
+    in_shape : tuple of int, optional
+        The shape it acts on; by default that of ``d``.
+
+    Raises
+    ------
+    ShapeError
+        Where ``d`` does not broadcast to ``in_shape``.
+    DtypeError
+        Where ``d`` is boolean; use `Mask`.
+
+    Notes
+    -----
+    ``D.H y = conj(d) y``; ``||D|| = max |d_i|`` (exact); the inverse is ``Diagonal(1 / d)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from opalg.operators import Diagonal
+    >>> Diagonal(np.array([1.0, 2.0])) @ np.array([3.0, 4.0])
+    array([3., 8.])
+    """
+
+    diagonal: Any
+    in_shape: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "diagonal", as_data(self.diagonal, "Diagonal"))
+        shape = self.diagonal.shape if self.in_shape is None else as_shape(self.in_shape)
+        object.__setattr__(self, "in_shape", shape)
+        check_broadcast(self.diagonal, shape, "the diagonal of Diagonal")
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.in_shape
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return "complex" if self.diagonal.kind == "complex" else "any"
+
+    def out_kind(self, kind: str) -> str:
+        return "complex" if self.diagonal.kind == "complex" else kind
+
+    def adjoint_kind(self, kind: str) -> str:
+        return self.out_kind(kind)
+
+    def trace(self, x: Expression) -> Expression:
+        ex.batch_shape(x.shape, self.in_shape, self)
+        return self.diagonal * x
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        ex.batch_shape(y.shape, self.in_shape, self)
+        return conjugate(self.diagonal) * y
+
+    @property
+    def facts(self) -> Facts:
+        d = self.diagonal
+        real = d.kind == "real"
+        return Facts(
+            diagonal=YES,
+            self_adjoint=YES if real else UNKNOWN,
+            positive=YES if is_nonnegative(d) else UNKNOWN,
+            norm=exact(ex.largest(abs(d))),
+            lowest=ex.smallest(d) if real else None,
+        )
+
+    @property
+    def H(self) -> LinearOperator:
+        return Diagonal(conjugate(self.diagonal), self.in_shape)
+
+    def conj(self) -> LinearOperator:
+        return self.H
+
+    def inverse(self) -> LinearOperator:
+        """``Diagonal(1 / d)``.
+
+        Raises
+        ------
+        ParameterError
+            Where ``d`` is an array with a zero.
+        """
+        if isinstance(self.diagonal, (Constant, Parameter)) and bool((self.diagonal.value == 0).any()):
+            raise ParameterError(f"{self!r} has a zero on its diagonal, so it has no inverse")
+        return Diagonal(1.0 / self.diagonal, self.in_shape)
+
+    def __repr__(self) -> str:
+        shape = "" if self.in_shape == self.diagonal.shape else f", {self.in_shape}"
+        return f"Diagonal({text(self.diagonal)}{shape})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        z = rng.standard_normal((2, 3)) + 1j * rng.standard_normal((2, 3))
+        width = Parameter(rng.standard_normal((3, 1)), name="width")
+        return [
+            Diagonal(rng.standard_normal((3, 4))),
+            Diagonal(z),
+            Diagonal(width, (3, 5)),
+            Diagonal(np.array([2.5])),
+            Diagonal(ex.square(width), (3, 2)),
+            Diagonal(2.0, (4,)),
+        ]
+
+
+@node
+class Mask(LinearOperator):
+    """Keep the entries where a mask is true and set the others to zero; the shape stays.
+
+    Parameters
+    ----------
+    mask : boolean array or Constant
+        Which entries to keep.
+
+    Raises
+    ------
+    DtypeError
+        Where the mask is not boolean; weights are a `Diagonal`.
+
+    Notes
+    -----
+    An orthogonal projection: ``M.H = M = M @ M``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from opalg.operators import Mask
+    >>> Mask(np.array([True, False])) @ np.array([3.0, 4.0])
+    array([3., 0.])
+    """
+
+    mask: Any
+
+    def __post_init__(self) -> None:
+        mask = self.mask if isinstance(self.mask, Expression) else Constant(self.mask)
+        if not isinstance(mask, Constant) or mask.kind != "bool":
+            raise DtypeError(f"Mask takes a boolean array, but was given {mask.kind} data; use Diagonal for weights")
+        object.__setattr__(self, "mask", mask)
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.mask.shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.mask.shape
+
+    @property
+    def weights(self) -> Expression:
+        """The mask as the numbers 1 and 0."""
+        return ex.where(self.mask, 1.0, 0.0)
+
+    def trace(self, x: Expression) -> Expression:
+        ex.batch_shape(x.shape, self.in_shape, self)
+        return self.weights * x
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return self.trace(y)
+
+    @property
+    def facts(self) -> Facts:
+        some, every = bool(self.mask.value.any()), bool(self.mask.value.all())
+        scale = Literal(1.0 if every else 0.0) if every or not some else None
+        return Facts(YES, YES, YES, scale, scale, exact(float(some)), Literal(float(every)))
+
+    def inverse(self) -> LinearOperator:
+        if self.facts.lowest == Literal(1.0):
+            return self
+        raise ParameterError(f"{self!r} sets entries to zero, so it has no inverse")
+
+    def conj(self) -> LinearOperator:
+        return self
+
+    def __repr__(self) -> str:
+        return f"Mask({text(self.mask)})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        full, none = np.ones((2, 2), bool), np.zeros((3,), bool)
+        return [Mask(rng.random((3, 4)) < 0.5), Mask(rng.random((5,)) < 0.5), Mask(full), Mask(none)]
+
+
+def diagonal_of(operator: LinearOperator) -> Expression | None:
+    """The formula of the diagonal of a `Diagonal`, `Mask` or multiple of the identity; None for other operators."""
+    match operator:
+        case Diagonal(diagonal=d):
+            return d
+        case Mask():
+            return operator.weights
+        case Identity():
+            return Literal(1.0)
+        case Scaled(factor=c, operator=Identity()):
+            return c
+        case Scaled(factor=c, operator=Mask() as mask):
+            return c * mask.weights
+    return None
+
+
+@rule(Composed, group="merge")
+def merge_masks(product: Composed) -> LinearOperator | None:
+    """M @ M  ->  M     (M a mask)"""
+    match product:
+        case Composed(outer=Mask() as a, inner=b) if a is b:
+            return a
+        case Composed(outer=Mask() as a, inner=Composed(outer=b)) if a is b:
+            return product.inner
+    return None
+
+
+@rule(Composed, group="merge")
+def merge_diagonals_in_product(product: Composed) -> LinearOperator | None:
+    """diag(a) @ diag(b)  ->  diag(a b)"""
+    a, b, rest = adjacent(product)
+    left, right = diagonal_of(a), diagonal_of(b)
+    if left is None or right is None:
+        return None
+    merged = Diagonal(times(left, right), a.in_shape)
+    return merged if rest is None else compose(merged, rest)
+
+
+@rule(Scaled, group="merge")
+def merge_scalar_into_diagonal(scaled: Scaled) -> LinearOperator | None:
+    """c diag(d)  ->  diag(c d)"""
+    match scaled:
+        case Scaled(factor=c, operator=Diagonal(diagonal=d, in_shape=shape)):
+            return Diagonal(c * d, shape)
+    return None
+
+
+@rule(Added, group="merge")
+def merge_diagonals_in_sum(total: Added) -> LinearOperator | None:
+    """c I + diag(a) + diag(b)  ->  diag(c + a + b)"""
+    diagonals = [d for o in total.operators if (d := diagonal_of(o)) is not None]
+    if len(diagonals) < 2:
+        return None
+    others = [o for o in total.operators if diagonal_of(o) is None]
+    merged = diagonals[0]
+    for d in diagonals[1:]:
+        merged = merged + d
+    if merged.shape == ():
+        return add(merged * Identity(total.in_shape), *others)
+    return add(Diagonal(merged, total.in_shape), *others)
+
+
+def adjacent(product: Composed) -> tuple[LinearOperator, LinearOperator, LinearOperator | None]:
+    """The two leftmost factors of a product and the product of the others (None where there are no others)."""
+    inner = product.inner
+    return (product.outer, inner.outer, inner.inner) if isinstance(inner, Composed) else (product.outer, inner, None)

@@ -1,0 +1,349 @@
+"""Discrete Fourier transforms, complex and real."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from opalg.errors import ParameterError, ShapeError, UnsupportedError
+from opalg.facts import exact
+from opalg.nodes import node
+from opalg.operators.algebra import Composed, Facts, Identity, LinearOperator, as_shape, compose
+from opalg.operators.diagonal import adjacent
+from opalg.program.expression import Literal, Shape
+from opalg.program.linear import Kernel
+from opalg.rules import rule
+
+NORMS = ("backward", "ortho", "forward")
+_ADJOINT_NORM = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
+
+
+def _checked(shape: Any, axes: Any, norm: str, name: str) -> tuple[Shape, tuple[int, ...]]:
+    """The shape, and the axes as different negative numbers."""
+    shape = as_shape(shape)
+    if norm not in NORMS:
+        raise ParameterError(f'{name} has no norm={norm!r}; it has "ortho", "backward" and "forward"')
+    given = range(len(shape)) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
+    if any(not -len(shape) <= axis < len(shape) for axis in given):
+        raise ShapeError(f"{name} of shape {shape} has no axes {tuple(given)}")
+    found = tuple(axis % len(shape) - len(shape) for axis in given)
+    if not found or len(set(found)) != len(found) or 0 in shape:
+        raise ShapeError(f"{name} needs one or more different axes of a shape without zeros, not {axes} of {shape}")
+    return shape, found
+
+
+def _text(name: str, shape: Shape, axes: tuple[int, ...], norm: str, plain: str) -> str:
+    text = f"{name}({shape}"
+    if axes != tuple(range(-len(shape), 0)):
+        text += f", axes={axes}"
+    return text + (")" if norm == plain else f", norm={norm!r})")
+
+
+@node
+class FFT(LinearOperator):
+    """The discrete Fourier transform over some axes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The shape it acts on.
+    axes : tuple of int, optional
+        The axes to transform, counted within ``shape``; by default all.
+    norm : str
+        ``"ortho"`` (unitary), ``"backward"`` (no factor) or ``"forward"`` (``1 / N``), as in `numpy.fft`.
+
+    Raises
+    ------
+    ShapeError
+        Where there are no such axes.
+    ParameterError
+        For another ``norm``.
+
+    Notes
+    -----
+    ``X_k = c sum_n x_n exp(-2 pi i k n / N)``. ``F.H F = F F.H = I``, ``N I`` or ``I / N`` by ``norm``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from opalg.operators import FFT
+    >>> (FFT((4,)) @ np.ones(4)).real
+    array([2., 0., 0., 0.])
+    """
+
+    shape: Shape
+    axes: Any = None
+    norm: str = "ortho"
+    in_kind = "complex"
+
+    def __post_init__(self) -> None:
+        shape, axes = _checked(self.shape, self.axes, self.norm, "FFT")
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "axes", axes)
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.shape
+
+    def out_kind(self, kind: str) -> str:
+        return "complex"
+
+    def adjoint_kind(self, kind: str) -> str:
+        return "complex"
+
+    def kernel(self) -> Kernel:
+        return Kernel(transform, (self.axes, self.norm), in_place=False, transforms=1, passes=0.0)
+
+    def adjoint_kernel(self) -> Kernel:
+        norm = _ADJOINT_NORM[self.norm]
+        return Kernel(transform_back, (self.axes, norm), in_place=False, transforms=1, passes=0.0)
+
+    @property
+    def facts(self) -> Facts:
+        scale = gram_scale(self)
+        return Facts(gram_scale=Literal(scale), cogram_scale=Literal(scale), norm=exact(scale**0.5))
+
+    def inverse(self) -> LinearOperator:
+        """The inverse transform, of the same ``norm``: the adjoint of the transform with the opposite factor."""
+        return FFT(self.shape, self.axes, _ADJOINT_NORM[self.norm]).H
+
+    def __repr__(self) -> str:
+        return _text("FFT", self.shape, self.axes, self.norm, "ortho")
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        return [
+            FFT((4, 3)),
+            FFT((5,), norm="backward"),
+            FFT((2, 3), axes=0, norm="forward"),
+            FFT((1, 4), axes=(1, 0), norm="backward"),
+        ]
+
+
+@node
+class RFFT(LinearOperator):
+    """The discrete Fourier transform of real arrays: the half spectrum along the last of ``axes``.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The shape of the real arrays.
+    axes : tuple of int, optional
+        The axes to transform, counted within ``shape``; by default all. The last one is halved.
+    norm : str
+        As for `FFT`.
+
+    Raises
+    ------
+    ShapeError, ParameterError
+        As for `FFT`.
+
+    Notes
+    -----
+    Real in, complex out, ``n // 2 + 1`` entries along the halved axis. The adjoint is that of ``Re sum(conj(u) v)``;
+    it is not the inverse, since the half spectrum holds most frequencies once. `inverse` is a left inverse.
+    """
+
+    shape: Shape
+    axes: Any = None
+    norm: str = "ortho"
+    in_kind = "real"
+
+    def __post_init__(self) -> None:
+        shape, axes = _checked(self.shape, self.axes, self.norm, "RFFT")
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "axes", axes)
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return half_shape(self.shape, self.axes[-1])
+
+    def out_kind(self, kind: str) -> str:
+        return "complex"
+
+    def adjoint_kind(self, kind: str) -> str:
+        return "real"
+
+    def kernel(self) -> Kernel:
+        return Kernel(transform_real, (self.axes, self.norm), in_place=False, transforms=1, passes=0.0)
+
+    def adjoint_kernel(self) -> Kernel:
+        arguments = (self.axes, _sizes(self), _ADJOINT_NORM[self.norm])
+        return Kernel(adjoint_transform_real, arguments, in_place=False, transforms=1, passes=2.0)
+
+    @property
+    def facts(self) -> Facts:
+        scale = gram_scale(self)
+        halved = self.shape[self.axes[-1]] > 2
+        return Facts(gram_scale=None if halved else Literal(scale), norm=exact(scale**0.5))
+
+    def inverse(self) -> LinearOperator:
+        """The left inverse, half spectrum to real array."""
+        return InverseRFFT(self.shape, self.axes, self.norm)
+
+    def __repr__(self) -> str:
+        return _text("RFFT", self.shape, self.axes, self.norm, "ortho")
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        return [
+            RFFT((4, 3)),
+            RFFT((3, 4), norm="backward"),
+            RFFT((5,), norm="forward"),
+            RFFT((4, 3), axes=(1, 0)),
+            RFFT((3, 4), axes=0),
+            RFFT((3, 1)),
+            RFFT((2, 2), norm="backward"),
+            RFFT((6,)),
+        ]
+
+
+@node
+class InverseRFFT(LinearOperator):
+    """The inverse of `RFFT`: a half spectrum to the real array it belongs to.
+
+    Parameters
+    ----------
+    shape, axes, norm
+        Those of the `RFFT` that it inverts; ``shape`` is that of the real result.
+
+    Notes
+    -----
+    What no real array has in its spectrum (such as an imaginary part of frequency zero) has no effect.
+    """
+
+    shape: Shape
+    axes: Any = None
+    norm: str = "ortho"
+    in_kind = "complex"
+
+    def __post_init__(self) -> None:
+        shape, axes = _checked(self.shape, self.axes, self.norm, "InverseRFFT")
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "axes", axes)
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return half_shape(self.shape, self.axes[-1])
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.shape
+
+    def out_kind(self, kind: str) -> str:
+        return "real"
+
+    def adjoint_kind(self, kind: str) -> str:
+        return "complex"
+
+    def kernel(self) -> Kernel:
+        arguments = (self.axes, _sizes(self), self.norm)
+        return Kernel(transform_real_back, arguments, in_place=False, transforms=1, passes=0.0)
+
+    def adjoint_kernel(self) -> Kernel:
+        arguments = (self.axes, _sizes(self), _ADJOINT_NORM[self.norm])
+        return Kernel(adjoint_transform_real_back, arguments, in_place=False, transforms=1, passes=1.0)
+
+    @property
+    def facts(self) -> Facts:
+        scale = 1.0 / gram_scale(self)
+        halved = self.shape[self.axes[-1]] > 2
+        cogram = None if halved else Literal(scale)
+        return Facts(cogram_scale=cogram, norm=exact((2.0 * scale if halved else scale) ** 0.5))
+
+    def inverse(self) -> LinearOperator:
+        """Refused: a half spectrum of no real array cannot be recovered."""
+        raise UnsupportedError(f"{self!r} has a right inverse only, which is RFFT({self.shape}, {self.axes})")
+
+    def __repr__(self) -> str:
+        return _text("InverseRFFT", self.shape, self.axes, self.norm, "ortho")
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        return [
+            InverseRFFT((4, 3)),
+            InverseRFFT((3, 4), norm="backward"),
+            InverseRFFT((5,), norm="forward"),
+            InverseRFFT((4, 3), axes=(1, 0)),
+            InverseRFFT((2, 2)),
+            InverseRFFT((3, 1), norm="forward"),
+        ]
+
+
+def half_shape(shape: Shape, axis: int) -> Shape:
+    """The shape of the half spectrum along a negative axis."""
+    half = list(shape)
+    half[axis] = half[axis] // 2 + 1
+    return tuple(half)
+
+
+def _sizes(operator: Any) -> tuple[int, ...]:
+    return tuple(operator.shape[axis] for axis in operator.axes)
+
+
+def gram_scale(operator: Any) -> float:
+    """``F.H F`` of the full transform."""
+    count = prod(_sizes(operator))
+    return {"backward": float(count), "ortho": 1.0, "forward": 1.0 / count}[operator.norm]
+
+
+def transform(lib: Any, x: Any, axes: Any, norm: str, out: Any = None) -> Any:
+    """FFT of x, taken as complex."""
+    return lib.fftn(x if lib.kind_of(x) == "complex" else lib.asarray(x, "complex"), axes, norm)
+
+
+def transform_back(lib: Any, x: Any, axes: Any, norm: str, out: Any = None) -> Any:
+    """Inverse FFT of x, taken as complex."""
+    return lib.ifftn(x if lib.kind_of(x) == "complex" else lib.asarray(x, "complex"), axes, norm)
+
+
+def transform_real(lib: Any, x: Any, axes: Any, norm: str, out: Any = None) -> Any:
+    """Half spectrum of a real array."""
+    return lib.rfftn(x, axes, norm)
+
+
+def transform_real_back(lib: Any, x: Any, axes: Any, sizes: Any, norm: str, out: Any = None) -> Any:
+    """Real array of a half spectrum."""
+    return lib.irfftn(x if lib.kind_of(x) == "complex" else lib.asarray(x, "complex"), sizes, axes, norm)
+
+
+def adjoint_transform_real(lib: Any, x: Any, axes: Any, sizes: Any, norm: str, out: Any = None) -> Any:
+    """The adjoint of the half spectrum: columns that stand for two frequencies count half in the inverse."""
+    half = lib.asarray(x, "complex") if lib.kind_of(x) != "complex" else lib.copy(x)
+    doubled = (..., slice(1, (sizes[-1] + 1) // 2), *(slice(None) for _ in range(-1 - axes[-1])))
+    lib.multiply(half[doubled], 0.5, out=half[doubled])
+    return lib.irfftn(half, sizes, axes, norm)
+
+
+def adjoint_transform_real_back(lib: Any, x: Any, axes: Any, sizes: Any, norm: str, out: Any = None) -> Any:
+    """The adjoint of the inverse: the half spectrum, with columns that stand for two frequencies doubled."""
+    half = lib.rfftn(x, axes, norm)
+    doubled = (..., slice(1, (sizes[-1] + 1) // 2), *(slice(None) for _ in range(-1 - axes[-1])))
+    lib.multiply(half[doubled], 2.0, out=half[doubled])
+    return half
+
+
+@rule(Composed, group="simplify")
+def cancel_inverse_rfft(product: Composed) -> LinearOperator | None:
+    """InverseRFFT @ RFFT  ->  I     (same shape and axes, any pair of norms up to a number)"""
+    match adjacent(product):
+        case (InverseRFFT(shape=shape, axes=axes) as back, RFFT() as there, rest):
+            if (there.shape, there.axes) != (shape, axes):
+                return None
+            scale = (gram_scale(there) / gram_scale(back)) ** 0.5
+            merged = scale * Identity(shape)
+            return merged if rest is None else compose(merged, rest)
+    return None

@@ -1,0 +1,110 @@
+"""Formulas of diagonals and spectra: conjugates and products that keep realness, and signs that are sure."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from opalg.errors import DtypeError, ShapeError
+from opalg.leaves import Constant, Leaf, Parameter
+from opalg.program import expression as ex
+from opalg.program.expression import Broadcast, Expression, Literal, Pointwise, Reduce, Shape
+
+_CONSTANT_SIGNS: WeakKeyDictionary[Constant, bool] = WeakKeyDictionary()
+
+
+def as_data(value: Any, owner: str) -> Expression:
+    """An array, number or expression as a real or complex expression.
+
+    Raises
+    ------
+    DtypeError
+        For boolean data.
+    """
+    data = value if isinstance(value, Expression) else Constant(value)
+    if data.kind == "bool":
+        raise DtypeError(f"{owner} takes real or complex numbers, but was given booleans; use Mask for those")
+    return data
+
+
+def check_broadcast(data: Expression, shape: Shape, owner: str) -> None:
+    """Raise ShapeError where data does not broadcast to exactly ``shape``."""
+    lead = len(shape) - data.ndim
+    if lead < 0 or any(n not in (1, m) for n, m in zip(data.shape, shape[lead:], strict=True)):
+        raise ShapeError(f"{owner} has shape {data.shape}, which does not broadcast to {shape}; give it that shape")
+
+
+def conjugate(e: Expression) -> Expression:
+    """The complex conjugate, pushed down to where it meets data, so that conjugate pairs are recognised."""
+    if e.kind != "complex":
+        return e
+    match e:
+        case Literal(value=value):
+            return ex.as_expression(value.conjugate())
+        case Pointwise(function="conj", arguments=(inner,)):
+            return inner
+        case Pointwise(function="add" | "subtract" | "multiply" | "divide" | "negative" as function, arguments=args):
+            return ex.pointwise(function, *(conjugate(a) for a in args))
+        case Broadcast(argument=inner, shape=shape):
+            return ex.broadcast_to(conjugate(inner), shape)
+    return ex.pointwise("conj", e)
+
+
+def _factors(e: Expression) -> list[Expression]:
+    if isinstance(e, Pointwise) and e.function == "multiply":
+        return [f for a in e.arguments for f in _factors(a)]
+    return [e]
+
+
+def times(a: Expression, b: Expression) -> Expression:
+    """The product ``a b``, where ``conj(s) s`` becomes the real ``|s|^2``."""
+    left: list[Expression] = []
+    right = _factors(b)
+    for factor in _factors(a):
+        partner = conjugate(factor)
+        if factor.kind == "complex" and not isinstance(factor, Literal) and partner in right:
+            right.remove(partner)
+            left.append(ex.square_abs(partner if _is_conjugated(factor) else factor))
+        else:
+            left.append(factor)
+    out: Expression = Literal(1.0)
+    for factor in sorted(left + right, key=lambda f: f.kind == "complex"):
+        out = out * factor
+    return out
+
+
+def _is_conjugated(e: Expression) -> bool:
+    return isinstance(e, Pointwise) and e.function == "conj"
+
+
+def is_nonnegative(e: Expression) -> bool:
+    """Whether an expression is real with no negative entry, as far as its form tells (constants are looked at)."""
+    if e.kind == "complex":
+        return False
+    match e:
+        case Literal(value=value):
+            return value.real >= 0
+        case Parameter():
+            return e.nonneg or e.positive
+        case Constant():
+            if e not in _CONSTANT_SIGNS:
+                _CONSTANT_SIGNS[e] = 0 in e.shape or bool((e.value >= 0).all())
+            return _CONSTANT_SIGNS[e]
+        case Pointwise(function="square" | "abs" | "exp" | "sqrt" | "cosh"):
+            return True
+        case Pointwise(function="add" | "multiply" | "divide" | "safe_divide" | "minimum" | "power", arguments=args):
+            return all(map(is_nonnegative, args))
+        case Pointwise(function="maximum", arguments=args):
+            return any(map(is_nonnegative, args))
+        case Pointwise(function="where", arguments=(_, yes, no)):
+            return is_nonnegative(yes) and is_nonnegative(no)
+        case Broadcast(argument=inner) | Reduce(argument=inner):
+            return is_nonnegative(inner)
+    return False
+
+
+def text(e: Expression) -> str:
+    """A short text of data for ``repr``: a leaf's name and shape, else the formula."""
+    if isinstance(e, Leaf):
+        return e.name or f"array of shape {e.shape}"
+    return repr(e)

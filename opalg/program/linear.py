@@ -1,0 +1,106 @@
+"""Linear primitives: the linear maps that a step applies as one kernel.
+
+A primitive names plain functions of arrays, its kernels. They are called as ``function(lib, x, *arguments, out=None)``
+with ``lib`` a `opalg.arrays.Backend`, act on trailing axes, and return their result (in ``out`` where that was given and
+``in_place`` is true). Because a kernel is a plain function, generated code can carry its text along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from opalg.nodes import Node, node
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A function of arrays and its static arguments.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(lib, x, *arguments, out=None) -> array``, acting on trailing axes.
+    arguments : tuple
+        Static arguments: numbers, strings, tuples of them, or a `Constant` leaf, which arrives as its bound array.
+    in_place : bool
+        Whether the function writes into ``out``.
+    transforms : int
+        Number of fast transforms it makes, for the cost model.
+    passes : float
+        Passes over memory besides the transforms, for the cost model.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    in_place: bool = True
+    transforms: int = 0
+    passes: float = 1.0
+
+
+class Linear(Node):
+    """A linear map with kernels for itself and its adjoint.
+
+    Attributes
+    ----------
+    in_shape, out_shape : tuple of int
+        The trailing axes that it consumes and produces.
+    """
+
+    in_shape: Shape
+    out_shape: Shape
+
+    def kernel(self) -> Kernel:
+        """The kernel of the forward map."""
+        raise NotImplementedError(f"{type(self).__name__} is not a primitive")
+
+    def adjoint_kernel(self) -> Kernel:
+        """The kernel of the adjoint map."""
+        raise NotImplementedError(f"{type(self).__name__} is not a primitive")
+
+    def out_kind(self, kind: str) -> str:
+        """The kind ("real" or "complex") of the result for an argument of the given kind."""
+        return kind
+
+    def adjoint_kind(self, kind: str) -> str:
+        """The kind of the adjoint's result."""
+        return kind
+
+
+@node
+class Window(Linear):
+    """The box ``start <= index < stop`` of an array; its adjoint puts the box back among zeros."""
+
+    in_shape: Shape
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    def kernel(self) -> Kernel:
+        return Kernel(take_window, (self.start, self.stop))
+
+    def adjoint_kernel(self) -> Kernel:
+        return Kernel(place_window, (self.start, self.stop, self.in_shape))
+
+    def __repr__(self) -> str:
+        return f"Window({self.in_shape}, {self.start}, {self.stop})"
+
+
+def take_window(lib: Any, x: Any, start: Any, stop: Any, out: Any = None) -> Any:
+    """Copy the box ``start <= index < stop`` of the trailing axes."""
+    box = (..., *(slice(a, b) for a, b in zip(start, stop)))
+    return lib.copy(x[box], out=out)
+
+
+def place_window(lib: Any, x: Any, start: Any, stop: Any, shape: Any, out: Any = None) -> Any:
+    """Put x into the box ``start <= index < stop`` of an array of zeros."""
+    out = lib.zeros_like(x, tuple(x.shape[: x.ndim - len(shape)]) + tuple(shape), out=out)
+    box = (..., *(slice(a, b) for a, b in zip(start, stop)))
+    out[box] = x
+    return out

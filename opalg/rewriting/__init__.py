@@ -1,0 +1,5 @@
+"""Rewrite rules on energies, grouped by purpose; rules on operators stand beside the operators they concern."""
+
+from opalg.rewriting import absorb, merge
+
+__all__ = ["absorb", "merge"]

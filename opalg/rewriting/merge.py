@@ -1,0 +1,57 @@
+"""Rules that make an energy smaller: equal terms, boxes on the same expression, terms without weight."""
+
+from __future__ import annotations
+
+from opalg.energies.energy import Energy, Term
+from opalg.functionals import Indicator
+from opalg.functionals.sets import Box
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Literal
+from opalg.rules import rule
+
+
+@rule(Energy, group="merge")
+def drop_weightless_terms(energy: Energy) -> Energy | None:
+    """0 * f(e) + g  ->  g"""
+    kept = tuple(t for t in energy.summands if not _is_zero(t.weight))
+    return Energy(kept, energy.added) if len(kept) < len(energy.summands) and kept else None
+
+
+@rule(Energy, group="merge")
+def merge_equal_terms(energy: Energy) -> Energy | None:
+    """v f(e) + w f(e)  ->  (v + w) f(e)"""
+    weights: dict[tuple, Expression] = {}
+    for t in energy.summands:
+        key = (t.functional, t.expression)
+        if key not in weights:
+            weights[key] = t.weight
+        elif not t.functional.facts.indicator:
+            weights[key] = weights[key] + t.weight
+    if len(weights) == len(energy.summands):
+        return None
+    return Energy(tuple(Term(w, f, e) for (f, e), w in weights.items()), energy.added)
+
+
+@rule(Energy, group="merge")
+def merge_boxes(energy: Energy) -> Energy | None:
+    """indicator(e >= a) + indicator(e <= b)  ->  indicator(a <= e <= b)"""
+    boxes = [t for t in energy.summands if isinstance(t.functional, Indicator) and isinstance(t.functional.set, Box)]
+    for i, first in enumerate(boxes):
+        for second in boxes[i + 1 :]:
+            if first.expression is second.expression:
+                merged = Term(first.weight, Indicator(_both(first.functional.set, second.functional.set)), first.expression)  # type: ignore[attr-defined]
+                kept = tuple(merged if t is first else t for t in energy.summands if t is not second)
+                return Energy(kept, energy.added)
+    return None
+
+
+def _both(a: Box, b: Box) -> Box:
+    return Box(_tighter(a.lower, b.lower, ex.maximum), _tighter(a.upper, b.upper, ex.minimum))
+
+
+def _tighter(a: Expression | None, b: Expression | None, choose) -> Expression | None:  # type: ignore[no-untyped-def]
+    return b if a is None else a if b is None else choose(a, b)
+
+
+def _is_zero(weight: Expression) -> bool:
+    return isinstance(weight, Literal) and weight.value == 0.0

@@ -1,0 +1,196 @@
+"""The only loop: advance an iteration, measure now and then, stop for a reason that has a name.
+
+It knows neither plans nor energies: it drives forward solves and the linear systems of gradients alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import Any
+
+from opalg.iterations import Iteration
+from opalg.solving.certificate import Certificate
+from opalg.solving.history import History, Row
+from opalg.solving.progress import Progress
+from opalg.solving.status import Status
+
+_STALLED = 12  # measurements without progress at the rounding floor before a solve counts as stagnated
+_EXPLODED = 1e30
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a measurement finds: a certificate, and the energy where it came along."""
+
+    certificate: Certificate
+    value: float | None = None
+    residual: float = inf
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a callback is given."""
+
+    iteration: int
+    seconds: float
+    value: float | None
+    certificate: Certificate
+    state: Any
+
+
+@dataclass
+class Limits:
+    """When to stop.
+
+    Attributes
+    ----------
+    tol : float
+        On the relative certificate.
+    max_iter : int
+    time_limit : float or None
+        Seconds.
+    floor : float
+        Below this relative change of the certificate nothing is expected any more.
+    first, growth : int, float
+        Measure at iteration ``first``, then each time the count has grown by the factor.
+    """
+
+    tol: float
+    max_iter: int
+    time_limit: float | None = None
+    first: int = 10
+    growth: float = 1.15
+    adapt_until: int = 2000
+
+
+@dataclass
+class Outcome:
+    """How the loop ended."""
+
+    status: Status
+    iterations: int
+    measurement: Measurement | None
+    state: Any
+    history: History = field(default_factory=History)
+    message: str = ""
+
+
+def run(
+    iteration: Iteration,
+    measure: Callable[[Any], Measurement],
+    limits: Limits,
+    *,
+    keep: Callable[[Any], Any],
+    callback: Callable[[Info], Any] | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Advance an iteration that has been started until a limit is met.
+
+    Parameters
+    ----------
+    iteration : Iteration
+        Started; it is advanced in place.
+    measure : callable
+        ``state -> Measurement``.
+    limits : Limits
+    keep : callable
+        Copies a state, so that the last finite one survives.
+    callback : callable, optional
+        Called with an `Info` at each measurement; True stops the loop.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Outcome
+        With the last finite state; Ctrl-C gives ``Status.INTERRUPTED`` and loses nothing.
+    """
+    watch = _Watch(iteration, measure, limits, keep, callback, progress)
+    try:
+        return watch.run()
+    except KeyboardInterrupt:
+        return watch.outcome(Status.INTERRUPTED)
+    finally:
+        if progress is not None:
+            progress.close()
+
+
+class _Watch:
+    """The state of one run of the loop."""
+
+    def __init__(self, iteration, measure, limits, keep, callback, progress) -> None:  # type: ignore[no-untyped-def]
+        self.iteration, self.measure, self.limits, self.keep = iteration, measure, limits, keep
+        self.callback, self.progress = callback, progress
+        self.begin = time.perf_counter()
+        self.history = History()
+        self.count = 0
+        self.last: Measurement | None = None
+        self.kept: Any = None
+        self.best, self.stalled, self.first_relative = inf, 0, inf
+
+    def run(self) -> Outcome:
+        next_look, limits = min(self.limits.first, self.limits.max_iter), self.limits
+        status = self._look()
+        while status is None:
+            while self.count < next_look and self.iteration.outcome is None and not self._late():
+                self.iteration.advance()
+                self.count += 1
+            status = self._look()
+            if status is None and self.count < limits.adapt_until and hasattr(self.iteration, "adapt"):
+                self.iteration.adapt(1.0 / (1.0 + self.count / 60.0))
+            next_look = min(max(self.count + limits.first, int(self.count * limits.growth)), limits.max_iter)
+        return self.outcome(status)
+
+    def _late(self) -> bool:
+        return self.limits.time_limit is not None and time.perf_counter() - self.begin > self.limits.time_limit
+
+    def _look(self) -> Status | None:
+        """Measure; the status where that ends the loop."""
+        found = self.measure(self.iteration.state)
+        relative, kind = found.certificate.relative, found.certificate.kind
+        finite = isfinite(relative) or (relative == inf and found.value is not None and found.value == found.value)
+        if not finite:
+            return Status.NONFINITE
+        self.last, self.kept = found, self.keep(self.iteration.state)
+        seconds = time.perf_counter() - self.begin
+        self.history.rows.append(Row(self.count, seconds, found.value, relative, kind))
+        if self.progress is not None:
+            self.progress.update(self.count, relative, kind)
+        stop = self.callback is not None and self.callback(
+            Info(self.count, seconds, found.value, found.certificate, self.iteration.state)
+        )
+        return self._judge(found, bool(stop))
+
+    def _judge(self, found: Measurement, stop: bool) -> Status | None:
+        relative = found.certificate.relative
+        if relative <= self.limits.tol:
+            return Status.CONVERGED if found.certificate.is_bound else Status.CONVERGED_RESIDUAL_ONLY
+        if self.iteration.outcome is not None:
+            return {"nonfinite": Status.NONFINITE, "stagnated": Status.STAGNATED}.get(
+                self.iteration.outcome, Status.BREAKDOWN
+            )
+        if stop is True:
+            return Status.STOPPED
+        self.first_relative = min(self.first_relative, relative) if self.count == 0 else self.first_relative
+        if found.value is not None and abs(found.value) > _EXPLODED:
+            return Status.DIVERGED
+        self.stalled = 0 if relative < 0.999 * self.best else self.stalled + 1
+        self.best = min(self.best, relative)
+        if self._late():
+            return Status.TIME_LIMIT
+        if self.count >= self.limits.max_iter:
+            return Status.MAX_ITER
+        if self.stalled >= _STALLED and self._at_floor(relative):
+            return Status.STAGNATED
+        return None
+
+    def _at_floor(self, relative: float) -> bool:
+        recent = [row.relative for row in self.history.rows[-_STALLED:]]
+        return min(recent) > 0.5 * self.best
+
+    def outcome(self, status: Status) -> Outcome:
+        """The outcome with the last finite state."""
+        state = self.kept if status is Status.NONFINITE and self.kept is not None else self.keep(self.iteration.state)
+        return Outcome(status, self.count, self.last, state, self.history, self.iteration.message)

@@ -1,0 +1,156 @@
+"""What a solve returns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opalg.errors import BreakdownError, DivergedError, NonFiniteError, OpalgError, ParameterError
+from opalg.solving.certificate import Certificate
+from opalg.solving.history import History
+from opalg.solving.status import Status
+
+
+class ConvergenceWarning(UserWarning):
+    """A solve ended without reaching its tolerance."""
+
+
+@dataclass(repr=False)
+class Solution:
+    """The result of a solve; true where it succeeded.
+
+    Attributes
+    ----------
+    status : Status
+        How the solve ended; ``status.value`` is a sentence.
+    value : float
+        The energy, infinity where a constraint is violated.
+    term_values : dict
+        The value of each term.
+    certificate : Certificate
+        What is known about the distance from the optimum.
+    residual : float
+        The relative size of what vanishes at a solution.
+    iterations : int
+        Iterations done.
+    seconds : float
+        Wall-clock time of the loop.
+    history : History
+        The measurements.
+    error_bound : float or None
+        A bound on ``|x - x*|`` where one is known.
+    method, backend : str
+        What solved it, and where.
+    """
+
+    variables: tuple[Any, ...]
+    points: tuple[Any, ...]
+    status: Status
+    value: float
+    term_values: dict[Any, float]
+    certificate: Certificate
+    residual: float
+    iterations: int
+    seconds: float
+    history: History
+    error_bound: float | None
+    method: str
+    backend: str
+    state: tuple[Any, ...]
+    differentiator: Any = field(default=None)
+    message: str = ""
+
+    @property
+    def x(self) -> Any:
+        """The minimiser: an array, or a mapping from Variable to array where there are several variables."""
+        return self.points[0] if len(self.points) == 1 else dict(zip(self.variables, self.points, strict=True))
+
+    def __getitem__(self, variable: Any) -> Any:
+        for known, point in zip(self.variables, self.points, strict=True):
+            if known is variable or known.name == variable:
+                return point
+        raise ParameterError(f"{variable!r} is not a variable of this energy; there are {self.variables!r}")
+
+    def __bool__(self) -> bool:
+        return self.status.success
+
+    def vjp(self, cotangent: Any, wrt: Any, **options: Any) -> Any:
+        """The gradient of ``Re <cotangent, x>`` in parameters, by implicit differentiation.
+
+        Parameters
+        ----------
+        cotangent : array, or mapping from Variable to array
+            The gradient of an outer loss in the solution.
+        wrt : Parameter or sequence of Parameter
+            What to differentiate in.
+        **options
+            ``tol``, ``max_iter``, ``on_inexact``; see `opalg.implicit.Differentiator.vjp`.
+
+        Returns
+        -------
+        Gradients
+            A mapping from Parameter to array.
+        """
+        return self.differentiator.vjp(self, cotangent, wrt, **options)
+
+    def jvp(self, directions: Mapping[Any, Any], **options: Any) -> Any:
+        """The change of the solution when parameters move along directions.
+
+        Parameters
+        ----------
+        directions : mapping from Parameter to array
+            The directions.
+
+        Returns
+        -------
+        array, or mapping from Variable to array where there are several variables
+        """
+        return self.differentiator.jvp(self, directions, **options)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Plot the convergence history (needs matplotlib)."""
+        import importlib
+
+        return importlib.import_module("opalg.plotting").plot_history(self.history, axes=axes)
+
+    def __repr__(self) -> str:
+        return (
+            f"Solution: {self.status.name} after {self.iterations} iterations of {self.method} on {self.backend} "
+            f"({self.seconds:.2f} s)\n  value {self.value:.8g}, {self.certificate}\n  {self.status.value}"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "status": f"{self.status.name}: {self.status.value}",
+            "value": f"{self.value:.8g}",
+            "certificate": str(self.certificate),
+            "iterations": f"{self.iterations} of {self.method} on {self.backend}, {self.seconds:.2f} s",
+        }
+        cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
+        return f"<table>{cells}</table>"
+
+
+POLICIES = ("raise", "warn", "return")
+
+
+def deliver(solution: Solution, on_failure: str | None) -> Solution:
+    """Hand a solution out as the policy says: raise or warn where the solve failed.
+
+    The default raises on NONFINITE, DIVERGED and BREAKDOWN and warns on every other failure.
+    """
+    if solution.status.success or on_failure == "return":
+        return solution
+    text = f"{solution.method} ended with {solution.status.name}: {solution.status.value} ({solution.certificate})"
+    if solution.message:
+        text += f"; {solution.message}"
+    severe = solution.status in (Status.NONFINITE, Status.DIVERGED, Status.BREAKDOWN)
+    if on_failure == "raise" or (on_failure is None and severe):
+        kinds: dict[Status, type[OpalgError]] = {Status.NONFINITE: NonFiniteError, Status.DIVERGED: DivergedError}
+        error = kinds.get(solution.status, BreakdownError)(text)
+        error.solution = solution
+        raise error
+    if solution.status not in (Status.INTERRUPTED, Status.STOPPED):
+        warnings.warn(text, ConvergenceWarning, stacklevel=4)
+    return solution
