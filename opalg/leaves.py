@@ -164,7 +164,7 @@ class Parameter(Leaf):
     def check(self, value: Any) -> None:
         """Raise where a value has NaN or infinity, or lies outside the declared domain."""
         check_finite(value, f"parameter {self.label!r}")
-        if not (self.nonneg or self.positive) or self.kind == "complex":
+        if not (self.nonneg or self.positive) or self.kind == "complex" or 0 in value.shape:
             return
         lowest = float(value.min()) if value.shape else float(value)
         if lowest < 0 or (self.positive and lowest == 0):

@@ -102,16 +102,45 @@ def rewrite(root: Node, groups: Sequence[str] | None = None, trace: list[Step] |
 
 
 def _settle(root: Node, rules: Sequence[Rule], memory: dict[Node, Node], fired: list[Step]) -> Node:
-    for current in walk(root):
+    """Settle a node after its children, with a stack of its own: chains of rewritings may be long."""
+    stack = [root]
+    waiting: dict[Node, tuple[Node, str | None]] = {}  # what a node became, still to be settled, and by which rule
+    while stack:
+        current = stack[-1]
         if current in memory:
+            stack.pop()
             continue
-        rebuilt = current.rebuild(lambda child: memory.get(child, child))
-        after = _fire(rebuilt, rules, fired)
-        if after is None:
-            memory[current] = memory[rebuilt] = rebuilt
+        wanted = [waiting[current][0]] if current in waiting else list(current.children)
+        unsettled = [n for n in wanted if n not in memory]
+        if unsettled:
+            for needed in unsettled:
+                if needed in waiting:
+                    _report_circle([waiting[n][1] for n in stack[stack.index(needed) :] if n in waiting])
+            stack.extend(reversed(unsettled))
+        elif current in waiting:
+            memory[current] = memory[waiting[current][0]]
         else:
-            memory[current] = _settle(after, rules, memory, fired)
+            _advance(current, rules, memory, waiting, fired)
     return memory[root]
+
+
+def _advance(
+    current: Node,
+    rules: Sequence[Rule],
+    memory: dict[Node, Node],
+    waiting: dict[Node, tuple[Node, str | None]],
+    fired: list[Step],
+) -> None:
+    """Rebuild a node on its settled children, or fire a rule on it, or call it settled."""
+    rebuilt = current.rebuild(lambda child: memory[child])
+    if rebuilt is not current:
+        waiting[current] = (rebuilt, None)
+        return
+    after = _fire(current, rules, fired)
+    if after is None:
+        memory[current] = current
+    else:
+        waiting[current] = (after, fired[-1].rule.name)
 
 
 def _fire(current: Node, rules: Sequence[Rule], fired: list[Step]) -> Node | None:
@@ -121,12 +150,17 @@ def _fire(current: Node, rules: Sequence[Rule], fired: list[Step]) -> Node | Non
             if after is not None and after is not current:
                 fired.append(Step(candidate, current, after))
                 if len(fired) > _LIMIT:
-                    _report_cycle(fired)
+                    _report_endless(fired)
                 return after
     return None
 
 
-def _report_cycle(fired: list[Step]) -> None:
+def _report_circle(names: Sequence[str | None]) -> None:
+    found = ", ".join(dict.fromkeys(name for name in names if name is not None))
+    raise RewriteCycleError(f"rewriting comes back to where it began; the rules that undo each other are {found}")
+
+
+def _report_endless(fired: list[Step]) -> None:
     common = Counter(step.rule.name for step in fired[-100:]).most_common(4)
     names = ", ".join(name for name, _ in common)
     raise RewriteCycleError(f"rewriting did not settle after {_LIMIT} steps; the rules that keep firing are {names}")

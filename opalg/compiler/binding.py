@@ -27,6 +27,9 @@ from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Measurement
 
 
+GAP_RESOLUTION = 1e-12  # relative: sums of a million terms in double precision are good to about a tenth of this
+
+
 class CompiledEnergy:
     """The functions of a lowering, compiled once for a backend; bound again whenever parameters change.
 
@@ -202,7 +205,8 @@ class Binding:
 
     def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
         """A function at these values and controls."""
-        return function.bind(self._arrays(function.lib), {**self.controls, **(controls or {})})
+        at = {**self.controls, **(controls or {})}
+        return function.bind(self._arrays(function.lib), {c: v for c, v in at.items() if c in function.inputs})
 
     # The pieces of a solve.
 
@@ -266,8 +270,7 @@ class Binding:
         return balance
 
     def _refresh(self, function: BoundFunction) -> None:
-        if self.controls:
-            function.set_controls(self.controls)
+        function.set_controls({c: v for c, v in self.controls.items() if c in function.function.inputs})
 
     def _float(self, value: Any) -> float:
         return float(self.lib.item(value).real if hasattr(value, "dtype") else value.real)
@@ -279,8 +282,11 @@ class Binding:
         if isinstance(iteration, CompiledPicard):
             self.controls.update({b.control: b.value for b in iteration.balances})
 
-    def measure(self, iteration: Iteration) -> Measurement:
-        """Energy and certificate at an iteration's state."""
+    def measure(self, iteration: Iteration, tol: float) -> Measurement:
+        """Energy and certificate at an iteration's state.
+
+        A tolerance below the resolution of a gap, which is a difference of energies, is measured on the residual.
+        """
         self.synchronise(iteration)
         exact, plain = self.measures
         for function in (exact, plain):
@@ -296,6 +302,7 @@ class Binding:
         feasible = violation <= 1e3 * self.lib.epsilon * (1.0 + sqrt(size))
         residual = sqrt(moved) if moved >= 0 else moved
         relative = residual / max(sqrt(max(scale, 0.0)), precise.tiny)
+        dual = dual if tol >= GAP_RESOLUTION else []
         certificate = self._certificate(value, dual, residual, relative, feasible)
         return Measurement(certificate, value if feasible else inf, relative)
 
@@ -303,8 +310,9 @@ class Binding:
         self, value: float, dual: list[float], residual: float, relative: float, feasible: bool
     ) -> Certificate:
         if dual and feasible:
-            gap = max(value - dual[0], 0.0) if value == value and dual[0] == dual[0] else float("nan")
             size = max(abs(value), abs(dual[0]), self.compiled.precise.tiny)
+            rounding = 0.1 * GAP_RESOLUTION * size
+            gap = max(value - dual[0], 0.0) + rounding if value == value and dual[0] == dual[0] else float("nan")
             return Certificate("duality gap", gap, gap / size, dual[0])
         if dual:
             return Certificate("duality gap", inf, inf, dual[0])

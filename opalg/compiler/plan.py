@@ -126,7 +126,7 @@ class Plan:
         bar = progress_of(progress, limits.tol, self.method.name)
         outcome = run(
             iteration,
-            lambda state: binding.measure(iteration),
+            lambda state: binding.measure(iteration, limits.tol),
             limits,
             keep=lambda state: tuple(binding.lib.copy(s) if hasattr(s, "shape") else s for s in state),
             callback=callback,

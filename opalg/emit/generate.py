@@ -272,7 +272,7 @@ class Generator:
         if not (top and name.isascii() and name.isidentifier()) or keyword.iskeyword(name) or _is_ours(name):
             name = "kernel"
         base, count = name, 1
-        while name in self.functions and self.functions[name] is not function:
+        while name == self.name or self.functions.get(name, function) is not function:
             count += 1
             name = f"{base}_{count}"
         self.functions[name] = function

@@ -128,8 +128,9 @@ class _Planner:
                 self._release(arguments_of(step.node), index)
             else:
                 taken = _SweepPlanner(self, step, index).run()
+                settled = taken.union(step.order)
                 operands = [self.schedule.root(a) for n in step.order for a in arguments_of(n)]
-                self._release([a for a in operands if a not in taken], index)
+                self._release([a for a in operands if a not in settled], index)
         return self.plan
 
     def _barrier(self, n: Expression) -> None:
@@ -152,7 +153,7 @@ class _Planner:
         """A free buffer of that shape and kind, or a new one."""
         waiting = self.free.get(slot)
         if waiting:
-            return waiting.pop()
+            return Place(waiting.pop().name, owned=True, pooled=slot)
         self.plan.buffers.append(slot)
         return Place(f"b{len(self.plan.buffers) - 1}", owned=True, pooled=slot)
 

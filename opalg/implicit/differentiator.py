@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import Any
 
 from opalg.arrays import Backend, library_name
@@ -29,6 +30,7 @@ from opalg.solving.loop import Limits, Measurement, run
 from opalg.solving.solution import ConvergenceWarning, Solution
 
 ON_INEXACT = ("raise", "warn", "return")
+NEWTON_STEPS = 4
 
 
 class Differentiator:
@@ -57,6 +59,7 @@ class Differentiator:
         tol: float | None = None,
         max_iter: int = 2000,
         on_inexact: str = "raise",
+        refine: bool = True,
     ) -> Gradients:
         """The gradient of ``Re <cotangent, x(theta)>`` in each parameter of ``wrt``.
 
@@ -72,6 +75,9 @@ class Differentiator:
             Products at most.
         on_inexact : {"raise", "warn", "return"}
             What to do where the forward or the adjoint solve has not converged.
+        refine : bool
+            First polish the point by Newton steps on the reference map, where the system is symmetric; a step that does
+            not shrink the residual is not taken.
 
         Returns
         -------
@@ -97,7 +103,7 @@ class Differentiator:
         direct: list[Any] = []
         if isinstance(system, MapSystem):
             given, direct = self._through_readout(solution, given, leaves, controls)
-        session = _Session(self, system, point, controls)
+        session = self._session(system, point, controls, refine)
         solved, residual, products, solver, more = session.solve(
             given, "right_side", "matrix", tol, max_iter, on_inexact
         )
@@ -115,6 +121,7 @@ class Differentiator:
         tol: float | None = None,
         max_iter: int = 2000,
         on_inexact: str = "raise",
+        refine: bool = True,
     ) -> Any:
         """The change of the solution when parameters move along directions; see `vjp` for the options."""
         leaves = _wanted(tuple(directions), self.lowering, self.problem)
@@ -127,12 +134,11 @@ class Differentiator:
         _forward_flags(solution, on_inexact)
         system = system_of(self.problem, self.lowering)
         point, controls = self._point(system, solution)
-        session = _Session(self, system, point, controls)
+        session = self._session(system, point, controls, refine)
         tangents = like(leaves, "d")
         pushed = session.evaluate(system.push_forward(dict(zip(leaves, tangents, strict=True))), tangents, arrays)
         solved = session.solve(pushed, "forward_right_side", "forward_matrix", tol, max_iter, on_inexact)[0]
-        inputs = [like(system.point, "b"), like(system.point, "e")]
-        change = session.evaluate(system.change(*inputs), [*inputs[0], *inputs[1]], [*pushed, *solved])
+        change = session.change(pushed, solved)
         if isinstance(system, MapSystem):
             change = self._readout_change(solution, change, leaves, arrays, controls)
         return change[0] if len(change) == 1 else dict(zip(solution.variables, change, strict=True))
@@ -150,6 +156,25 @@ class Differentiator:
             known = [v for c, v in self.binding.controls.items() if c.name == "t"]
             controls[control] = 1.0 / constant if constant > 0 else (known[0] if known else 1.0)
         return list(solution.points), controls
+
+    def _session(self, system: Any, point: list[Any], controls: dict[Input, float], refine: bool) -> _Session:
+        """The system at the point, or at a point polished by (semismooth) Newton steps on ``T(x) - x = 0``."""
+        session = _Session(self, system, point, controls)
+        if not refine or not system.symmetric:
+            return session
+        residual, defect = session.defect()
+        for _ in range(NEWTON_STEPS):
+            if residual <= 10 * self.lib.epsilon:
+                break
+            solved = session.solve(defect, "forward_right_side", "forward_matrix", 1e-8, 500, "return")[0]
+            step = session.change(defect, solved)
+            moved = [self.lib.add(a, b) for a, b in zip(session.point, step, strict=True)]
+            polished = _Session(self, system, moved, controls)
+            shrunk, defect = polished.defect()
+            if not shrunk < 0.5 * residual:
+                break
+            session, residual = polished, shrunk
+        return session
 
     def _cotangent(self, solution: Solution, cotangent: Any) -> list[Any]:
         given = cotangent if isinstance(cotangent, Mapping) else {solution.variables[0]: cotangent}
@@ -208,6 +233,7 @@ class _Session:
 
     def __init__(self, owner: Differentiator, system: Any, point: list[Any], controls: dict[Input, float]) -> None:
         self.owner, self.system, self.controls, self.lib = owner, system, controls, owner.lib
+        self.point = list(point)
         self.inputs: list[Input] = list(system.point)
         self.arrays = list(point)
         auxiliary = system.auxiliary
@@ -219,6 +245,18 @@ class _Session:
     def evaluate(self, outputs: Sequence[Expression], inputs: Sequence[Input], arrays: Sequence[Any]) -> list[Any]:
         """Expressions in the point and further inputs."""
         return list(self.owner.run(outputs, [*self.inputs, *inputs], [*self.arrays, *arrays], self.controls))
+
+    def defect(self) -> tuple[float, list[Any]]:
+        """``|T(x) - x|`` relative to ``|x|``, and ``T(x) - x``."""
+        images = self.evaluate(list(self.system.image), [], [])
+        found = [self.lib.subtract(a, b) for a, b in zip(images, self.point, strict=True)]
+        size = sqrt(sum(_square(b, self.lib) for b in self.point))
+        return sqrt(sum(_square(f, self.lib) for f in found)) / max(size, self.lib.tiny), found
+
+    def change(self, pushed: Sequence[Any], solved: Sequence[Any]) -> list[Any]:
+        """The change of the point that the solution of the forward system stands for."""
+        b, e = like(self.system.point, "b"), like(self.system.point, "e")
+        return self.evaluate(self.system.change(b, e), [*b, *e], [*pushed, *solved])
 
     def solve(
         self, given: Sequence[Any], right: str, matrix: str, tol: float | None, max_iter: int, on_inexact: str
@@ -287,6 +325,10 @@ def _wanted(wrt: Any, lowering: Lowering, problem: Problem | None) -> list[Param
 
 def _is_zero(array: Any, lib: Backend) -> bool:
     return not bool(lib.xp.any(array != 0))
+
+
+def _square(array: Any, lib: Backend) -> float:
+    return float(lib.item(lib.xp.sum(lib.xp.abs(array) ** 2)).real)
 
 
 def _forward_flags(solution: Solution, on_inexact: str) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ class Admm(Method):
             controls={rho: start_of_rho(problem, variable, split)},
             duals={t: rho * (a - c) for t, a, c in zip(split, v, u, strict=True)},
             residual=gaps,
-            scale=size,
+            scale=size + pull,
             balance=((rho, ex.safe_divide(gaps, size), ex.safe_divide(moved, pull)),),
             rescale=lambda control, factor: tuple(c + (a - c) / factor for a, c in zip(v, u, strict=True)),
             positive=() if lowest is None else ((lowest, "the smallest eigenvalue of the x-update"),),

@@ -109,7 +109,7 @@ class Convolve(LinearOperator):
         size, place = self.kernel.shape, self.origin
         start = tuple(max(0, o - n + 1) for o, n in zip(place, self.shape, strict=True))
         stop = tuple(min(k, o + n) for k, o, n in zip(size, place, self.shape, strict=True))
-        origin = tuple(o - a for o, a in zip(place, start))
+        origin = tuple(o - a for o, a in zip(place, start, strict=True))
         reach = (max(o, b - a - 1 - o) for o, a, b in zip(origin, start, stop, strict=True))
         padded = tuple(scipy.fft.next_fast_len(n + r, real=True) for n, r in zip(self.shape, reach, strict=True))
         return Window(size, start, stop), origin, padded

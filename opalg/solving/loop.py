@@ -18,7 +18,7 @@ from opalg.solving.progress import Progress
 from opalg.solving.status import Status
 
 _STALLED = 12  # measurements without progress at the rounding floor before a solve counts as stagnated
-_EXPLODED = 1e30
+_EXPLODED = 1e12  # growth of the energy over its first value that counts as divergence
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,11 @@ class Limits:
     max_iter : int
     time_limit : float or None
         Seconds.
-    floor : float
-        Below this relative change of the certificate nothing is expected any more.
     first, growth : int, float
-        Measure at iteration ``first``, then each time the count has grown by the factor.
+        Measure at iteration ``first``, then after as many more or when the count has grown by the factor.
+    adapt_until : int
+        The last iteration at which controls may be balanced; after it they rest, so that convergence is that of the
+        fixed map.
     """
 
     tol: float
@@ -128,7 +129,8 @@ class _Watch:
         self.count = 0
         self.last: Measurement | None = None
         self.kept: Any = None
-        self.best, self.stalled, self.first_relative = inf, 0, inf
+        self.best, self.stalled = inf, 0
+        self.first_value: float | None = None
 
     def run(self) -> Outcome:
         next_look, limits = min(self.limits.first, self.limits.max_iter), self.limits
@@ -173,8 +175,7 @@ class _Watch:
             )
         if stop is True:
             return Status.STOPPED
-        self.first_relative = min(self.first_relative, relative) if self.count == 0 else self.first_relative
-        if found.value is not None and abs(found.value) > _EXPLODED:
+        if self._exploded(found):
             return Status.DIVERGED
         self.stalled = 0 if relative < 0.999 * self.best else self.stalled + 1
         self.best = min(self.best, relative)
@@ -185,6 +186,13 @@ class _Watch:
         if self.stalled >= _STALLED and self._at_floor(relative):
             return Status.STAGNATED
         return None
+
+    def _exploded(self, found: Measurement) -> bool:
+        if found.value is None or not isfinite(found.value):
+            return False
+        if self.first_value is None:
+            self.first_value = abs(found.value)
+        return abs(found.value) > _EXPLODED * max(self.first_value, self.limits.tol)
 
     def _at_floor(self, relative: float) -> bool:
         recent = [row.relative for row in self.history.rows[-_STALLED:]]

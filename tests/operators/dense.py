@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays import backend
+from opalg.program.differentiate import vjp
+from opalg.program.expression import Input
+from opalg.program.interpreter import evaluate
 
 
 def units(shape: tuple[int, ...], kind: str, dtype: str = "float64") -> np.ndarray:
@@ -41,3 +44,37 @@ def random_array(rng: np.random.Generator, shape: tuple[int, ...], kind: str) ->
     """A random array of a kind."""
     x = rng.standard_normal(shape)
     return x + 1j * rng.standard_normal(shape) if kind == "complex" else x
+
+
+def parameter_gradients(operator: Any, parameter: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The gradient of ``Re <u, A(theta) x>`` in a parameter: by ``vjp``, and by central differences."""
+    lib = backend("numpy", "float64")
+    kind = argument_kinds(operator)[-1]
+    x = Input("x", (2, *operator.in_shape), kind)
+    out = operator.trace(x)
+    u = Input("u", out.shape, out.kind)
+    bound = {x: random_array(rng, x.shape, kind), u: random_array(rng, out.shape, out.kind)}
+    (found,) = vjp([out], [u], [parameter])
+    assert found is not None and found.shape == parameter.shape and found.kind == parameter.kind
+    (gradient,) = evaluate([found], {**bound, parameter: np.array(parameter.value)}, lib)
+
+    def value(theta: np.ndarray) -> float:
+        (result,) = evaluate([out], {**bound, parameter: theta}, lib)
+        return float(np.sum((np.conj(bound[u]) * result).real))
+
+    base, step = np.array(parameter.value), 1e-5
+    differences = np.zeros_like(base)
+    for index in np.ndindex(base.shape):
+        for direction in (1.0, 1j) if base.dtype.kind == "c" else (1.0,):
+            moved = np.zeros_like(base)
+            moved[index] = step * direction
+            differences[index] += direction * (value(base + moved) - value(base - moved)) / (2 * step)
+    return np.asarray(gradient), differences
+
+
+def check_parameter_gradient(operator: Any, parameter: Any, rng: np.random.Generator) -> None:
+    """Assert that both agree to 1e-6 of the largest entry."""
+    found, wanted = parameter_gradients(operator, parameter, rng)
+    assert found.shape == wanted.shape
+    assert np.max(np.abs(found - wanted)) <= 1e-6 * max(1e-3, np.max(np.abs(wanted)))
+    assert np.max(np.abs(wanted)) > 0

@@ -7,7 +7,7 @@ import pytest
 
 import opalg.operators as ops
 from opalg.arrays import backend
-from opalg.errors import DtypeError, ShapeError, UnsupportedError
+from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import YES
 from opalg.operators.algebra import Adjoint, LinearOperator
 from opalg.program.interpreter import number
@@ -180,8 +180,7 @@ def test_facts_after_rewriting_hold_too(operator):
 def test_inverse_inverts(operator):
     try:
         inverse = operator.inverse()
-    except (UnsupportedError, ValueError) as err:
-        assert str(err)
+    except (UnsupportedError, ParameterError):  # refused, which each class's own tests look at
         return
     for kind in argument_kinds(operator):
         dense = real_matrix(operator, kind)

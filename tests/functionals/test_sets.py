@@ -1,0 +1,155 @@
+"""Sets: projections against their definition, membership, support functions, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
+from opalg.facts import YES
+from opalg.functionals import Box, Indicator, Set, affine, box, nonneg, point
+from opalg.leaves import Parameter
+from opalg.nodes import node
+from opalg.operators.algebra import Facts, Identity, LinearOperator
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Literal
+from opalg.program.linear import Window
+from tests.functionals.members import SHAPE, inner, some
+
+
+@node
+class FirstRows(LinearOperator):
+    """Twice the first rows of a (3, 4) array: ``A A.H = 4 I``."""
+
+    rows: int
+    in_shape = SHAPE
+
+    @property
+    def out_shape(self) -> tuple[int, int]:  # type: ignore[override]
+        return (self.rows, 4)
+
+    def trace(self, x: Expression) -> Expression:
+        return 2.0 * ex.Apply(Window(SHAPE, (0, 0), self.out_shape), x)
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(cogram_scale=Literal(4.0))
+
+
+@node
+class Opaque(LinearOperator):
+    """An operator of which nothing is known."""
+
+    in_shape = SHAPE
+    out_shape = SHAPE
+
+    def trace(self, x: Expression) -> Expression:
+        return 2.0 * x
+
+
+SETS = [nonneg, box(-0.5, 0.5), Box(None, 0.25), affine(FirstRows(2), np.ones((2, 4))), point(0.0), point(np.ones(SHAPE))]
+
+
+@pytest.mark.parametrize("s", SETS, ids=repr)
+def test_projection_is_the_nearest_point(s: Set) -> None:
+    rng = np.random.default_rng(0)
+    v = some(rng)
+    p = s.project(v)
+    assert s.contains(p) and np.allclose(s.project(p), p)
+    for _ in range(20):
+        other = s.project(some(rng))
+        assert inner(v - p, other - p) <= 1e-12
+
+
+@pytest.mark.parametrize("s", SETS, ids=repr)
+def test_membership_is_the_violation(s: Set) -> None:
+    v = some(np.random.default_rng(1), scale=5.0)
+    assert not s.contains(v)
+    assert np.isinf(Indicator(s).value(v)) and Indicator(s).value(s.project(v)) == 0.0
+
+
+def test_box_by_hand() -> None:
+    v = np.array([-2.0, 0.25, 3.0])
+    assert np.array_equal(box(0.0, 1.0).project(v), [0.0, 0.25, 1.0])
+    assert np.array_equal(nonneg.project(v), [0.0, 0.25, 3.0])
+    assert np.array_equal(box([-3.0, 0.0, 0.0], [0.0, 0.1, 9.0]).project(v), [-2.0, 0.1, 3.0])
+    assert repr(nonneg) == "nonneg" and Box(0, None) is nonneg
+
+
+def test_support_of_a_box_is_attained_at_a_corner() -> None:
+    q = some(np.random.default_rng(2))
+    corners = np.where(q > 0, 2.0, -1.0)
+    assert Indicator(box(-1.0, 2.0)).conjugate.value(q) == pytest.approx(inner(q, corners))
+
+
+def test_support_of_a_cone() -> None:
+    f = Indicator(nonneg).conjugate
+    assert f.value(np.array([-1.0, 0.0])) == 0.0 and np.isinf(f.value(np.array([-1.0, 1.0])))
+    assert not Indicator(nonneg).offers("dual_gauge") and Indicator(box(0, 1)).offers("dual_gauge")
+
+
+def test_bounds_may_be_parameters() -> None:
+    high = Parameter(np.array([1.0, 2.0]), name="high")
+    assert np.array_equal(box(None, high).project(np.array([5.0, 1.0])), [1.0, 1.0])
+
+
+def test_boxes_that_make_no_sense() -> None:
+    with pytest.raises(ParameterError, match="empty"):
+        box(1.0, [2.0, 0.0])
+    with pytest.raises(ParameterError, match="lower or an upper"):
+        box()
+    with pytest.raises(DtypeError, match="real"):
+        box(1j, None)
+    with pytest.raises(DtypeError, match="complex"):
+        nonneg.project(np.array([1j]))
+    with pytest.raises(ShapeError, match="broadcast"):
+        box(np.zeros(3), None).project(np.zeros(2))
+
+
+def test_affine_projection_against_least_squares() -> None:
+    rng = np.random.default_rng(3)
+    A, b, v = FirstRows(2), rng.standard_normal((2, 4)), some(rng)
+    M = A.to_dense()
+    expected = v.ravel() - np.linalg.pinv(M) @ (M @ v.ravel() - b.ravel())
+    assert np.allclose(affine(A, b).project(v).ravel(), expected)
+
+
+def test_affine_support_is_finite_on_the_range_of_the_adjoint() -> None:
+    rng = np.random.default_rng(4)
+    A, b, y = FirstRows(2), rng.standard_normal((2, 4)), rng.standard_normal((2, 4))
+    f = Indicator(affine(A, b))
+    assert f.conjugate.value(A.H @ y) == pytest.approx(inner(y, b))
+    assert np.isinf(f.conjugate.value(some(rng)))
+
+
+def test_affine_batches_and_complex_arguments() -> None:
+    rng = np.random.default_rng(5)
+    s = affine(FirstRows(1), 1.0)
+    v = np.stack([some(rng, "complex") for _ in range(3)])
+    assert np.allclose(s.project(v), np.stack([s.project(a) for a in v]))
+    assert s.contains(s.project(v))
+
+
+def test_affine_sets_without_a_projection_say_what_to_write() -> None:
+    with pytest.raises(UnsupportedError, match="A @ x == b"):
+        affine(Opaque(), 0.0)
+    with pytest.raises(UnsupportedError, match="A @ x == b"):
+        affine(0.0 * Identity((3,)), 0.0)
+    with pytest.raises(DtypeError, match="linear operator"):
+        affine(np.eye(3), 0.0)  # type: ignore[arg-type]
+
+
+def test_points() -> None:
+    assert np.array_equal(point(2.0).project(np.zeros(2)), [2.0, 2.0])
+    assert point(1.0).project(np.zeros(2, np.complex64)).dtype == np.complex64
+    with pytest.raises(DtypeError, match="complex"):
+        point(1j).project(np.zeros(2))
+
+
+def test_indicator_facts_and_refusals() -> None:
+    facts = Indicator(nonneg).facts
+    assert facts.indicator and facts.convex is YES and facts.separable is YES
+    with pytest.raises(DtypeError, match="set"):
+        Indicator(3.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="abilities of sets|not an ability"):
+        nonneg.offers("magic")

@@ -1,0 +1,102 @@
+"""Diagonals and masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opalg.errors import DtypeError, ParameterError, ShapeError
+from opalg.facts import UNKNOWN, YES
+from opalg.leaves import Constant, Parameter
+from opalg.operators import Composed, Diagonal, Gradient, Identity, Mask, Scaled
+from opalg.program.interpreter import number
+from tests.operators.dense import check_parameter_gradient
+
+
+def test_multiplies_and_broadcasts(rng):
+    d, x = rng.standard_normal((3, 1)), rng.standard_normal((2, 3, 4))
+    assert np.array_equal(Diagonal(d, (3, 4)) @ x, d * x)
+
+
+@pytest.mark.parametrize("complex_data", [False, True])
+def test_gradient_in_the_diagonal(rng, complex_data):
+    d = Parameter(rng.standard_normal((3, 1)) * (1 + 2j if complex_data else 1), name="d")
+    check_parameter_gradient(Diagonal(d, (3, 4)), d, rng)
+    check_parameter_gradient(Diagonal(d, (3, 4)).H, d, rng)
+    check_parameter_gradient(Diagonal(d * d, (3, 4)), d, rng)
+
+
+def test_products_sums_and_multiples_become_one_diagonal(rng):
+    a, b = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
+    made = (Diagonal(a) @ Diagonal(b) + 2.0 * Diagonal(a) + 0.5 * Identity((2, 3))).simplify()
+    assert isinstance(made, Diagonal)
+    assert np.allclose(made @ np.ones((2, 3)), a * b + 2 * a + 0.5)
+
+
+def test_merging_inside_a_chain_keeps_the_rest(rng):
+    a, b = Diagonal(rng.standard_normal((2, 3, 4))), Diagonal(rng.standard_normal((2, 3, 4)))
+    made = (a @ b @ Gradient((3, 4))).simplify()
+    assert isinstance(made, Composed) and isinstance(made.outer, Diagonal) and isinstance(made.inner, Gradient)
+
+
+def test_gram_of_a_complex_diagonal_is_real(rng):
+    z = Diagonal(rng.standard_normal(4) + 1j * rng.standard_normal(4))
+    gram = ((2.0 * z).H @ (2.0 * z)).simplify()
+    assert isinstance(gram, Diagonal) and gram.diagonal.kind == "real"
+    assert gram.facts.self_adjoint is YES and gram.facts.positive is YES
+    assert number(gram.facts.lowest) == pytest.approx(4 * np.min(np.abs(z.diagonal.value)) ** 2)
+
+
+def test_sign_is_known_only_where_it_is_sure(rng):
+    weight = Parameter(rng.random(3) + 1, name="w", nonneg=True)
+    free = Parameter(rng.random(3) + 1, name="v")
+    assert Diagonal(weight).facts.positive is YES
+    assert Diagonal(weight * weight + 1.0).facts.positive is YES
+    assert Diagonal(free).facts.positive is UNKNOWN
+    assert Diagonal(-weight).facts.positive is UNKNOWN
+    assert Diagonal(np.array([1.0, -1.0])).facts.positive is UNKNOWN
+
+
+def test_masks_project(rng):
+    mask = rng.random((3, 4)) < 0.5
+    m = Mask(mask)
+    assert np.array_equal(m @ np.ones((3, 4)), mask.astype(float))
+    assert (m @ m).simplify() is m
+    assert m.gram.simplify() is m
+    assert ((m @ m) @ Diagonal(rng.standard_normal((3, 4)))).simplify().facts.diagonal is YES
+
+
+def test_mask_plus_identity_is_a_diagonal_with_a_known_bottom():
+    made = (Mask(np.array([True, False, True])) + 0.25 * Identity((3,))).simplify()
+    assert isinstance(made, Diagonal)
+    assert number(made.facts.lowest) == 0.25
+
+
+def test_sum_of_identities_is_a_multiple_of_the_identity():
+    weight = Parameter(0.5, name="w")
+    made = (Identity((3,)) + weight * Identity((3,))).simplify()
+    assert isinstance(made, Scaled) and isinstance(made.operator, Identity)
+
+
+def test_scaled_by_an_array_of_one_entry_keeps_scalar_shapes():
+    factor = Parameter(np.array([2.0]), name="f")
+    assert (factor * Identity(())) .facts.norm.value == 2.0
+    assert ((factor * Identity(())) @ np.array(3.0)).shape == ()
+
+
+def test_misuse_is_explained():
+    with pytest.raises(ShapeError, match="does not broadcast"):
+        Diagonal(np.ones(3), (4,))
+    with pytest.raises(DtypeError, match="Mask"):
+        Diagonal(np.ones(3, bool))
+    with pytest.raises(DtypeError, match="Diagonal"):
+        Mask(np.ones(3))
+    with pytest.raises(ParameterError, match="zero"):
+        Diagonal(np.array([1.0, 0.0])).inverse()
+    with pytest.raises(ParameterError, match="zero"):
+        Mask(np.array([True, False])).inverse()
+
+
+def test_equal_terms_are_one_object(rng):
+    d = Constant(rng.standard_normal(3))
+    assert Diagonal(d) is Diagonal(d, (3,))

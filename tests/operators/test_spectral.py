@@ -1,0 +1,166 @@
+"""Operators diagonal in a basis, and the rules that find and merge them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opalg.arrays import backend
+from opalg.errors import ParameterError, ShapeError
+from opalg.facts import YES
+from opalg.leaves import Parameter
+from opalg.operators import (
+    FFT,
+    RFFT,
+    AsComplex,
+    Convolve,
+    Diagonal,
+    DiagonalIn,
+    Gradient,
+    Identity,
+    Mask,
+    Wavelet,
+)
+from opalg.operators.mirrored import Mirrored, Unfolded
+from opalg.operators.spectral import full_spectrum
+from opalg.program.expression import Apply, Input
+from opalg.program.interpreter import evaluate, number
+from tests.operators.dense import as_reals, check_parameter_gradient, real_matrix, units
+
+SHAPE = (4, 5)
+
+
+def _same(a, b, kind="real"):
+    return np.allclose(real_matrix(a, kind), real_matrix(b, kind), atol=1e-12)
+
+
+def test_is_the_filter_that_numpy_computes(rng):
+    kernel, x = rng.standard_normal(SHAPE), rng.standard_normal((3, *SHAPE))
+    s = np.fft.rfftn(kernel)
+    wanted = np.fft.irfftn(s * np.fft.rfftn(x, axes=(1, 2)), s=SHAPE, axes=(1, 2))
+    assert np.allclose(DiagonalIn(RFFT(SHAPE), s) @ x, wanted)
+    z = x + 1j * x[::-1]
+    wanted_complex = np.fft.ifftn(np.fft.fftn(kernel) * np.fft.fftn(z, axes=(1, 2)), axes=(1, 2))
+    assert np.allclose(DiagonalIn(RFFT(SHAPE), s) @ z, wanted_complex)
+    assert np.allclose(DiagonalIn(FFT(SHAPE), np.fft.fftn(kernel)) @ z, wanted_complex)
+
+
+def test_the_factor_of_the_transform_cancels(rng):
+    s = Parameter(rng.random(SHAPE), name="s")
+    assert DiagonalIn(FFT(SHAPE, norm="ortho"), s) is DiagonalIn(FFT(SHAPE, axes=(1, 0), norm="forward"), s)
+
+
+def test_other_isometries_serve_as_basis(rng):
+    w, d = Wavelet((8,), "haar", 2), rng.standard_normal(8)
+    made = DiagonalIn(w, d)
+    assert _same(made, w.H @ Diagonal(d) @ w)
+    assert made.norm_bound().value == pytest.approx(np.abs(d).max())
+
+
+def test_gradient_in_the_spectrum(rng):
+    s = Parameter(rng.random(SHAPE) + 1j * rng.random(SHAPE), name="s")
+    check_parameter_gradient(DiagonalIn(FFT(SHAPE), s), s, rng)
+    check_parameter_gradient(DiagonalIn(FFT(SHAPE), s).H, s, rng)
+    kernel = Parameter(rng.standard_normal(SHAPE), name="k")
+    spectrum = Apply(RFFT(SHAPE), kernel)
+    check_parameter_gradient(DiagonalIn(RFFT(SHAPE), spectrum), kernel, rng)
+
+
+def test_gram_has_a_real_nonnegative_spectrum(rng):
+    k = Convolve(rng.standard_normal((3, 3)), SHAPE)
+    w = DiagonalIn(RFFT(SHAPE), np.abs(np.fft.rfftn(rng.standard_normal(SHAPE))))
+    for made in (k.gram, (2.0 * k).gram, k.H @ w @ k, k.cogram):
+        simple = made.simplify()
+        assert isinstance(simple, DiagonalIn) and simple.spectrum.kind == "real"
+        assert simple.facts.positive is YES and simple.facts.self_adjoint is YES
+        assert _same(made, simple)
+
+
+def test_sums_gather_in_one_spectrum(rng):
+    k, weight = Convolve(rng.standard_normal((3, 3)), SHAPE), Parameter(0.3, name="w", nonneg=True)
+    made = k.gram + weight * Gradient(SHAPE, "periodic").gram + 0.1 * Identity(SHAPE)
+    simple = made.simplify()
+    assert isinstance(simple, DiagonalIn) and isinstance(simple.transform, RFFT)
+    assert simple.facts.positive is YES
+    assert _same(made, simple)
+    dense = real_matrix(made, "real")
+    assert number(simple.facts.lowest) == pytest.approx(np.linalg.eigvalsh(dense)[0])
+    assert np.allclose(real_matrix(simple.inverse(), "real") @ dense, np.eye(20))
+
+
+def test_complex_and_real_spectra_meet_in_the_fft(rng):
+    mask = Mask(rng.random(SHAPE) < 0.5)
+    sampled = FFT(SHAPE).H @ mask @ FFT(SHAPE)
+    made = sampled + 0.2 * Gradient(SHAPE, "periodic").gram
+    simple = made.simplify()
+    assert isinstance(simple, DiagonalIn) and isinstance(simple.transform, FFT)
+    assert simple.facts.positive is YES
+    assert _same(made, simple, "complex")
+    for product in (sampled @ Gradient(SHAPE, "periodic").gram, Gradient(SHAPE, "periodic").gram @ sampled):
+        assert isinstance(product.simplify(), DiagonalIn)
+        assert _same(product, product.simplify(), "complex")
+
+
+@pytest.mark.parametrize("norms", [("ortho", "ortho"), ("backward", "backward"), ("forward", "ortho")])
+def test_fourier_conjugation_is_diagonalised(rng, norms):
+    d = Diagonal(rng.standard_normal(SHAPE) + 1j * rng.standard_normal(SHAPE))
+    made = FFT(SHAPE, norm=norms[0]).H @ d @ FFT(SHAPE, norm=norms[1])
+    assert isinstance(made.simplify(), DiagonalIn)
+    assert _same(made, made.simplify(), "complex")
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (5, 4), (1, 4), (3,)])
+def test_real_data_get_real_ffts(rng, shape):
+    mask = Mask(rng.random(shape) < 0.5)
+    forward = mask @ FFT(shape) @ AsComplex(shape)
+    simple = forward.gram.simplify()
+    assert isinstance(simple, DiagonalIn) and isinstance(simple.transform, RFFT)
+    assert simple.facts.positive is YES or simple.facts.self_adjoint is YES
+    assert _same(forward.gram, simple)
+
+
+def test_complex_multiples_stay_outside_of_half_spectra(rng):
+    k = DiagonalIn(RFFT(SHAPE), np.fft.rfftn(rng.standard_normal(SHAPE)))
+    made = (1 + 2j) * k + 1j * Identity(SHAPE)
+    assert _same(made, made.simplify(), "complex")
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (5, 4), (3, 2), (1, 1), (2, 3, 4)])
+def test_completed_half_spectra(rng, shape):
+    kernel = rng.standard_normal(shape)
+    lib = backend("numpy")
+    half = Input("half", RFFT(shape).out_shape, "complex")
+    (full,) = evaluate([full_spectrum(half, RFFT(shape))], {half: np.fft.rfftn(kernel)}, lib)
+    assert np.allclose(full, np.fft.fftn(kernel))
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+@pytest.mark.parametrize(
+    "primitive",
+    [Unfolded((4, 5), (-2, -1)), Unfolded((3, 4), (-1, -2)), Unfolded((2, 1), (-1,)), Mirrored((3, 4), (-2, -1))],
+)
+def test_adjoints_of_the_primitives(library, primitive):
+    lib = backend(library)
+    for kind in ("real", "complex"):
+        matrices = []
+        for adjoint in (False, True):
+            given = units(primitive.out_shape if adjoint else primitive.in_shape, kind)
+            x = Input("x", given.shape, kind)
+            (out,) = evaluate([Apply(primitive, x, adjoint)], {x: lib.asarray(given)}, lib)
+            matrices.append(as_reals(lib.to_numpy(out), len(given)).T)
+        assert np.array_equal(matrices[0].T, matrices[1])
+
+
+def test_misuse_is_explained(rng):
+    with pytest.raises(ParameterError, match="column 0"):
+        DiagonalIn(RFFT((4, 4)), rng.standard_normal((4, 3)))
+    bad = np.zeros((4, 3))
+    bad[1, 2] = 1.0
+    with pytest.raises(ParameterError, match="column 2"):
+        DiagonalIn(RFFT((4, 4)), bad)
+    with pytest.raises(ShapeError, match="broadcast"):
+        DiagonalIn(RFFT((4, 4)), np.ones((4, 4)))
+    with pytest.raises(ParameterError, match=r"T\.H T"):
+        DiagonalIn(Gradient((4, 4)), np.ones((2, 4, 4)))
+    with pytest.raises(ParameterError, match="zero"):
+        DiagonalIn(FFT((2,)), np.array([1.0, 0.0])).inverse()
