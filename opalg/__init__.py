@@ -10,13 +10,14 @@
 
 from opalg import functionals, learning, operators
 from opalg.arrays import Backend, backend
-from opalg.compiler import Plan, compile, minimize
+from opalg.compiler import MapPlan, Plan, compile, fixed_point, minimize
 from opalg.energies import (
     Affine,
     Constraint,
     Energy,
     Term,
     Variable,
+    apply,
     huber,
     indicator,
     norm1,

@@ -46,7 +46,7 @@ class _Interning(type):
         return signature.replace(parameters=fields, return_annotation=inspect.Signature.empty)
 
 
-@dataclass_transform(frozen_default=True, eq_default=False)
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(dataclasses.field,))
 def node(cls: type[T]) -> type[T]:
     """Make a class an immutable node: a frozen dataclass compared by identity of its interned instance."""
     return dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)

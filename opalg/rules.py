@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opalg.errors import RewriteCycleError
-from opalg.nodes import Node, walk
+from opalg.nodes import Node
 
 RuleFunction = Callable[[Any], Any]
 _LIMIT = 2000

@@ -1,6 +1,7 @@
 """From an energy to a plan: analyse, choose, lower, bind, explain."""
 
+from opalg.compiler.map_plan import MapPlan, fixed_point
 from opalg.compiler.pipeline import compile, minimize
 from opalg.compiler.plan import Plan
 
-__all__ = ["Plan", "compile", "minimize"]
+__all__ = ["MapPlan", "Plan", "compile", "fixed_point", "minimize"]

@@ -30,6 +30,11 @@ def explain(plan: Any) -> Explanation:
         ("Runs on", [repr(plan.backend), *casts(plan.energy, plan.backend)]),
         ("Cost of an iteration", [str(plan.cost)]),
     ]
+    return block(sections)
+
+
+def block(sections: list[tuple[str, list[str]]]) -> Explanation:
+    """Titled sections as one text."""
     blocks = [f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in sections]
     return Explanation("\n\n".join(blocks))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from opalg.arrays import Backend, backend, library_name, precision_of
-from opalg.energies.affine import precision_and_kind
+from opalg.energies.affine import Variable, precision_and_kind
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import DtypeError
 from opalg.leaves import Leaf
@@ -32,10 +33,16 @@ def placement(energy: EnergyExpression, name: str | None, device: Any, dtype: An
     DtypeError, DeviceError
         Where a dtype, library or device does not exist.
     """
-    sources = data_leaves(energy) or operator_leaves(energy)
+    return placement_of(data_leaves(energy) or operator_leaves(energy), energy.variables, name, device, dtype)
+
+
+def placement_of(
+    sources: Sequence[Leaf], variables: Sequence[Variable], name: str | None, device: Any, dtype: Any
+) -> Backend:
+    """The backend that arrays and variables imply, or that is asked for."""
     precision = precision_and_kind(dtype)[0] if dtype is not None else None
     if precision is None:
-        wanted = {v.precision for v in energy.variables if v.precision} or {_precision(leaf) for leaf in sources}
+        wanted = {v.precision for v in variables if v.precision} or {_precision(leaf) for leaf in sources}
         precision = "float64" if "float64" in wanted or not wanted else "float32"
     owner = next((leaf.value for leaf in sources if library_name(leaf.value) not in (None, "numpy")), None)
     if name is None:

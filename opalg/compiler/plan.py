@@ -7,27 +7,24 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
-from opalg.arrays import Backend, library_name
+from opalg.arrays import Backend
+from opalg.compiler.arguments import limits_of, parameter_values, start_of
 from opalg.compiler.binding import Binding, CompiledEnergy
 from opalg.compiler.choose import Candidate
 from opalg.compiler.explain import Explanation, explain
 from opalg.energies.affine import Variable
 from opalg.energies.energy import EnergyExpression
-from opalg.errors import DtypeError, NonFiniteError, ParameterError, ShapeError
+from opalg.errors import NonFiniteError, ParameterError
 from opalg.facts import YES
 from opalg.implicit import Differentiator
-from opalg.leaves import Parameter, check_finite
+from opalg.leaves import Parameter
 from opalg.methods.method import Lowering, Method
 from opalg.methods.problem import Problem
 from opalg.rules import Step
-from opalg.solving.loop import Info, Limits, Outcome, run
+from opalg.solving.loop import Info, Outcome, run
 from opalg.solving.progress import progress_of
 from opalg.solving.solution import POLICIES, Solution, deliver
 from opalg.solving.status import Status
-
-DEFAULT_TOL = 1e-4
-DEFAULT_MAX_ITER = 10_000
-
 
 @dataclass(frozen=True, repr=False)
 class Plan:
@@ -115,7 +112,7 @@ class Plan:
         DivergedError, NonFiniteError, BreakdownError
             Where the solve fails and the policy says so; the error's ``.solution`` holds the last finite iterate.
         """
-        limits = limits_of(tol, max_iter, time_limit, self.method.name)
+        limits = limits_of(tol, max_iter, time_limit, first=1 if self.method.name == "closed_form" else 10)
         if on_failure not in (None, *POLICIES):
             raise ParameterError(f"on_failure must be one of {POLICIES}, not {on_failure!r}")
         binding = self.bind(params)
@@ -136,24 +133,7 @@ class Plan:
 
     def bind(self, params: Mapping[Any, Any] | None = None) -> Binding:
         """The compiled functions at parameter values."""
-        values = self._values(params or {})
-        return self.compiled.bind(values)
-
-    def _values(self, params: Mapping[Any, Any]) -> dict[Parameter, Any]:
-        names = {p.name: p for p in self.parameters if p.name}
-        values: dict[Parameter, Any] = {}
-        for key, value in params.items():
-            parameter = names.get(key) if isinstance(key, str) else key
-            if parameter not in self.parameters:
-                known = ", ".join(p.label for p in self.parameters) or "none"
-                raise ParameterError(f"{key!r} is not a parameter of this energy; its parameters are {known}")
-            array = value if library_name(value) is not None else self.backend.asarray(value)
-            if tuple(array.shape) != parameter.shape:
-                raise ShapeError(f"{parameter.label} has shape {parameter.shape}, the value given {tuple(array.shape)}")
-            if parameter.kind == "real" and self.backend.kind_of(array) == "complex":
-                raise DtypeError(f"{parameter.label} is real; a complex value was given")
-            values[parameter] = array
-        return values
+        return self.compiled.bind(parameter_values(self.parameters, params or {}, self.backend))
 
     def _first_state(self, binding: Binding, x0: Any) -> tuple[Any, ...]:
         if isinstance(x0, Solution):
@@ -163,19 +143,7 @@ class Plan:
             x0 = dict(zip(self.variables, x0.points, strict=True))
         if x0 is None:
             return binding.initial_state(None)
-        given = x0 if isinstance(x0, Mapping) else {self.variables[0]: x0}
-        starts = {}
-        for variable in self.variables:
-            if variable not in given:
-                raise ParameterError(f"x0 lacks a start for {variable.label}")
-            array = given[variable]
-            if library_name(array) is None:
-                raise DtypeError(f"x0 for {variable.label} must be an array, not {type(array).__name__}")
-            if tuple(array.shape) != variable.shape:
-                raise ShapeError(f"{variable.label} has shape {variable.shape}, but x0 has shape {tuple(array.shape)}")
-            check_finite(array, f"x0 for {variable.label}")
-            starts[variable] = array
-        return binding.initial_state(starts)
+        return binding.initial_state(start_of(x0, self.variables))
 
     def _take_step(self, binding: Binding, step: float) -> None:
         control = self.lowering.step_size
@@ -265,28 +233,20 @@ class Plan:
         """Every stage from the energy to the step, as readable text (and HTML in a notebook)."""
         return explain(self)
 
-    def as_module(self) -> Any:
-        """A ``torch.nn.Module`` whose parameters are the energy's; calling it solves, backward differentiates."""
+    def as_module(self, **options: Any) -> Any:
+        """A ``torch.nn.Module`` whose parameters are the energy's; calling it solves, backward differentiates.
+
+        Parameters
+        ----------
+        **options
+            Options of `solve` for every forward pass.
+        """
         from opalg.implicit.torch_module import SolverModule
 
-        return SolverModule(self)
+        return SolverModule(self, **options)
 
     def __iter__(self) -> Iterator[Any]:
         raise TypeError("a plan is not a sequence; solve it with plan.solve()")
 
     def __repr__(self) -> str:
         return f"Plan: {self.method.name} on {self.backend!r} for {self.energy!r}"
-
-
-def limits_of(tol: float | None, max_iter: int | None, time_limit: float | None, method: str) -> Limits:
-    """The limits of a solve, checked."""
-    tol = DEFAULT_TOL if tol is None else tol
-    max_iter = DEFAULT_MAX_ITER if max_iter is None else max_iter
-    if not tol >= 0:
-        raise ParameterError(f"tol must be a nonnegative number, not {tol!r}")
-    if not isinstance(max_iter, int) or max_iter < 0:
-        raise ParameterError(f"max_iter must be a nonnegative integer, not {max_iter!r}")
-    if time_limit is not None and not time_limit > 0:
-        raise ParameterError(f"time_limit must be a positive number of seconds, not {time_limit!r}")
-    first = 1 if method == "closed_form" else 10
-    return Limits(float(tol), max_iter, time_limit, first=first)

@@ -14,7 +14,17 @@ from math import ceil, prod
 
 import numpy as np
 
-from opalg.program.expression import Broadcast, Expression, Pointwise, Reduce, Shape
+from opalg.program.expression import (
+    Apply,
+    Broadcast,
+    Call,
+    Expression,
+    Join,
+    Pointwise,
+    Product,
+    Reduce,
+    Shape,
+)
 
 BLOCK_ENTRIES = 1 << 15
 """Entries of the largest array of a sweep that one block holds; its operands then stay in a 1 MB cache."""
@@ -77,9 +87,16 @@ def is_view(e: Expression) -> bool:
     return isinstance(e, Pointwise) and e.function in ("real", "imag") and e.arguments[0].kind == "complex"
 
 
-def arguments_of(e: Expression) -> list[Expression]:
+def arguments_of(e: Expression) -> tuple[Expression, ...]:
     """The expressions directly below a node."""
-    return [c for c in e.children if isinstance(c, Expression)]
+    match e:
+        case Pointwise() | Join() | Call():
+            return e.arguments
+        case Reduce() | Broadcast() | Apply():
+            return (e.argument,)
+        case Product():
+            return (e.left, e.right)
+    return ()
 
 
 @dataclass
@@ -129,7 +146,7 @@ class _Scheduler:
 
     def _operands(self, n: Expression) -> list[Expression]:
         arguments = arguments_of(n)
-        return [self.schedule.root(a) for a in arguments] if n in self.fused else arguments
+        return [self.schedule.root(a) for a in arguments] if n in self.fused else list(arguments)
 
     def _accumulates(self, n: Reduce) -> bool:
         """Whether a reduction is gathered over blocks: all whole sums, and large ones over the axes to be cut."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opalg.arrays.backend import Backend
+from opalg.emit.fuse import arguments_of
 from opalg.errors import ParameterError, ShapeError
 from opalg.leaves import Leaf
 from opalg.nodes import substitute, walk
@@ -35,7 +36,7 @@ class Hoisting:
             assert isinstance(current, Expression)
             if isinstance(current, Input) and current not in declared:
                 raise ParameterError(f"the program uses the input {current.name!r}, which is not among its inputs")
-            children = [c for c in current.children if isinstance(c, Expression)]
+            children = arguments_of(current)
             if current in states or any(c in self.moving for c in children):
                 self.moving.add(current)
                 self.nodes.append(current)
@@ -49,8 +50,8 @@ class Hoisting:
     def _find_frontier(self, outputs: Sequence[Expression]) -> list[Expression]:
         found: dict[Expression, None] = {}
         for current in self.nodes:
-            for child in current.children:
-                if isinstance(child, Expression) and child not in self.moving and not isinstance(child, Literal):
+            for child in arguments_of(current):
+                if child not in self.moving and not isinstance(child, Literal):
                     found[child] = None
         for output in outputs:
             if output not in self.moving:
@@ -64,8 +65,8 @@ class Hoisting:
         supports: dict[Any, Any] = {}
         for current in walk(*controlled, within=Expression):
             if self._depends[current]:  # type: ignore[index]
-                for child in current.children:
-                    if isinstance(child, Expression) and not self._depends[child] and not isinstance(child, Literal):
+                for child in arguments_of(current):  # type: ignore[arg-type]
+                    if not self._depends[child] and not isinstance(child, Literal):
                         supports.setdefault(child, Input(f"support {len(supports)}", child.shape, child.kind))
         self._supports = supports
         self._controlled = {e: substitute(e, supports) for e in controlled}

@@ -12,14 +12,17 @@ from opalg.energies.functions import (
     sum_squares,
     total_variation,
 )
+from opalg.energies.maps import MapExpression, apply
 
 __all__ = [
     "Affine",
     "Constraint",
     "Energy",
     "EnergyExpression",
+    "MapExpression",
     "Term",
     "Variable",
+    "apply",
     "huber",
     "indicator",
     "norm1",

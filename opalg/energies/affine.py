@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from opalg.arrays import library_name
-from opalg.energies.text import affine_text
-from opalg.errors import DtypeError, NotAffineError, ShapeError
-from opalg.functionals.sets import Box, Set, point
-from opalg.leaves import Constant, Leaf
+from opalg.energies.data import as_data, as_scalar, has_one_entry, label_of, reciprocal
+from opalg.energies.text import affine_text, constraint_text
+from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError
+from opalg.functionals.sets import Box, Point, Set, point
 from opalg.nodes import Node, node
 from opalg.operators.algebra import Identity, LinearOperator, Zero, add, as_shape, compose, scale
 from opalg.operators.batched import AsComplex, trim_to
@@ -24,6 +23,7 @@ class AffineExpression(Node):
     """What variables and affine expressions share: their arithmetic, and comparisons that make constraints."""
 
     __array_ufunc__ = None
+    __array_priority__ = 1000.0  # so that SciPy's sparse matrices leave their products to us
     shape: Shape
 
     def as_affine(self) -> Affine:
@@ -32,10 +32,19 @@ class AffineExpression(Node):
 
     def __rmatmul__(self, operator: Any) -> Affine:
         if not isinstance(operator, LinearOperator):
+            name = type(operator).__name__
             raise NotAffineError(
-                f"{type(operator).__name__} @ {self!r}: the left side must be an operator; wrap arrays in oa.Matrix"
+                f"{name} @ {self!r}: the left side must be an operator; where the {name} is a matrix, write "
+                f"oa.Matrix(...) @ {self!r}"
             )
         return self.as_affine().mapped(operator)
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, LinearOperator):
+            raise NotAffineError(f"{self!r} @ {other!r}: operators stand on the left; write {other!r} @ {self!r}")
+        if isinstance(other, AffineExpression) or as_data(other) is not None:
+            raise NotAffineError(f"{self!r} @ {type(other).__name__}: the left side of @ must be an operator")
+        return NotImplemented
 
     def __add__(self, other: Any) -> Any:
         return _added(self, other, 1.0)
@@ -52,6 +61,9 @@ class AffineExpression(Node):
     def __neg__(self) -> Affine:
         return self.as_affine().scaled(Literal(-1.0))
 
+    def __pos__(self) -> AffineExpression:
+        return self
+
     def __mul__(self, factor: Any) -> Any:
         return _multiplied(self, factor)
 
@@ -59,29 +71,57 @@ class AffineExpression(Node):
         return _multiplied(self, factor)
 
     def __truediv__(self, factor: Any) -> Any:
+        if isinstance(factor, AffineExpression):
+            raise NotAffineError(f"({self!r}) / ({factor!r}) is not affine; only numbers and data divide")
         found = as_data(factor)
-        return NotImplemented if found is None else _multiplied(self, 1.0 / found)
+        return NotImplemented if found is None else _multiplied(self, reciprocal(found, self))
+
+    def __rtruediv__(self, other: Any) -> Any:
+        raise NotAffineError(f"a quotient by {self!r} is not affine; unknowns may be scaled, added and operated on")
 
     def __pow__(self, exponent: Any) -> Any:
-        raise NotAffineError(f"({self!r}) ** {exponent!r} is not affine; write oa.sum_squares(...) or another functional")
+        raise NotAffineError(
+            f"({self!r}) ** {exponent!r} is not affine; for a sum of squares write oa.sum_squares({self!r})"
+        )
+
+    def __rpow__(self, base: Any) -> Any:
+        raise NotAffineError(f"{base!r} ** ({self!r}) is not affine; see oa.pointwise for functions of the entries")
+
+    def __abs__(self) -> Any:
+        raise NotAffineError(f"abs({self!r}) is not affine; for a sum of magnitudes write oa.norm1({self!r})")
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotAffineError(
+            f"{self!r}[...]: unknowns are not indexed; apply an operator that selects, such as oa.Mask(mask) @ {self!r}"
+        )
+
+    __iter__ = None  # without it Python would try x[0], x[1], ...
 
     def __ge__(self, bound: Any) -> Any:
-        return compared(self, bound, "lower")
+        return compared(self, bound, ">=")
 
     def __le__(self, bound: Any) -> Any:
-        return compared(self, bound, "upper")
+        return compared(self, bound, "<=")
+
+    def __gt__(self, bound: Any) -> Any:
+        raise NotAffineError(f"strict bounds have no nearest point; write {self!r} >= ... in place of >")
+
+    def __lt__(self, bound: Any) -> Any:
+        raise NotAffineError(f"strict bounds have no nearest point; write {self!r} <= ... in place of <")
 
     def __eq__(self, other: object) -> Any:
         if other is self:
             return True
         if not isinstance(other, AffineExpression) and as_data(other) is None:
             return NotImplemented
-        return compared(self, other, "equal")
+        return compared(self, other, "==")
 
     __hash__ = Node.__hash__
 
     def __bool__(self) -> bool:
-        raise TypeError(f"{self!r} stands for unknown numbers and has no truth value")
+        raise NotAffineError(
+            f"{self!r} stands for unknown numbers and has no truth value; test `is not None`, or the solution's array"
+        )
 
 
 @node
@@ -100,8 +140,8 @@ class Variable(AffineExpression):
 
     Raises
     ------
-    ShapeError, DtypeError
-        For what is no shape, or no floating or complex dtype.
+    ShapeError, DtypeError, ParameterError
+        For what is no shape, no floating or complex dtype, or no text for a name.
 
     Examples
     --------
@@ -117,6 +157,8 @@ class Variable(AffineExpression):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", as_shape(self.shape))
+        if self.name is not None and not isinstance(self.name, str):
+            raise ParameterError(f"the name of a variable must be text, not {self.name!r}")
         precision_and_kind(self.dtype)
 
     @property
@@ -225,8 +267,20 @@ class Affine(AffineExpression):
         return out
 
     def mapped(self, operator: LinearOperator) -> Affine:
-        """``operator @ self``."""
-        ex.batch_shape(self.shape, operator.in_shape, operator)
+        """``operator @ self``.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            Where the operator takes other trailing axes, or real arrays only.
+        """
+        split = len(self.shape) - len(operator.in_shape)
+        if split < 0 or self.shape[split:] != operator.in_shape:
+            raise ShapeError(
+                f"{operator!r} @ {self!r}: the operator takes arrays whose trailing axes are {operator.in_shape}, but "
+                f"{self!r} has shape {self.shape}; make the operator for {self.shape}, or the variable for "
+                f"{operator.in_shape}"
+            )
         parts = tuple(Part(p.variable, _after(operator, p)) for p in self.parts)
         return Affine(parts, None if self.offset is None else operator.trace(self.offset))
 
@@ -257,29 +311,15 @@ def _after(operator: LinearOperator, part: Part) -> LinearOperator:
     return compose(outer, inner)
 
 
-def as_data(value: Any) -> Expression | None:
-    """A number, array, leaf, formula or sympy expression as an expression; None for anything else."""
-    if isinstance(value, Expression):
-        return value
-    if library_name(value) is not None or isinstance(value, (list, tuple)):
-        array = np.asarray(value, dtype=float) if isinstance(value, (list, tuple)) else value
-        return Literal(array.item()) if array.shape == () and library_name(array) == "numpy" else Constant(array)
-    if type(value).__module__.startswith("sympy"):
-        from opalg.program.formula import from_sympy
-
-        return from_sympy(value)
-    if isinstance(value, (bool, int, float, complex, np.generic)):
-        return ex.as_expression(value)
-    return None
-
-
 def _added(left: AffineExpression, right: Any, sign: float) -> Any:
     a = left.as_affine()
     if isinstance(right, AffineExpression):
-        return _sum_of_affine(a, right.as_affine().scaled(Literal(sign)) if sign != 1.0 else right.as_affine())
+        return _sum_of_affine(a, right.as_affine().scaled(Literal(sign)))
     offset = as_data(right)
     if offset is None:
         return NotImplemented
+    if isinstance(offset, Literal) and offset.value == 0:
+        return a
     offset = as_offset(offset, a)
     shifted = offset if sign == 1.0 else -offset
     return Affine(a.parts, shifted if a.offset is None else a.offset + shifted)
@@ -293,8 +333,8 @@ def as_offset(offset: Expression, affine: Affine) -> Expression:
     ShapeError, DtypeError
         For another shape (nothing is broadcast silently), or complex data where the expression is real.
     """
-    label = offset.label if isinstance(offset, Leaf) else "the offset"
-    if int(np.prod(offset.shape)) != 1 and offset.shape != affine.shape:
+    label = label_of(offset)
+    if not has_one_entry(offset) and offset.shape != affine.shape:
         raise ShapeError(
             f"{label} has shape {offset.shape}, but {affine.without_offset()!r} has shape {affine.shape}; nothing is "
             f"broadcast silently. Give it shape {affine.shape}, or declare the variable with the batch axes of the data."
@@ -305,13 +345,16 @@ def as_offset(offset: Expression, affine: Affine) -> Expression:
             f"real data"
         )
     if offset.kind == "bool":
-        raise DtypeError(f"{label} is boolean; convert it to a floating dtype first")
-    return ex.broadcast_to(offset, affine.shape) if offset.shape != affine.shape else offset
+        raise DtypeError(f"{label} is boolean, but is added to {affine!r}; convert it: array.astype(float)")
+    return ex.broadcast_to(as_scalar(offset), affine.shape) if offset.shape != affine.shape else offset
 
 
 def _sum_of_affine(a: Affine, b: Affine) -> Affine:
     if a.shape != b.shape:
-        raise ShapeError(f"cannot add {a!r} of shape {a.shape} and {b!r} of shape {b.shape}")
+        raise ShapeError(
+            f"cannot add {a!r} of shape {a.shape} and {b!r} of shape {b.shape}; both need the same shape, so put an "
+            f"operator in front of one of them"
+        )
     operators = {p.variable: p.operator for p in a.parts}
     for part in b.parts:
         if part.variable in operators:
@@ -324,16 +367,25 @@ def _sum_of_affine(a: Affine, b: Affine) -> Affine:
 
 
 def _multiplied(expression: AffineExpression, factor: Any) -> Any:
-    if isinstance(factor, (AffineExpression, LinearOperator)):
-        raise NotAffineError(f"the product of {expression!r} and {factor!r} is not affine; apply operators with @")
+    if isinstance(factor, LinearOperator):
+        raise NotAffineError(f"{factor!r} * {expression!r}: operators are applied with @; write {factor!r} @ {expression!r}")
+    if isinstance(factor, AffineExpression):
+        hint = f"; for a sum of squares write oa.sum_squares({expression!r})" if factor is expression else ""
+        raise NotAffineError(f"the product of {expression!r} and {factor!r} is not affine{hint}")
     found = as_data(factor)
     if found is None:
         return NotImplemented
     affine = expression.as_affine()
-    if int(np.prod(found.shape)) == 1:
-        if found.kind == "complex" and affine.kind == "real":
-            raise DtypeError(f"{affine!r} is real and cannot be scaled by the complex number {factor!r}")
-        return affine.scaled(found if found.shape == () else ex.total(found))
+    if has_one_entry(found):
+        found = as_scalar(found)
+        plain = found.kind != "complex" or affine.kind == "complex"
+        return affine.scaled(found) if plain else affine.mapped(scale(found, Identity(affine.shape)))
+    trailing = affine.shape[max(len(affine.shape) - found.ndim, 0) :]
+    if len(trailing) < found.ndim or any(n not in (1, m) for n, m in zip(found.shape, trailing, strict=True)):
+        raise ShapeError(
+            f"{label_of(found)} has shape {found.shape} and cannot multiply the entries of {expression!r}, whose shape "
+            f"is {affine.shape}; give it that shape, or one that broadcasts to it"
+        )
     return affine.mapped(Diagonal(found, in_shape=affine.shape))
 
 
@@ -346,33 +398,45 @@ class Constraint(Node):
     text: str
 
     def __bool__(self) -> bool:
-        if "==" in self.text:
+        if isinstance(self.set, Point):
             return False  # two different expressions; the same one compares equal before a constraint is made
-        raise TypeError(f"the constraint {self.text} has no truth value; write a double bound as two constraints")
+        raise NotAffineError(
+            f"the constraint {self.text} has no truth value (0 <= x <= 1 asks for one); write the two bounds as two "
+            f"constraints, x >= 0 and x <= 1, or as oa.indicator(oa.box(0, 1), x)"
+        )
 
     def __repr__(self) -> str:
         return self.text
 
 
 def compared(left: AffineExpression, right: Any, sense: str) -> Any:
-    """The constraint that ``left >= right`` ("lower"), ``left <= right`` ("upper") or ``left == right`` states."""
+    """The constraint that ``left >= right``, ``left <= right`` or ``left == right`` states.
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        For bounds of another shape, and for an order of complex expressions.
+    """
     if isinstance(right, AffineExpression):
-        difference = left - right
-        return compared(difference, 0.0, sense)
+        return compared(left - right, 0.0, sense)
     bound = as_data(right)
     if bound is None:
         return NotImplemented
     affine = left.as_affine()
-    symbol = {"lower": ">=", "upper": "<=", "equal": "=="}[sense]
-    text = f"{left!r} {symbol} {bound!r}"
-    if sense == "equal":
-        shifted = affine - bound
-        return Constraint(shifted, point(), text)
+    text = constraint_text(affine, sense, bound)
+    if sense == "==":
+        return Constraint(affine - bound, point(), text)
     if affine.kind == "complex":
         raise DtypeError(f"{text}: a complex expression has no order; constrain its real part or its magnitude")
+    if bound.kind != "real":
+        raise DtypeError(f"{text}: the bound must be real, but is {'complex' if bound.kind == 'complex' else 'boolean'}")
+    bound = as_scalar(bound) if has_one_entry(bound) else bound
     if bound.shape not in ((), affine.shape):
-        raise ShapeError(f"{text}: the bound has shape {bound.shape}, the expression {affine.shape}")
+        raise ShapeError(
+            f"{text}: the bound has shape {bound.shape}, the expression {affine.shape}; give the bound that shape, or "
+            f"one number"
+        )
     if affine.offset is not None:
-        bound = bound - affine.offset if bound.shape == affine.shape else as_offset(bound, affine) - affine.offset
-    box = Box(bound, None) if sense == "lower" else Box(None, bound)
+        bound = as_offset(bound, affine) - affine.offset
+    box = Box(bound, None) if sense == ">=" else Box(None, bound)
     return Constraint(affine.without_offset(), box, text)

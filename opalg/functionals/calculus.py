@@ -147,8 +147,10 @@ class Functional(Node):
         """The value at an array; infinity outside the domain."""
         v, kind, lib = checked_argument(v, self)
         x = Input("v", tuple(v.shape), kind)
-        value, violation = call([self.define_value(x), self.define_violation(x)], [x], [v], lib)
-        return float(lib.item(value).real) if is_within(violation, v, lib) else float("inf")
+        violation = self.define_violation(x)
+        if not _is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
+            return float("inf")  # the formula of the value need not make sense out here
+        return float(lib.item(call([self.define_value(x)], [x], [v], lib)[0]).real)
 
     def gradient(self, v: Any) -> Any:
         """The gradient at an array.

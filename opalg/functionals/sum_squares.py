@@ -61,7 +61,7 @@ class SumSquares(Functional):
     def define_conjugate_value(self, q: Expression) -> Expression:
         if self.weights is None:
             return 0.25 * ex.norm_squared(q)
-        return ex.total(ex.safe_divide(ex.square_abs(q), 4.0 * self.weights))
+        return ex.total(ex.safe_divide(ex.square_abs(self.define_dual_projection(q)), 4.0 * self.weights))
 
     def define_dual_gauge(self, q: Expression) -> Expression:
         return Literal(0.0)

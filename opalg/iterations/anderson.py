@@ -77,6 +77,8 @@ class Anderson(Iteration):
         self.regularisation, self.damping, self.growth = float(regularisation), float(damping), float(growth)
         self.fallbacks = 0
         self._changes_f: Any = None
+        self._best = inf
+        self._has_last = self._accelerated = False
 
     def start(self, z0: Any) -> None:
         self._reset()

@@ -61,6 +61,7 @@ class GMRES(LinearIteration):
         self.restart = max(1, min(restart, size))
         self._basis = lib.zeros((self.restart + 1, size))
         self._w, self._scratch = lib.empty((size,)), lib.empty((size,))
+        self._combined: Any = None
 
     def start(self, z0: Any = None) -> None:
         self._reset()
@@ -104,7 +105,7 @@ class GMRES(LinearIteration):
     def _begin_cycle(self, residual: Any) -> None:
         self.residual = norm(residual, self.lib)
         self._columns = 0
-        self._combined: Any = None
+        self._combined = None
         self._first = self.residual
         self._hessenberg = np.zeros((self.restart + 1, self.restart))
         self._triangle = np.zeros((self.restart + 1, self.restart))

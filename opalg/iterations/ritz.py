@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 
 
-def tridiagonal_eigenvalues(diagonal: Sequence[float], beside: Sequence[float]) -> np.ndarray:
+def tridiagonal_eigenvalues(diagonal: Sequence[float] | np.ndarray, beside: Sequence[float] | np.ndarray) -> np.ndarray:
     """The eigenvalues of a symmetric tridiagonal matrix, ascending; ``beside`` has one entry less."""
     if len(diagonal) == 0:
         return np.zeros(0)

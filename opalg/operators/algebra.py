@@ -311,7 +311,7 @@ class Zero(LinearOperator):
     """
 
     in_shape: Shape
-    out_shape: Shape | None = None  # type: ignore[assignment]
+    out_shape: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "in_shape", as_shape(self.in_shape))
@@ -584,13 +584,18 @@ class Added(LinearOperator):
     @property
     def facts(self) -> Facts:
         each = [o.facts for o in self.operators]
-        every = {name: all(getattr(f, name) is YES for f in each) for name in ("diagonal", "self_adjoint", "positive")}
         norm = each[0].norm
         for f in each[1:]:
             norm = None if norm is None or f.norm is None else norm.plus(f.norm)
         bottoms = [_lowest_known(f) for f in each]
         lowest = None if any(b is None for b in bottoms) else sum_of([b for b in bottoms if b is not None])
-        return Facts(**{name: YES if yes else UNKNOWN for name, yes in every.items()}, norm=norm, lowest=lowest)
+        return Facts(
+            diagonal=YES if all(f.diagonal is YES for f in each) else UNKNOWN,
+            self_adjoint=YES if all(f.self_adjoint is YES for f in each) else UNKNOWN,
+            positive=YES if all(f.positive is YES for f in each) else UNKNOWN,
+            norm=norm,
+            lowest=lowest,
+        )
 
     def __repr__(self) -> str:
         return " + ".join(_wrapped(o) for o in self.operators)
@@ -708,6 +713,8 @@ def _factors(operator: LinearOperator) -> list[LinearOperator]:
     """The operators of a product from left to right."""
     if isinstance(operator, Composed):
         return _factors(operator.outer) + _factors(operator.inner)
+    if isinstance(operator, Adjoint) and isinstance(operator.operator, Composed):
+        return [factor.H for factor in reversed(_factors(operator.operator))]
     return [operator]
 
 

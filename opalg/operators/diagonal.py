@@ -171,6 +171,8 @@ class Mask(LinearOperator):
         if not isinstance(mask, Constant) or mask.kind != "bool":
             raise DtypeError(f"Mask takes a boolean array, but was given {mask.kind} data; use Diagonal for weights")
         object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "_some", bool(mask.value.any()))
+        object.__setattr__(self, "_every", bool(mask.value.all()))
 
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
@@ -194,7 +196,7 @@ class Mask(LinearOperator):
 
     @property
     def facts(self) -> Facts:
-        some, every = bool(self.mask.value.any()), bool(self.mask.value.all())
+        some, every = self._some, self._every  # type: ignore[attr-defined]
         scale = Literal(1.0 if every else 0.0) if every or not some else None
         return Facts(YES, YES, YES, scale, scale, exact(float(some)), Literal(float(every)))
 

@@ -263,7 +263,7 @@ def _central(lib: Any, x: Any, axis: int, boundary: str, out: Any, scale: float)
     n = x.shape[axis]
     first, second = _part(axis, 0, 1), _part(axis, 1 % n, 1 % n + 1)
     last, before = _part(axis, n - 1, n), _part(axis, (n - 2) % n, (n - 2) % n + 1)
-    lib.subtract(x[_part(axis, 2, None)], x[_part(axis, None, max(0, n - 2))], out=out[_part(axis, 1, max(1, n - 1))])
+    lib.subtract(x[_part(axis, min(2, n), n)], x[_part(axis, 0, max(0, n - 2))], out=out[_part(axis, 1, max(1, n - 1))])
     if boundary == "periodic":
         lib.subtract(x[second], x[last], out=out[first])
         lib.subtract(x[first], x[before], out=out[last])
@@ -299,7 +299,7 @@ def adjoint_difference(lib: Any, x: Any, axis: int, scheme: str, boundary: str, 
         return out
     if boundary != "neumann" or n == 1:
         return _central(lib, x, axis, boundary, out, -0.5)
-    lib.subtract(x[_part(axis, None, n - 2)], x[_part(axis, 2, None)], out=out[_part(axis, 1, n - 1)])
+    lib.subtract(x[_part(axis, 0, n - 2)], x[_part(axis, 2, n)], out=out[_part(axis, 1, n - 1)])
     lib.add(x[first], x[_part(axis, 1, 2)], out=out[first])
     lib.negative(out[first], out=out[first])
     lib.add(x[_part(axis, n - 2, n - 1)], x[last], out=out[last])

@@ -7,8 +7,10 @@ from weakref import WeakKeyDictionary
 
 from opalg.errors import DtypeError, ShapeError
 from opalg.leaves import Constant, Leaf, Parameter
+from opalg.operators.mirrored import Mirrored, Unfolded
 from opalg.program import expression as ex
-from opalg.program.expression import Broadcast, Expression, Literal, Pointwise, Reduce, Shape
+from opalg.program.expression import Apply, Broadcast, Expression, Literal, Pointwise, Reduce, Shape
+from opalg.program.linear import Window
 
 _CONSTANT_SIGNS: WeakKeyDictionary[Constant, bool] = WeakKeyDictionary()
 
@@ -99,6 +101,8 @@ def is_nonnegative(e: Expression) -> bool:
         case Pointwise(function="where", arguments=(_, yes, no)):
             return is_nonnegative(yes) and is_nonnegative(no)
         case Broadcast(argument=inner) | Reduce(argument=inner):
+            return is_nonnegative(inner)
+        case Apply(operator=Window() | Mirrored() | Unfolded(), argument=inner):
             return is_nonnegative(inner)
     return False
 

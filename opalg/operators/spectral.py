@@ -153,10 +153,8 @@ def _check_mirrored(leaf: Leaf, transform: RFFT) -> None:
     value = leaf.value
     host = np.asarray(value.cpu() if hasattr(value, "cpu") else value.get() if hasattr(value, "get") else value)
     for column in {0, length // 2} if length % 2 == 0 else {0}:
-        if host.ndim < -axes[-1] or host.shape[axes[-1]] == 1:
-            part = host
-        else:
-            part = host[(..., slice(column, column + 1), *(slice(None) for _ in range(-1 - axes[-1])))]
+        broadcasts = host.ndim < -axes[-1] or host.shape[axes[-1]] == 1
+        part = host if broadcasts else np.take(host, [column], axes[-1])
         mirrored = part
         for axis in axes[:-1]:
             if part.ndim >= -axis:
@@ -169,7 +167,7 @@ def _check_mirrored(leaf: Leaf, transform: RFFT) -> None:
             )
 
 
-def full_spectrum(half: Expression, transform: RFFT) -> Expression:
+def full_spectrum(half: Expression, transform: Any) -> Expression:
     """The spectrum on all frequencies of a half spectrum."""
     return ex.Apply(Unfolded(transform.shape, transform.axes), ex.broadcast_to(half, transform.out_shape))
 
@@ -273,7 +271,7 @@ def _spectrum_in(basis: LinearOperator, operator: LinearOperator) -> Expression 
         case DiagonalIn(transform=t, spectrum=s) if t is basis:
             return s
         case DiagonalIn(transform=t, spectrum=s) if _same_frequencies(basis, t):
-            return full_spectrum(s, t)  # type: ignore[arg-type]
+            return full_spectrum(s, t)
         case Identity():
             return Literal(1.0)
         case Scaled(factor=c, operator=Identity()) if c.kind == "real" or not isinstance(basis, RFFT):

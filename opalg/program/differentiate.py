@@ -87,8 +87,8 @@ def _depends_on(outputs: Sequence[Expression], wrt: Sequence[Any]) -> set[Any]:
 
 def _hidden(primitive: Any) -> UnsupportedError:
     return UnsupportedError(
-        f"{primitive!r} holds data that a gradient is wanted for inside a linear primitive, where none can flow; let its "
-        f"operator trace to a product with that data, or hold it as a Constant"
+        f"{primitive!r} holds data that a gradient is wanted for inside a linear primitive, where none can flow; let "
+        f"its operator trace to a product with that data, or hold it as a Constant"
     )
 
 
@@ -171,7 +171,8 @@ def _(current: Product, cotangent: Expression, active: list[bool]) -> list[Tange
 
 @_push.register
 def _(current: Join, tangents: list[Tangent]) -> Tangent:
-    full = [broadcast_to(Literal(0.0) if t is None else t, a.shape) for a, t in zip(current.arguments, tangents)]
+    pairs = zip(current.arguments, tangents, strict=True)
+    full = [broadcast_to(Literal(0.0) if t is None else t, a.shape) for a, t in pairs]
     return Join(tuple(full), current.axis)
 
 

@@ -73,9 +73,9 @@ class Expression(Node):
         return pointwise("abs", self)
 
     def _sympy_(self) -> Any:
-        from opalg.program.formula import symbol_of
+        from opalg.program.formula import to_sympy
 
-        return symbol_of(self)
+        return to_sympy(self)
 
     def __repr__(self) -> str:
         from opalg.program.text import text_of
@@ -251,8 +251,10 @@ def as_expression(value: Any) -> Expression:
 
 def _binary(function: str, left: Any, right: Any) -> Any:
     if type(left).__module__.startswith("sympy") or type(right).__module__.startswith("sympy"):
-        from opalg.program.formula import from_sympy
+        from opalg.program.formula import from_sympy, is_closed
 
+        if not all(is_closed(v) for v in (left, right)):
+            return NotImplemented  # a formula with free symbols stays a formula: sympy takes it from here
         left, right = (from_sympy(v) if type(v).__module__.startswith("sympy") else v for v in (left, right))
     try:
         return pointwise(function, as_expression(left), as_expression(right))

@@ -6,6 +6,7 @@ is ever evaluated. sympy is imported when the first formula comes.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from opalg.errors import UnsafeExpressionError
 from opalg.program.expression import (
     Expression,
     Literal,
+    Pointwise,
     as_expression,
     maximum,
     minimum,
@@ -72,6 +74,34 @@ def symbol_of(expression: Expression) -> Any:
 def expression_of(symbol: Any) -> Expression | None:
     """The expression that a symbol made by `symbol_of` stands for; None for any other object."""
     return symbol.expression if isinstance(symbol, _symbol_class()) else None
+
+
+def to_sympy(expression: Expression) -> Any:
+    """An expression as a sympy formula: arithmetic stays visible, and the rest becomes symbols by `symbol_of`."""
+    import sympy
+
+    if isinstance(expression, Literal) and isinstance(expression.value, float):
+        value = expression.value
+        return sympy.Integer(int(value)) if value.is_integer() else sympy.Float(value)
+    if isinstance(expression, Pointwise) and expression.function in _ARITHMETIC and expression.kind == "real":
+        return _ARITHMETIC[expression.function](*(to_sympy(a) for a in expression.arguments))
+    return symbol_of(expression)
+
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "power": operator.pow,
+    "negative": operator.neg,
+    "square": lambda a: a**2,
+}
+
+
+def is_closed(value: Any) -> bool:
+    """Whether all symbols of a sympy formula stand for expressions; true of everything that is no formula."""
+    return all(expression_of(s) is not None for s in getattr(value, "free_symbols", ()))
 
 
 def from_sympy(formula: Any, bindings: Mapping[Any, Any] | None = None) -> Expression:
@@ -349,4 +379,4 @@ def _piecewise(translator: _Translator, formula: Any) -> Expression:
     return out
 
 
-__all__ = ["expression_of", "from_sympy", "symbol_of"]
+__all__ = ["expression_of", "from_sympy", "is_closed", "symbol_of", "to_sympy"]

@@ -188,11 +188,13 @@ class _Watch:
         return None
 
     def _exploded(self, found: Measurement) -> bool:
-        if found.value is None or not isfinite(found.value):
+        """Whether the energy, or a residual where no energy is known, has grown beyond all reason."""
+        size = found.certificate.value if found.value is None else abs(found.value)
+        if not isfinite(size):
             return False
         if self.first_value is None:
-            self.first_value = abs(found.value)
-        return abs(found.value) > _EXPLODED * max(self.first_value, self.limits.tol)
+            self.first_value = size
+        return size > _EXPLODED * max(self.first_value, self.limits.tol)
 
     def _at_floor(self, relative: float) -> bool:
         recent = [row.relative for row in self.history.rows[-_STALLED:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 
 import numpy as np
 
@@ -56,11 +57,7 @@ CASES = [(f, kind) for f in MEMBERS for kind in kinds(f)]
 NAMES = [f"{f!r}-{kind}".replace(" ", "") for f, kind in CASES]
 
 
-def offering(ability: str, convex: bool = False) -> dict[str, object]:
-    """Arguments for ``pytest.mark.parametrize``: the cases whose functional offers an ability."""
-    kept = [
-        (case, name)
-        for case, name in zip(CASES, NAMES, strict=True)
-        if case[0].offers(ability) and (not convex or case[0].facts.convex.value == "yes")
-    ]
+def offering(ability: str, suits: Callable[[Functional], bool] = lambda f: True) -> dict[str, object]:
+    """Arguments for ``pytest.mark.parametrize``: the cases whose functional offers an ability and suits a test."""
+    kept = [(case, name) for case, name in zip(CASES, NAMES, strict=True) if case[0].offers(ability) and suits(case[0])]
     return {"argnames": ("f", "kind"), "argvalues": [c for c, _ in kept], "ids": [n for _, n in kept]}

@@ -11,13 +11,10 @@ from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals import Potential, PotentialSum
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import substitute
+from opalg.program.interpreter import number
 
-t, s, r = sympy.symbols("t s r")
+t, s = sympy.symbols("t s")
 EPS = Parameter(0.5, name="eps", positive=True)
-
-
-def facts(formula: sympy.Expr, **parameters: object) -> object:
-    return PotentialSum(Potential(t, formula, **parameters)).facts
 
 
 @pytest.mark.parametrize(
@@ -50,8 +47,6 @@ def test_what_is_proved(formula: sympy.Expr, convex: object, smoothness: float |
     if modulus is None:
         assert f.facts.strong_convexity is None
     else:
-        from opalg.program.interpreter import number
-
         assert f.facts.strong_convexity is not None and number(f.facts.strong_convexity) == pytest.approx(modulus)
 
 
@@ -154,7 +149,7 @@ def test_other_refusals() -> None:
         Potential(t, s * t)
     with pytest.raises(ParameterError, match="do not fit"):
         Potential(t, t, s=1.0)
-    with pytest.raises(UnsafeExpressionError, match="Function|f"):
+    with pytest.raises(UnsafeExpressionError, match="which opalg does not translate"):
         Potential(t, sympy.Function("f")(t))
     with pytest.raises(UnsafeExpressionError, match="Symbol"):
         Potential(t + 1, t)
@@ -168,7 +163,7 @@ def test_other_refusals() -> None:
         Potential(t, s * t, s=Constant(np.array([1j])))
 
 
-def test_names_never_reach_a_file(tmp_path: object) -> None:
+def test_a_symbol_is_never_evaluated_by_its_name() -> None:
     strange = sympy.Symbol("__import__('os').system('true')")
     f = PotentialSum(Potential(strange, strange**2))
     assert f.value(np.array([3.0])) == 9.0

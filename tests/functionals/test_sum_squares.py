@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from opalg.arrays import backend
 from opalg.errors import DtypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals import Norm1, SumSquares
 from opalg.leaves import Parameter
+from opalg.program.differentiate import vjp
+from opalg.program.expression import Input, Literal
+from opalg.program.interpreter import evaluate
 
 V = np.array([3.0, -4.0])
 
@@ -84,11 +88,6 @@ def test_refusals() -> None:
 
 
 def test_gradients_flow_into_weights() -> None:
-    from opalg.arrays import backend
-    from opalg.program.differentiate import vjp
-    from opalg.program.expression import Input, Literal
-    from opalg.program.interpreter import evaluate
-
     w = Parameter(np.array([1.0, 2.0]), nonneg=True)
     x = Input("x", (2,))
     (slope,) = vjp([SumSquares(w).define_value(x)], [Literal(1.0)], [w])

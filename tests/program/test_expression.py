@@ -70,7 +70,7 @@ def test_equal_expressions_are_one_object():
 
 def test_neutral_elements_fold():
     zero, one = Literal(0.0), Literal(1.0)
-    for folded in (x + 0.0, 0.0 + x, x - 0.0, 1.0 * x, x * 1.0, x / 1.0, x**1.0, -(-x), x + zero, x * one):
+    for folded in (x + 0.0, 0.0 + x, x - 0.0, 1.0 * x, x * 1.0, x / 1.0, x**1.0, -(0.0 - x), x + zero, x * one):
         assert folded is x
     assert 0.0 - x is -x
     assert -1.0 * x is -x
@@ -137,7 +137,8 @@ def test_shapes_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("big", "small"), [((3, 4), (4,)), ((3, 4), (3, 1)), ((3, 4), ()), ((2, 3, 4), (1, 4)), ((2, 3), (2, 3)), ((5,), (1,))]
+    ("big", "small"),
+    [((3, 4), (4,)), ((3, 4), (3, 1)), ((3, 4), ()), ((2, 3, 4), (1, 4)), ((2, 3), (2, 3)), ((5,), (1,))],
 )
 def test_sum_to_is_the_adjoint_of_broadcasting(big, small, rng):
     from opalg.arrays import backend

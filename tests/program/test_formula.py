@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import sympy
@@ -9,6 +12,7 @@ import sympy
 from opalg.arrays import backend
 from opalg.errors import UnsafeExpressionError
 from opalg.leaves import Constant, Parameter
+from opalg.nodes import walk
 from opalg.program.differentiate import jvp
 from opalg.program.expression import Input, Literal
 from opalg.program.formula import expression_of, from_sympy, symbol_of
@@ -35,7 +39,7 @@ FORMULAS = [
 DIFFERENTIABLE = [f for f in FORMULAS if not f.has(sympy.Piecewise, sympy.Heaviside, sympy.sign)]
 
 
-def reference(formula: sympy.Expr, **values: np.ndarray) -> np.ndarray:
+def reference(formula: sympy.Expr) -> np.ndarray:
     """The formula by sympy's own arithmetic, point by point."""
     rows = zip(POINTS[X], POINTS[Y], strict=True)
     return np.array([float(formula.subs({x: float(a), y: float(b)}).evalf(30)) for a, b in rows])
@@ -79,6 +83,14 @@ def test_arithmetic_mixes_with_sympy() -> None:
     assert number(from_sympy(mixed)) == pytest.approx(2 * np.sqrt(2))
 
 
+def test_formulas_with_free_symbols_stay_formulas() -> None:
+    lam = Parameter(2.0, name="lambda", positive=True)
+    for formula in (lam * x, -lam * x, (lam + 1) / x, lam**2 - x, (0.5 * lam) ** x):
+        assert isinstance(formula, sympy.Expr) and formula.free_symbols == {x, symbol_of(lam)}
+    assert (lam * lam + 1.0)._sympy_() == symbol_of(lam) ** 2 + 1
+    assert number(from_sympy(-lam * x + lam, {x: 3.0})) == -4.0
+
+
 def test_numbers_pass() -> None:
     assert from_sympy(2) is Literal(2.0) and from_sympy(sympy.Rational(1, 4)) is Literal(0.25)
     assert from_sympy(x + 1, {x: 2.0}) is Literal(3.0)
@@ -87,14 +99,7 @@ def test_numbers_pass() -> None:
 def test_equal_parts_are_shared() -> None:
     inner = sympy.exp(x * y)
     found = from_sympy(inner + sympy.sin(inner), {x: X, y: Y})
-    assert found.children[0] in (found.children[1].children[0], found.children[0])
-    assert sum(1 for n in _walk(found) if getattr(n, "function", "") == "exp") == 1
-
-
-def _walk(expression: object) -> list[object]:
-    from opalg.nodes import walk
-
-    return list(walk(expression))  # type: ignore[arg-type]
+    assert sum(1 for n in walk(found) if getattr(n, "function", "") == "exp") == 1
 
 
 @pytest.mark.parametrize(
@@ -146,8 +151,5 @@ def test_booleans_do_not_enter_formulas() -> None:
 
 
 def test_sympy_is_not_imported_with_the_package() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, opalg.functionals; sys.exit('sympy' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

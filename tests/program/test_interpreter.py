@@ -45,6 +45,10 @@ FUNCTIONS = {
 COMPLEX = ["add", "subtract", "multiply", "divide", "negative", "abs", "square", "sqrt", "exp", "log", "sin", "cos"]
 
 
+def draw(rng, shape, kind):
+    return rng.normal(size=shape) + (1j * rng.normal(size=shape) if kind == "complex" else 0)
+
+
 def value_of(expression, bindings, lib):
     (value,) = evaluate([expression], {k: lib.asarray(v) for k, v in bindings.items()}, lib)
     assert lib.owns(value)
@@ -66,7 +70,7 @@ def test_elementary_functions(function, lib, rng):
 def test_elementary_functions_of_complex_numbers(function, lib, rng):
     count = 2 if function in COMPLEX[:4] else 1
     inputs = [Input("z", (3, 4), "complex"), Input("b", (4,))][:count]
-    points = {x: rng.normal(size=x.shape) + (1j * rng.normal(size=x.shape) if x.kind == "complex" else 0) for x in inputs}
+    points = {x: draw(rng, x.shape, x.kind) for x in inputs}
     found = value_of(ex.pointwise(function, *inputs), points, lib)
     np.testing.assert_allclose(found, FUNCTIONS[function](*points.values()), rtol=1e-13, atol=1e-15)
 
@@ -125,11 +129,8 @@ def test_broadcast_is_a_fresh_array(lib):
 
 @pytest.mark.parametrize("kinds", [("real", "real"), ("real", "complex"), ("complex", "complex")])
 def test_products(kinds, lib, rng):
-    def draw(shape, kind):
-        return rng.normal(size=shape) + (1j * rng.normal(size=shape) if kind == "complex" else 0)
-
     matrix, x, y = Input("M", (3, 4), kinds[0]), Input("x", (2, 5, 4), kinds[1]), Input("y", (2, 5, 3), kinds[1])
-    points = {v: draw(v.shape, v.kind) for v in (matrix, x, y)}
+    points = {v: draw(rng, v.shape, v.kind) for v in (matrix, x, y)}
     m, a, b = points.values()
     cases = {
         Product("Mx", matrix, x): np.einsum("ij,abj->abi", m, a),

@@ -1,0 +1,70 @@
+"""The arguments of a solve, checked at the border."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opalg.arrays import Backend, library_name
+from opalg.energies.affine import Variable
+from opalg.errors import DtypeError, ParameterError, ShapeError
+from opalg.leaves import Parameter, check_finite
+from opalg.solving.loop import Limits
+
+DEFAULT_TOL = 1e-4
+DEFAULT_MAX_ITER = 10_000
+
+
+def limits_of(tol: float | None, max_iter: int | None, time_limit: float | None, first: int) -> Limits:
+    """The limits of a solve; raises ParameterError for what makes no sense."""
+    tol = DEFAULT_TOL if tol is None else tol
+    max_iter = DEFAULT_MAX_ITER if max_iter is None else max_iter
+    if not tol >= 0:
+        raise ParameterError(f"tol must be a nonnegative number, not {tol!r}")
+    if not isinstance(max_iter, int) or max_iter < 0:
+        raise ParameterError(f"max_iter must be a nonnegative integer, not {max_iter!r}")
+    if time_limit is not None and not time_limit > 0:
+        raise ParameterError(f"time_limit must be a positive number of seconds, not {time_limit!r}")
+    return Limits(float(tol), max_iter, time_limit, first=first)
+
+
+def parameter_values(
+    parameters: Sequence[Parameter], given: Mapping[Any, Any], lib: Backend
+) -> dict[Parameter, Any]:
+    """Values by parameter, from a mapping by parameter or name."""
+    names = {p.name: p for p in parameters if p.name}
+    values: dict[Parameter, Any] = {}
+    for key, value in given.items():
+        parameter = names.get(key) if isinstance(key, str) else key
+        if not any(parameter is p for p in parameters):
+            known = ", ".join(p.label for p in parameters) or "none"
+            raise ParameterError(f"{key!r} is not a parameter here; the parameters are {known}")
+        assert parameter is not None
+        array = value if library_name(value) is not None else lib.asarray(value)
+        if tuple(array.shape) != parameter.shape:
+            raise ShapeError(f"{parameter.label} has shape {parameter.shape}, the value given {tuple(array.shape)}")
+        if not any(word in str(array.dtype) for word in ("float", "complex")):
+            raise DtypeError(f"the value of {parameter.label} has dtype {array.dtype}; convert it to a floating dtype")
+        if parameter.kind == "real" and "complex" in str(array.dtype):
+            raise DtypeError(f"{parameter.label} is real; a complex value was given")
+        values[parameter] = array
+    return values
+
+
+def start_of(x0: Any, variables: Sequence[Variable]) -> dict[Variable, Any]:
+    """The start of each variable, from an array or a mapping."""
+    given = x0 if isinstance(x0, Mapping) else {variables[0]: x0}
+    starts = {}
+    for variable in variables:
+        if variable not in given:
+            raise ParameterError(f"x0 lacks a start for {variable.label}; give a mapping from Variable to array")
+        array = given[variable]
+        if library_name(array) is None:
+            raise DtypeError(f"x0 for {variable.label} must be an array, not {type(array).__name__}")
+        if tuple(array.shape) != variable.shape:
+            raise ShapeError(f"{variable.label} has shape {variable.shape}, but x0 has shape {tuple(array.shape)}")
+        if variable.kind == "real" and "complex" in str(array.dtype):
+            raise DtypeError(f"{variable.label} is real, but x0 is complex")
+        check_finite(array, f"x0 for {variable.label}")
+        starts[variable] = array
+    return starts

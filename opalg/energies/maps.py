@@ -1,0 +1,247 @@
+"""Maps that are no gradient: affine expressions plus functions of them, ``x - tau * (A.H @ (A @ x - y) + R(x))``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opalg.energies.affine import Affine, AffineExpression, Variable, as_data
+from opalg.energies.energy import EnergyExpression
+from opalg.errors import NotAffineError, ParameterError, ShapeError
+from opalg.functionals.potential import Potential, PotentialSum
+from opalg.leaves import Leaf, Parameter
+from opalg.nodes import Node, node, walk
+from opalg.operators.algebra import LinearOperator
+from opalg.program import expression as ex
+from opalg.program.expression import Call, Expression, Shape
+from opalg.program.opaque import OpaqueFunction, opaque
+
+
+class MapExpression(Node):
+    """An expression of variables that need not be affine; built by `apply` and arithmetic on its results."""
+
+    __array_ufunc__ = None
+    shape: Shape
+    kind: str
+
+    def trace(self, point: Mapping[Variable, Expression]) -> Expression:
+        """The expression at a point, in the step language."""
+        raise NotImplementedError
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The variables it depends on."""
+        return tuple(n for n in walk(self) if isinstance(n, Variable))
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters it depends on."""
+        return tuple(n for n in walk(self) if isinstance(n, Parameter))
+
+    def __add__(self, other: Any) -> Any:
+        return _combined(self, other, 1.0)
+
+    def __radd__(self, other: Any) -> Any:
+        return _combined(self, other, 1.0)
+
+    def __sub__(self, other: Any) -> Any:
+        return _combined(self, other, -1.0)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _combined(-self, other, 1.0)
+
+    def __neg__(self) -> MapExpression:
+        return ScaledMap(ex.Literal(-1.0), self)
+
+    def __mul__(self, factor: Any) -> Any:
+        found = as_data(factor)
+        if found is None:
+            return NotImplemented
+        if found.shape not in ((), self.shape):
+            raise ShapeError(f"a factor of shape {found.shape} does not fit a map of shape {self.shape}")
+        return ScaledMap(found, self)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: Any) -> Any:
+        found = as_data(factor)
+        return NotImplemented if found is None else self.__mul__(1.0 / found)
+
+    def __rmatmul__(self, operator: Any) -> Any:
+        return OperatedMap(operator, self) if isinstance(operator, LinearOperator) else NotImplemented
+
+
+@node
+class AffineMap(MapExpression):
+    """An affine expression as a map."""
+
+    expression: Affine
+
+    @property
+    def shape(self) -> Shape:  # type: ignore[override]
+        return self.expression.shape
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return self.expression.kind
+
+    def trace(self, point: Mapping[Variable, Expression]) -> Expression:
+        return self.expression.trace(point)
+
+    def __repr__(self) -> str:
+        return repr(self.expression)
+
+
+@node
+class SummedMap(MapExpression):
+    """A sum of maps of the same shape."""
+
+    first: MapExpression
+    second: MapExpression
+
+    @property
+    def shape(self) -> Shape:  # type: ignore[override]
+        return self.first.shape
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return "complex" if "complex" in (self.first.kind, self.second.kind) else "real"
+
+    def trace(self, point: Mapping[Variable, Expression]) -> Expression:
+        return self.first.trace(point) + self.second.trace(point)
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} + {self.second!r}"
+
+
+@node
+class ScaledMap(MapExpression):
+    """A number, parameter or array times a map, entry by entry."""
+
+    factor: Expression
+    inner: MapExpression
+
+    @property
+    def shape(self) -> Shape:  # type: ignore[override]
+        return self.inner.shape
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return "complex" if "complex" in (self.factor.kind, self.inner.kind) else "real"
+
+    def trace(self, point: Mapping[Variable, Expression]) -> Expression:
+        return self.factor * self.inner.trace(point)
+
+    def __repr__(self) -> str:
+        return f"{self.factor!r} * ({self.inner!r})"
+
+
+@node
+class OperatedMap(MapExpression):
+    """A linear operator applied to a map."""
+
+    operator: LinearOperator
+    inner: MapExpression
+
+    def __post_init__(self) -> None:
+        batch = ex.batch_shape(self.inner.shape, self.operator.in_shape, self.operator)
+        object.__setattr__(self, "shape", batch + self.operator.out_shape)
+        object.__setattr__(self, "kind", self.operator.out_kind(self.inner.kind))
+
+    def trace(self, point: Mapping[Variable, Expression]) -> Expression:
+        return self.operator.trace(self.inner.trace(point))
+
+    def __repr__(self) -> str:
+        return f"{self.operator!r} @ ({self.inner!r})"
+
+
+@node
+class AppliedMap(MapExpression):
+    """A function applied to a map: a potential's derivative, or an opaque function such as a network."""
+
+    function: Any
+    inner: MapExpression
+    shape: Shape
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return self.inner.kind
+
+    def trace(self, point: Mapping[Variable, Expression]) -> Expression:
+        argument = self.inner.trace(point)
+        if isinstance(self.function, OpaqueFunction):
+            return Call(self.function, (argument,), self.shape, self.kind)
+        return PotentialSum(self.function).define_gradient(argument)
+
+    def __repr__(self) -> str:
+        return f"{self.function!r}({self.inner!r})"
+
+
+def as_map(value: Any) -> MapExpression:
+    """A map or affine expression as a map."""
+    if isinstance(value, MapExpression):
+        return value
+    if isinstance(value, AffineExpression):
+        return AffineMap(value.as_affine())
+    raise NotAffineError(f"{type(value).__name__} is not an expression of variables")
+
+
+def apply(function: Any, expression: Any, vjp: Any = None, shape: Any = None) -> MapExpression:
+    """Apply a function to an expression of variables; for maps that `fixed_point` solves.
+
+    Parameters
+    ----------
+    function : Potential, or callable on arrays
+        A `Potential` stands for its derivative, entry by entry. A callable gets an array of the plan's library: a Torch
+        function or module, whose derivatives Torch knows; on NumPy or CuPy give ``vjp`` as well where gradients are
+        wanted.
+    expression : affine expression or map
+    vjp : callable, optional
+        ``vjp(x, cotangent) -> array``: the transposed derivative at x times a cotangent.
+    shape : tuple of int, optional
+        The shape of the result where it is not that of the argument.
+
+    Returns
+    -------
+    MapExpression
+    """
+    inner = as_map(expression)
+    if isinstance(function, Potential):
+        return AppliedMap(function, inner, inner.shape)
+    if not callable(function):
+        raise ParameterError(f"apply takes a Potential or a callable on arrays, not {type(function).__name__}")
+    return AppliedMap(opaque(function, vjp), inner, inner.shape if shape is None else tuple(shape))
+
+
+def _combined(left: MapExpression, right: Any, sign: float) -> Any:
+    if isinstance(right, (MapExpression, AffineExpression)):
+        other = as_map(right)
+        if other.shape != left.shape:
+            raise ShapeError(f"cannot add maps of shapes {left.shape} and {other.shape}")
+        return SummedMap(left, other if sign == 1.0 else -other)
+    if isinstance(right, EnergyExpression):
+        raise NotAffineError("a map and an energy cannot be added; use E.gradient-like terms written as maps")
+    found = as_data(right)
+    if found is None:
+        return NotImplemented
+    if found.shape not in ((), left.shape):
+        raise ShapeError(f"data of shape {found.shape} do not fit a map of shape {left.shape}")
+    return SummedMap(left, DataMap(found if sign == 1.0 else -found, left.shape))
+
+
+@node
+class DataMap(MapExpression):
+    """Data as a constant map."""
+
+    data: Expression
+    shape: Shape
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return self.data.kind
+
+    def trace(self, point: Mapping[Variable, Expression]) -> Expression:
+        return ex.broadcast_to(self.data, self.shape)
+
+    def __repr__(self) -> str:
+        return self.data.label if isinstance(self.data, Leaf) else repr(self.data)
