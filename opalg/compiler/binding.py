@@ -80,16 +80,9 @@ class CompiledEnergy:
 
     @cached_property
     def default_start(self) -> Function:
-        """One gradient step from zero, where the smooth terms have a certified constant; else zero."""
-        bound, outputs = self.problem.smoothness, []
-        for v in self.problem.variables:
-            slope = self.problem.gradient_at_zero[v]
-            if bound is None or not self.problem.smooth_terms:
-                slope = ex.broadcast_to(Literal(0.0) if v.kind == "real" else Literal(0j), v.shape)
-            else:
-                slope = -slope * ex.safe_divide(1.0, bound.expression)
-            outputs.append(slope)
-        return Function(outputs, [], self.lib, "default_start")
+        """The start where the caller gives none."""
+        start = self.problem.default_start
+        return Function([start[v] for v in self.problem.variables], [], self.lib, "default_start")
 
     @cached_property
     def measures(self) -> tuple[Function, Function]:

@@ -26,8 +26,11 @@ from opalg.program.expression import (
     Shape,
 )
 
-BLOCK_ENTRIES = 1 << 15
-"""Entries of the largest array of a sweep that one block holds; its operands then stay in a 1 MB cache."""
+BLOCK_ENTRIES = 1 << 16
+"""Entries of the largest array of a sweep that one block holds.
+
+Measured: smaller blocks pay more for the interpreter than they gain from a nearer cache, larger ones leave the cache.
+"""
 
 
 @dataclass

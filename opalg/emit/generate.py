@@ -210,6 +210,8 @@ class Generator:
         if isinstance(n, Broadcast):
             return self.dialect.repeat(operands[0], n.shape, n.kind, out)
         assert isinstance(n, Pointwise)
+        if is_view(n):
+            return self.dialect.pointwise("copy", [Operand(self.dialect.part(n.function, operands[0].text), n.kind)], n.kind, out)
         return self.dialect.pointwise(n.function, operands, n.kind, out)
 
     def _reduction(self, n: Reduce, scope: _Scope) -> list[str]:

@@ -9,7 +9,7 @@ from opalg.arrays.backend import Backend
 from opalg.emit.fuse import arguments_of
 from opalg.errors import ParameterError, ShapeError
 from opalg.leaves import Leaf
-from opalg.nodes import substitute, walk
+from opalg.nodes import walk
 from opalg.program.expression import Expression, Input, Literal
 from opalg.program.interpreter import evaluate
 
@@ -69,7 +69,11 @@ class Hoisting:
                     if not self._depends[child] and not isinstance(child, Literal):
                         supports.setdefault(child, Input(f"support {len(supports)}", child.shape, child.kind))
         self._supports = supports
-        self._controlled = {e: substitute(e, supports) for e in controlled}
+        done: dict[Any, Any] = dict(supports)
+        for current in walk(*controlled, within=Expression):
+            if current not in done:
+                done[current] = current.rebuild(lambda child: done.get(child, child))
+        self._controlled = {e: done[e] for e in controlled}
 
     def depends_on_controls(self, e: Expression) -> bool:
         """Whether a hoisted value changes with the controls."""
@@ -115,7 +119,7 @@ class HoistedValues:
                 raise ParameterError(f"{name!r} is not a control of this program; it has {known}")
         changed = {c for c, v in controls.items() if c not in self.controls or self.controls[c] != v}
         self.controls.update(controls)
-        due = [e for e in hoisting._controlled if hoisting._depends[e] & changed]
+        due = [e for e in hoisting._controlled if e not in self.values or hoisting._depends[e] & changed]
         missing = sorted({c.name for e in due for c in hoisting._depends[e] if c not in self.controls})
         if missing:
             raise ParameterError(f"the controls {missing} have no value; give bind(..., controls={{input: number}})")

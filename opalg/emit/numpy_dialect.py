@@ -109,7 +109,7 @@ class NumpyDialect(Dialect):
 
     def pointwise(self, function: str, operands: list[Operand], kind: str, out: str) -> list[str]:
         texts = [o.text for o in operands]
-        if function in ("copy", "real", "imag"):
+        if function == "copy":
             return [f"{self.library}.copyto({out}, {texts[0]})"]
         if function == "where":
             condition, yes, no = texts

@@ -88,7 +88,7 @@ class TorchDialect(Dialect):
         return position == 0 and (function in _SWAPPED or function == "power")
 
     def pointwise(self, function: str, operands: list[Operand], kind: str, out: str) -> list[str]:
-        if function in ("copy", "real", "imag"):
+        if function == "copy":
             fill = "copy_" if operands[0].value is None else "fill_"
             return [f"{out}.{fill}({operands[0].text})"]
         return [self._call(function, operands, f", out={out}")]

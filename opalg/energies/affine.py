@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from opalg.energies.data import as_data, as_scalar, has_one_entry, label_of, reciprocal
 from opalg.energies.text import affine_text, constraint_text
 from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError
@@ -336,13 +334,13 @@ def as_offset(offset: Expression, affine: Affine) -> Expression:
     label = label_of(offset)
     if not has_one_entry(offset) and offset.shape != affine.shape:
         raise ShapeError(
-            f"{label} has shape {offset.shape}, but {affine.without_offset()!r} has shape {affine.shape}; nothing is "
-            f"broadcast silently. Give it shape {affine.shape}, or declare the variable with the batch axes of the data."
+            f"{label} has shape {offset.shape}, but {affine.without_offset()!r} has shape {affine.shape}; nothing "
+            f"is broadcast silently. Give it shape {affine.shape}, or declare the variable with the batch axes of the data."
         )
     if offset.kind == "complex" and affine.kind == "real":
         raise DtypeError(
-            f"{label} is complex, but {affine.without_offset()!r} is real; declare Variable(..., dtype=complex) or give "
-            f"real data"
+            f"{label} is complex, but {affine.without_offset()!r} is real; declare Variable(..., dtype=complex) or "
+            f"give real data"
         )
     if offset.kind == "bool":
         raise DtypeError(f"{label} is boolean, but is added to {affine!r}; convert it: array.astype(float)")
@@ -368,7 +366,9 @@ def _sum_of_affine(a: Affine, b: Affine) -> Affine:
 
 def _multiplied(expression: AffineExpression, factor: Any) -> Any:
     if isinstance(factor, LinearOperator):
-        raise NotAffineError(f"{factor!r} * {expression!r}: operators are applied with @; write {factor!r} @ {expression!r}")
+        raise NotAffineError(
+            f"{factor!r} * {expression!r}: operators are applied with @; write {factor!r} @ {expression!r}"
+        )
     if isinstance(factor, AffineExpression):
         hint = f"; for a sum of squares write oa.sum_squares({expression!r})" if factor is expression else ""
         raise NotAffineError(f"the product of {expression!r} and {factor!r} is not affine{hint}")
@@ -429,7 +429,8 @@ def compared(left: AffineExpression, right: Any, sense: str) -> Any:
     if affine.kind == "complex":
         raise DtypeError(f"{text}: a complex expression has no order; constrain its real part or its magnitude")
     if bound.kind != "real":
-        raise DtypeError(f"{text}: the bound must be real, but is {'complex' if bound.kind == 'complex' else 'boolean'}")
+        kind = "complex" if bound.kind == "complex" else "boolean"
+        raise DtypeError(f"{text}: the bound must be real, but is {kind}; give real numbers or floating point data")
     bound = as_scalar(bound) if has_one_entry(bound) else bound
     if bound.shape not in ((), affine.shape):
         raise ShapeError(

@@ -66,7 +66,8 @@ def _refuse_integers(array: Any) -> None:
     if "int" in dtype:
         how = "array.to(torch.float64)" if library_name(array) == "torch" else "array.astype(float)"
         raise DtypeError(
-            f"an array of shape {tuple(array.shape)} has dtype {dtype}, but data must be floating point; convert it: {how}"
+            f"an array of shape {tuple(array.shape)} has dtype {dtype}, but data must be floating point; "
+            f"convert it: {how}"
         )
 
 
@@ -93,7 +94,7 @@ def reciprocal(data: Expression, owner: Any) -> Expression:
     ParameterError
         Where an entry is zero.
     """
-    zero = data.value == 0 if isinstance(data, Literal) else isinstance(data, Constant) and bool((data.value == 0).any())
-    if zero:
+    zero = isinstance(data, Literal) and data.value == 0
+    if zero or (isinstance(data, Constant) and bool((data.value == 0).any())):
         raise ParameterError(f"({owner!r}) / {label_of(data) if data.shape else 0}: this divides by zero")
-    return Literal(1.0 / data.value) if isinstance(data, Literal) else 1.0 / data
+    return ex.as_expression(1.0 / data.value) if isinstance(data, Literal) else 1.0 / data

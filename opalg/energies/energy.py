@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opalg.arrays import Backend, backend_of, library_name
+from opalg.arrays import Backend
 from opalg.emit import call
-from opalg.energies.affine import Affine, Variable, as_data
+from opalg.energies.affine import Affine, AffineExpression, Constraint, Variable
+from opalg.energies.data import as_data, as_scalar, has_one_entry, label_of, reciprocal
 from opalg.energies.latex import html_of, latex_of
+from opalg.energies.point import arrays_at
 from opalg.energies.text import energy_text
-from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
-from opalg.facts import YES
+from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError, UnsupportedError
+from opalg.facts import NO, YES
 from opalg.functionals.calculus import Functional
+from opalg.functionals.weights import nonnegative
 from opalg.leaves import Leaf, Parameter
 from opalg.nodes import Node, node, walk
 from opalg.program import expression as ex
@@ -57,10 +60,7 @@ class EnergyExpression(Node):
         return _sum(self, other)
 
     def __sub__(self, other: Any) -> Any:
-        if isinstance(other, EnergyExpression):
-            return _sum(self, -1.0 * other)
-        number = _scalar(other)
-        return NotImplemented if number is None else _sum(self, -number)
+        return _sum(self, other, -1.0)
 
     def __rsub__(self, other: Any) -> Any:
         return _sum(-1.0 * self, other)
@@ -68,19 +68,30 @@ class EnergyExpression(Node):
     def __neg__(self) -> Any:
         return -1.0 * self
 
+    def __pos__(self) -> Any:
+        return self
+
     def __mul__(self, factor: Any) -> Any:
-        return self.__rmul__(factor)
+        weight = _scalar(factor, self, "a weight")
+        return NotImplemented if weight is None else _weighted(weight, self)
 
     def __rmul__(self, factor: Any) -> Any:
-        weight = _scalar(factor)
-        if weight is None:
-            return NotImplemented
-        terms = tuple(Term(_weighted(weight, t), t.functional, t.expression) for t in self.terms)
-        return Energy(terms, weight * self.constant) if isinstance(self, Energy) else terms[0]
+        return self.__mul__(factor)
 
     def __truediv__(self, factor: Any) -> Any:
-        weight = _scalar(factor)
-        return NotImplemented if weight is None else self.__rmul__(1.0 / weight)
+        weight = _scalar(factor, self, "a weight")
+        return NotImplemented if weight is None else _weighted(reciprocal(weight, self), self)
+
+    def __pow__(self, exponent: Any) -> Any:
+        raise NotAffineError(
+            f"({self!r}) ** {exponent!r} is no energy; energies are weighted and added, and squares are written inside: "
+            f"oa.sum_squares(...)"
+        )
+
+    def __le__(self, bound: Any) -> Any:
+        raise _no_constraint(self)
+
+    __ge__ = __lt__ = __gt__ = __le__
 
     # Values on arrays.
 
@@ -98,12 +109,23 @@ class EnergyExpression(Node):
         """
         point, arrays, lib = self._point(at)
         inputs = list(point.values())
-        violations = [t.functional.define_violation(t.expression.trace(point)) for t in self.terms]
-        value, *far = call([self.trace(point), *violations], inputs, arrays, lib)
-        size = 1.0 + max((float(lib.item(lib.xp.max(lib.xp.abs(a)))) for a in arrays if 0 not in a.shape), default=0.0)
-        if any(lib_number(lib, v) > 10 * lib.epsilon * size for v in far):
+        if not self._is_within(point, arrays, lib):
             return float("inf")
-        return lib_number(lib, value)
+        return lib_number(lib, call([self.trace(point)], inputs, arrays, lib)[0])
+
+    def _is_within(self, point: dict[Variable, Expression], arrays: list[Any], lib: Backend) -> bool:
+        """Whether every term is finite at a point, up to the rounding of what went into it."""
+        outputs = []
+        for term in self.terms:
+            violation = term.functional.define_violation(term.expression.trace(point))
+            if not (isinstance(violation, Literal) and violation.value == 0):
+                parts = [p.operator.trace(point[p.variable]) for p in term.expression.parts]
+                sizes = [*parts, *([] if term.expression.offset is None else [term.expression.offset])]
+                outputs += [violation, sum_of([ex.largest(abs(part)) for part in sizes if 0 not in part.shape])]
+        if not outputs:
+            return True
+        found = [lib_number(lib, v) for v in call(outputs, list(point.values()), arrays, lib)]
+        return not any(v > 10 * lib.epsilon * (1.0 + size) for v, size in zip(found[::2], found[1::2], strict=True))
 
     def gradient(self, at: Any) -> Any:
         """The gradient at a point: an array, or a mapping where ``at`` is one.
@@ -132,26 +154,18 @@ class EnergyExpression(Node):
 
     def _need_smooth(self, what: str) -> None:
         for term in self.terms:
-            if term.functional.facts.smooth is not YES:
-                raise UnsupportedError(f"the energy has no {what}: the term {term!r} is not differentiable everywhere")
+            smooth = term.functional.facts.smooth
+            if smooth is not YES:
+                known = "is not differentiable everywhere" if smooth is NO else "is not known to be differentiable"
+                reason = term.functional.why_not("gradient")
+                raise UnsupportedError(
+                    f"the energy has no {what}: the term {term!r} {known}{': ' + reason if reason else ''}; take the "
+                    f"{what} of the other terms, or a smooth functional such as oa.huber"
+                )
 
     def _point(self, at: Any) -> tuple[dict[Variable, Expression], list[Any], Backend]:
-        variables = self.variables
-        given = at if isinstance(at, Mapping) else {variables[0]: at}
-        if len(given) != len(variables) or any(v not in given for v in variables):
-            names = ", ".join(v.label for v in variables)
-            raise ParameterError(f"the energy has the variables {names}; give a mapping with an array for each")
-        arrays = []
-        for variable in variables:
-            array = given[variable]
-            if library_name(array) is None:
-                raise DtypeError(f"the value of {variable.label} must be an array, not {type(array).__name__}")
-            if tuple(array.shape) != variable.shape:
-                raise ShapeError(f"{variable.label} has shape {variable.shape}, the array given {tuple(array.shape)}")
-            arrays.append(array)
-        lib = backend_of(arrays[0])
-        point = point_of(variables)
-        return point, [lib.asarray(a, v.kind) for a, v in zip(arrays, variables, strict=True)], lib
+        arrays, lib = arrays_at(at, self.variables)
+        return point_of(self.variables), arrays, lib
 
     # Text.
 
@@ -212,31 +226,66 @@ def lib_number(lib: Backend, value: Any) -> float:
     return float(value.real) if isinstance(value, (int, float, complex)) else float(lib.item(value).real)
 
 
-def _scalar(value: Any) -> Expression | None:
-    if isinstance(value, (Node,)) and not isinstance(value, Expression):
-        return None
+def _scalar(value: Any, owner: EnergyExpression, role: str) -> Expression | None:
+    """A number or scalar formula that is a weight of an energy, or is added to it; None for what is no data at all."""
+    if isinstance(value, EnergyExpression):
+        raise NotAffineError(f"the product of {owner!r} and {value!r} is no energy; energies are weighted and added")
+    if isinstance(value, AffineExpression):
+        raise NotAffineError(
+            f"{value!r} is no number, so it cannot be {role} of {owner!r}; put it into a functional, as in "
+            f"oa.sum_squares({value!r})"
+        )
+    if isinstance(value, Constraint):
+        raise NotAffineError(f"{value!r} is a constraint and cannot be {role}; write oa.indicator({value!r})")
     found = as_data(value)
     if found is None:
         return None
-    if found.shape not in ((), (1,)):
+    if not has_one_entry(found):
+        hint = "weights per entry are written oa.norm1(e, weights=...) or oa.sum_squares(e, weights=...)"
         raise ShapeError(
-            f"a weight must be a scalar, but has shape {found.shape}; for weights per entry use "
-            f"oa.norm1(e, weights=...), oa.sum_squares(e, weights=...) or a Diagonal"
+            f"{role} must be a scalar, but {label_of(found)} has shape {found.shape}; "
+            f"{hint if role == 'a weight' else 'an energy is one number, so add one number'}"
         )
     if found.kind == "complex":
-        raise DtypeError("a weight must be real")
-    return found if found.shape == () else ex.total(found)
+        raise DtypeError(f"{role} must be real, but {label_of(found)} is complex; take its real part or its magnitude")
+    return as_scalar(found)
 
 
-def _weighted(factor: Expression, term: Term) -> Expression:
-    return term.weight if term.functional.facts.indicator else factor * term.weight
+def _weighted(factor: Expression, energy: EnergyExpression) -> Any:
+    terms = []
+    for term in energy.terms:
+        if term.functional.facts.indicator:
+            if nonnegative(factor) is NO:
+                raise ParameterError(
+                    f"{term!r} cannot have the weight {factor!r}: it is 0 or infinity, and its negative has no minimum; "
+                    f"leave it out of what is subtracted or negated"
+                )
+            terms.append(term)
+        else:
+            terms.append(Term(factor * term.weight, term.functional, term.expression))
+    if isinstance(energy, Term):
+        return terms[0]
+    constant = energy.constant
+    return Energy(tuple(terms), constant if _is_zero(constant) else factor * constant)
 
 
-def _sum(left: EnergyExpression, right: Any) -> Any:
+def _sum(left: EnergyExpression, right: Any, sign: float = 1.0) -> Any:
     if isinstance(right, EnergyExpression):
-        return Energy(left.terms + right.terms, left.constant + right.constant)
-    number = _scalar(right)
-    return NotImplemented if number is None else Energy(left.terms, left.constant + number)
+        other = right if sign == 1.0 else sign * right
+        return Energy(left.terms + other.terms, left.constant + other.constant)
+    number = _scalar(right, left, "what is added to an energy")
+    return NotImplemented if number is None else Energy(left.terms, left.constant + sign * number)
+
+
+def _is_zero(number: Expression) -> bool:
+    return isinstance(number, Literal) and number.value == 0
+
+
+def _no_constraint(energy: EnergyExpression) -> UnsupportedError:
+    return UnsupportedError(
+        f"bounds on {energy!r} are no constraints; only affine expressions are bounded, as in x <= 1. Add the energy "
+        f"with a weight instead, and raise the weight until the bound holds"
+    )
 
 
 def check_names(energy: EnergyExpression) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from opalg.energies.affine import Affine, AffineExpression, Constraint, as_data
-from opalg.energies.energy import Term
+from opalg.arrays import library_name
+from opalg.energies.affine import Affine, AffineExpression, Constraint
+from opalg.energies.data import as_data, as_scalar, has_one_entry
+from opalg.energies.energy import EnergyExpression, Term
 from opalg.errors import NotAffineError, ParameterError, ShapeError
 from opalg.functionals import Huber, Indicator, Norm1, Norm2, Norm21, PotentialSum, SumSquares
-from opalg.functionals.calculus import Functional
+from opalg.functionals.calculus import Functional, applied
 from opalg.functionals.potential import Potential
 from opalg.functionals.sets import Set
+from opalg.operators.algebra import LinearOperator
 from opalg.operators.difference import Gradient
 from opalg.program.expression import Expression, Literal
 
@@ -22,16 +25,35 @@ def term(functional: Functional, expression: Any) -> Term:
     ------
     NotAffineError
         Where the expression is not an affine expression of variables.
-    ShapeError
-        Where the functional cannot take its shape.
+    ShapeError, DtypeError
+        Where the functional cannot take its shape, or takes real expressions only.
     """
-    if not isinstance(expression, AffineExpression):
-        raise NotAffineError(
-            f"{functional!r} takes an expression of variables such as K @ x - y, not {type(expression).__name__}"
-        )
-    affine: Affine = expression.as_affine()
+    affine = _affine(expression, functional.text("..."))
     functional.check_shape(affine.shape)
+    functional.check_kind(affine.kind)
     return Term(Literal(1.0), functional, affine)
+
+
+@applied.register
+def _(expression: AffineExpression, functional: Functional) -> Term:
+    return term(functional, expression)
+
+
+def _affine(expression: Any, taker: str) -> Affine:
+    if isinstance(expression, AffineExpression):
+        return expression.as_affine()
+    hint = ""
+    if isinstance(expression, LinearOperator):
+        hint = f"; apply the operator to a variable: {expression!r} @ x"
+    elif isinstance(expression, Constraint):
+        hint = f"; a constraint becomes an energy by oa.indicator({expression!r})"
+    elif isinstance(expression, EnergyExpression):
+        hint = "; an energy is a number already, so weight it and add it to others"
+    elif library_name(expression) is not None or isinstance(expression, Expression):
+        hint = "; data have no unknowns, so declare x = oa.Variable(shape) and write what depends on it"
+    raise NotAffineError(
+        f"{taker} takes an affine expression of variables such as K @ x - y, not {type(expression).__name__}{hint}"
+    )
 
 
 def _weights(weights: Any, expression: Any) -> Expression | None:
@@ -41,7 +63,9 @@ def _weights(weights: Any, expression: Any) -> Expression | None:
     if found is None:
         raise ParameterError(f"weights must be numbers, an array or a Parameter, not {type(weights).__name__}")
     shape = getattr(expression, "shape", found.shape)
-    if found.shape not in ((), shape):
+    if has_one_entry(found):
+        return as_scalar(found)
+    if found.shape != shape:
         raise ShapeError(f"the weights have shape {found.shape}, the expression {shape}; give one weight per entry")
     return found
 
@@ -70,8 +94,24 @@ def norm2(e: Any) -> Term:
 
 
 def norm21(e: Any, axis: int | tuple[int, ...] = 0) -> Term:
-    """The sum of 2-norms taken over one axis or several, of ``e``'s own axes; of a gradient, isotropic total variation."""
-    return term(Norm21(axis), e)
+    """The sum of 2-norms taken over one axis or several; of a gradient, isotropic total variation.
+
+    Parameters
+    ----------
+    e : affine expression
+        Of any shape, real or complex.
+    axis : int or tuple of int
+        The axes that run inside a group. They count the axes of what the operators in ``e`` give, without batch axes
+        in front of those.
+    """
+    affine = _affine(e, "norm21(...)")
+    own = min(len(part.operator.out_shape) for part in affine.parts)
+    functional = Norm21(axis)
+    if own < len(affine.shape):
+        axes = functional.axis if isinstance(functional.axis, tuple) else (functional.axis,)
+        functional.check_shape(affine.shape[len(affine.shape) - own :])
+        functional = Norm21(tuple(a % own - own for a in axes))
+    return term(functional, affine)
 
 
 def huber(e: Any, delta: Any) -> Term:
@@ -98,7 +138,11 @@ def indicator(constraint: Any, e: Any = None) -> Term:
         return term(Indicator(constraint.set), constraint.expression)
     if isinstance(constraint, Set) and e is not None:
         return term(Indicator(constraint), e)
-    raise ParameterError("write oa.indicator(x >= 0), oa.indicator(A @ x == b) or oa.indicator(oa.box(0, 1), x)")
+    found = type(constraint).__name__ if e is None else f"{type(constraint).__name__} and {type(e).__name__}"
+    raise ParameterError(
+        f"oa.indicator takes a constraint, or a set and an expression, not {found}; write oa.indicator(x >= 0), "
+        f"oa.indicator(A @ x == b) or oa.indicator(oa.box(0, 1), x)"
+    )
 
 
 def total_variation(x: Any, isotropic: bool = True, boundary: str = "neumann") -> Term:
@@ -108,5 +152,6 @@ def total_variation(x: Any, isotropic: bool = True, boundary: str = "neumann") -
     ----------
     Rudin, Osher, Fatemi (1992).
     """
-    differences = Gradient(x.shape, boundary=boundary) @ x
+    affine = _affine(x, "total_variation(...)")
+    differences = Gradient(affine.shape, boundary=boundary) @ affine
     return norm21(differences) if isotropic else norm1(differences)

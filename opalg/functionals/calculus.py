@@ -7,12 +7,14 @@ that is missing is not declared: ``f.offers("prox")`` tells, and the compiler sp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 from opalg.arrays import Backend, backend_of, library_name
 from opalg.emit import call
-from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
+from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact, upper
 from opalg.functionals.weights import positive
 from opalg.nodes import Node, node, substitute
@@ -123,12 +125,16 @@ class Functional(Node):
         """The functional of something as readable text, in the names that users type."""
         return f"{self!r}({inner})"
 
-    def latex(self, inner: str) -> str:
-        """The functional of something as LaTeX."""
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        """The functional of something as LaTeX; ``names`` are the symbols of the arrays that it holds."""
         name = type(self).__name__
         return rf"\operatorname{{{name}}}\left({inner}\right)"
 
     # What follows from it.
+
+    def __call__(self, expression: Any) -> Any:
+        """The energy of one term, this functional of an affine expression of variables."""
+        return applied(expression, self)
 
     def offers(self, ability: str) -> bool:
         """Whether an ability exists: ``"gradient"``, ``"prox"``, or one of the dual ones in `ABILITIES`."""
@@ -150,7 +156,7 @@ class Functional(Node):
         violation = self.define_violation(x)
         if not _is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
             return float("inf")  # the formula of the value need not make sense out here
-        return float(lib.item(call([self.define_value(x)], [x], [v], lib)[0]).real)
+        return lib.item(call([self.define_value(x)], [x], [v], lib)[0]).real
 
     def gradient(self, v: Any) -> Any:
         """The gradient at an array.
@@ -198,6 +204,16 @@ class Functional(Node):
             raise UnsupportedError(f"{self!r} has no {ability}" + (f": {reason}" if reason else ""))
 
 
+@singledispatch
+def applied(expression: Any, functional: Functional) -> Any:
+    """A functional of an expression of variables; the language registers what it makes of that."""
+    hint = f"; for its value at an array write {functional!r}.value(array)" if library_name(expression) else ""
+    raise NotAffineError(
+        f"{functional!r} applies to expressions of variables such as K @ x - y, not to "
+        f"{type(expression).__name__}{hint}"
+    )
+
+
 def _placeholder(v: Expression) -> Expression:
     """What to differentiate in, in place of v: folding may make a compound v vanish from a formula."""
     return v if isinstance(v, Input) else Input("argument", v.shape, v.kind)
@@ -218,7 +234,7 @@ def checked_argument(v: Any, owner: Any) -> tuple[Any, str, Backend]:
 
 def is_within(violation: Any, v: Any, lib: Backend) -> bool:
     """Whether a violation is no more than the rounding of v's largest entry."""
-    scale = 1.0 + float(lib.item(lib.xp.max(lib.xp.abs(v)))) if 0 not in v.shape else 1.0
+    scale = 1.0 + lib.item(lib.xp.max(lib.xp.abs(v))).real if 0 not in v.shape else 1.0
     return bool(lib.item(violation).real <= 10 * lib.epsilon * scale)
 
 
@@ -293,8 +309,12 @@ class Conjugate(Functional):
     def check_shape(self, shape: tuple[int, ...]) -> None:
         self.functional.check_shape(shape)
 
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        of_a_dot = self.functional.latex(r"\,\cdot\,", names)
+        return rf"\left({of_a_dot}\right)^{{\ast}}\left({inner}\right)"
+
     def __repr__(self) -> str:
         return f"{self.functional!r}.conjugate"
 
 
-__all__ = ["ABILITIES", "Conjugate", "Functional", "FunctionalFacts", "checked_argument", "is_within"]
+__all__ = ["ABILITIES", "Conjugate", "Functional", "FunctionalFacts", "applied", "checked_argument", "is_within"]

@@ -126,8 +126,10 @@ def is_analytic(formula: Any, symbol: Any) -> bool:
         return True
     if not all(is_analytic(a, symbol) for a in formula.args):
         return False
-    if formula.is_Add or formula.is_Mul or isinstance(
-        formula, (sympy.exp, sympy.sin, sympy.cos, sympy.tanh, sympy.cosh, sympy.sinh, sympy.atan)
+    if (
+        formula.is_Add
+        or formula.is_Mul
+        or isinstance(formula, (sympy.exp, sympy.sin, sympy.cos, sympy.tanh, sympy.cosh, sympy.sinh, sympy.atan))
     ):
         return True
     if isinstance(formula, sympy.log):

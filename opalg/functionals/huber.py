@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import numpy as np
 from opalg.facts import NO, YES, exact
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.norms import clip_magnitude
-from opalg.functionals.weights import check_broadcasts, real_data, require_positive
+from opalg.functionals.weights import Data, check_broadcasts, real_data, require_positive
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
 from opalg.program.expression import Expression
+from opalg.program.notation import data_latex, data_text
 
 
 @node
@@ -39,7 +41,7 @@ class Huber(Functional):
     Beck 2017, Example 6.66, as the Moreau envelope of ``delta |.|``).
     """
 
-    delta: Expression
+    delta: Data
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "delta", real_data(self.delta, "the delta of Huber"))
@@ -80,10 +82,10 @@ class Huber(Functional):
         check_broadcasts(self.delta, shape, self, "delta")
 
     def text(self, inner: str) -> str:
-        return f"huber({inner}, {self.delta!r})"
+        return f"huber({inner}, {data_text(self.delta)})"
 
-    def latex(self, inner: str) -> str:
-        return rf"\operatorname{{huber}}_{{\delta}}\left({inner}\right)"
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        return rf"\operatorname{{huber}}_{{{data_latex(self.delta, names)}}}\left({inner}\right)"
 
     def __repr__(self) -> str:
         return f"Huber({self.delta!r})"

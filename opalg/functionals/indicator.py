@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,10 @@ class Indicator(Functional):
         self.set.check_kind(kind)
 
     def text(self, inner: str) -> str:
-        return f"indicator({self.set!r}, {inner})"
+        return f"indicator({self.set.text(inner)})"
 
-    def latex(self, inner: str) -> str:
-        return rf"\iota_{{\mathrm{{{type(self.set).__name__.lower()}}}}}\left({inner}\right)"
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        return rf"\iota_{{{self.set.latex(inner, names)}}}"
 
     def __repr__(self) -> str:
         return f"Indicator({self.set!r})"

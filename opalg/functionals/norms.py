@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import numpy as np
 from opalg.errors import ShapeError
 from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.weights import check_broadcasts, nonnegative, positive, real_data
+from opalg.functionals.weights import Data, check_broadcasts, nonnegative, positive, real_data
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Reduce
+from opalg.program.notation import data_latex, data_text
 
 
 def clip_magnitude(v: Expression, radius: Expression) -> Expression:
@@ -43,7 +45,7 @@ class Norm1(Functional):
     where ``|q_i| <= w_i``, and infinite elsewhere.
     """
 
-    weights: Expression | None = None
+    weights: Data = None
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -51,7 +53,8 @@ class Norm1(Functional):
 
     @property
     def _weights(self) -> Expression:
-        return Literal(1.0) if self.weights is None else self.weights
+        weights: Expression = Literal(1.0) if self.weights is None else self.weights
+        return weights
 
     def define_value(self, v: Expression) -> Expression:
         return ex.total(self._weights * abs(v))
@@ -81,10 +84,11 @@ class Norm1(Functional):
         check_broadcasts(self.weights, shape, self, "weights")
 
     def text(self, inner: str) -> str:
-        return f"norm1({inner})" if self.weights is None else f"norm1({inner}, weights={self.weights!r})"
+        return f"norm1({inner})" if self.weights is None else f"norm1({inner}, weights={data_text(self.weights)})"
 
-    def latex(self, inner: str) -> str:
-        return rf"\left\|{inner}\right\|_1" if self.weights is None else rf"\left\|{inner}\right\|_{{1,w}}"
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        subscript = "1" if self.weights is None else f"1,{data_latex(self.weights, names)}"
+        return rf"\left\|{inner}\right\|_{{{subscript}}}"
 
     def __repr__(self) -> str:
         return "Norm1()" if self.weights is None else f"Norm1(weights={self.weights!r})"
@@ -139,8 +143,8 @@ class Norm2(Functional):
     def text(self, inner: str) -> str:
         return f"norm2({inner})"
 
-    def latex(self, inner: str) -> str:
-        return rf"\left\|{inner}\right\|_2"
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        return rf"\left\|{inner}\right\|_{{2}}"
 
     def __repr__(self) -> str:
         return "Norm2()"
@@ -217,7 +221,7 @@ class Norm21(Functional):
     def text(self, inner: str) -> str:
         return f"norm21({inner})" if self.axis == 0 else f"norm21({inner}, axis={self.axis})"
 
-    def latex(self, inner: str) -> str:
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
         return rf"\left\|{inner}\right\|_{{2,1}}"
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ from opalg.nodes import node
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal
 from opalg.program.formula import expression_of, from_sympy, symbol_of
+from opalg.program.notation import latex_name
 
 _SMALL = 64  # fractions of numbers up to this enter sympy as they are
 _SIMPLIFY_LIMIT = 80  # operations; larger derivatives are taken as sympy differentiates them
@@ -134,12 +135,13 @@ class Potential:
         plain = {s: sympy.Symbol(s.name) for s in self.formula.free_symbols}
         return str(self.formula.xreplace(plain))
 
-    def latex(self) -> str:
-        """The formula as LaTeX."""
+    def latex(self, argument: str = "t") -> str:
+        """The formula as LaTeX, of an argument that is LaTeX already."""
         import sympy
 
-        plain = {s: sympy.Symbol(s.name) for s in self.formula.free_symbols}
-        return str(sympy.latex(self.formula.xreplace(plain)))
+        names = {s: latex_name(s.name) for s in self.formula.free_symbols}
+        names[self.symbol] = argument
+        return str(sympy.latex(self.formula, symbol_names=names))
 
 
 def _refuse_text(symbol: Any, expression: Any, parameters: Mapping[str, Any]) -> None:
@@ -211,7 +213,7 @@ def _is_small(number: Any) -> bool:
 
 
 def _number(value: float, stands_for: dict[Any, Expression]) -> Any:
-    """A number for a formula: itself where it is a small fraction, else a positive symbol, so that proofs stay exact."""
+    """A number for a formula: itself where it is a small fraction, else a positive symbol for its magnitude."""
     import sympy
 
     exact = sympy.Rational(value).limit_denominator(_SMALL) if np.isfinite(value) else sympy.S.Zero
@@ -338,8 +340,9 @@ class PotentialSum(Functional):
     def text(self, inner: str) -> str:
         return f"pointwise({self.potential!r}, {inner})"
 
-    def latex(self, inner: str) -> str:
-        return rf"\sum_i \phi\left({inner}\right)_i,\ \phi(t) = {self.potential.latex()}"
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        rule = self.potential.latex(rf"\left({inner}\right)_i")
+        return rf"\sum_i \left[{rule}\right]"
 
     def __repr__(self) -> str:
         return f"PotentialSum({self.potential!r})"

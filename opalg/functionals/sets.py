@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from opalg.emit import call
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Fact
 from opalg.functionals.calculus import checked_argument, is_within
-from opalg.functionals.weights import check_broadcasts, data, nonnegative, real_data
+from opalg.functionals.weights import Data, check_broadcasts, data, nonnegative, real_data
 from opalg.nodes import Node, node
 from opalg.operators.algebra import Identity, LinearOperator
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal, batch_shape
+from opalg.program.notation import data_latex, data_text
 
 SET_ABILITIES = ("support", "dual_gauge", "dual_projection")
 
@@ -62,6 +64,14 @@ class Set(Node):
     def check_kind(self, kind: str) -> None:
         """Raise DtypeError where the set holds no ``"real"`` or ``"complex"`` arrays."""
 
+    def text(self, inner: str) -> str:
+        """What says that something lies in the set, in the form that ``oa.indicator`` takes."""
+        return f"{self!r}, {inner}"
+
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        """What says that something lies in the set, as LaTeX; ``names`` are the symbols of the arrays it holds."""
+        return rf"{inner} \in \mathrm{{{type(self).__name__}}}"
+
     # What follows from it.
 
     def offers(self, ability: str) -> bool:
@@ -105,8 +115,8 @@ class Box(Set):
     to a side without bound.
     """
 
-    lower: Expression | None = None
-    upper: Expression | None = None
+    lower: Data = None
+    upper: Data = None
 
     def __post_init__(self) -> None:
         for side in ("lower", "upper"):
@@ -127,7 +137,7 @@ class Box(Set):
     def define_support(self, q: Expression) -> Expression:
         above = 0.0 if self.upper is None else ex.maximum(q, 0.0) * self.upper
         below = 0.0 if self.lower is None else ex.minimum(q, 0.0) * self.lower
-        return ex.total(ex.broadcast_to(above + below, q.shape))
+        return ex.total(ex.broadcast_to(ex.as_expression(above + below), q.shape))
 
     def define_dual_gauge(self, q: Expression) -> Expression:
         return Literal(0.0)
@@ -157,10 +167,23 @@ class Box(Set):
         if kind == "complex":
             raise DtypeError(f"{self!r} bounds real arrays, but was given a complex one; bound its real part")
 
+    def text(self, inner: str) -> str:
+        if self.upper is None:
+            return f"{inner} >= {data_text(self.lower)}"
+        low = "" if self.lower is None else f"{data_text(self.lower)} <= "
+        return f"{low}{inner} <= {data_text(self.upper)}"
+
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        if self.upper is None:
+            return rf"{inner} \ge {data_latex(self.lower, names)}"
+        low = "" if self.lower is None else rf"{data_latex(self.lower, names)} \le "
+        return rf"{low}{inner} \le {data_latex(self.upper, names)}"
+
     def __repr__(self) -> str:
         if self is nonneg:
             return "nonneg"
-        return f"box({self.lower!r}, {self.upper!r})"
+        ends = ("None" if end is None else data_text(end) for end in (self.lower, self.upper))
+        return f"box({', '.join(ends)})"
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:
@@ -207,7 +230,7 @@ class Affine(Set):
     """
 
     operator: LinearOperator
-    offset: Expression
+    offset: Data
 
     def __post_init__(self) -> None:
         if not isinstance(self.operator, LinearOperator):
@@ -243,8 +266,12 @@ class Affine(Set):
         if kind == "complex" and self.operator.in_dtype == "real":
             raise DtypeError(f"{self!r} holds real arrays, but was given a complex one")
 
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        letter = (names or {}).get(self.operator, "A")
+        return rf"{letter} \left({inner}\right) = {data_latex(self.offset, names)}"
+
     def __repr__(self) -> str:
-        return f"affine({self.operator!r}, {self.offset!r})"
+        return f"affine({self.operator!r}, {data_text(self.offset)})"
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:
@@ -280,7 +307,7 @@ class Point(Set):
         The array b, which broadcasts to the argument.
     """
 
-    value: Expression
+    value: Data
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", data(self.value, "the point"))
@@ -316,8 +343,14 @@ class Point(Set):
         if kind == "real" and self.value.kind == "complex":
             raise DtypeError(f"{self!r} is a complex point, but was given a real array")
 
+    def text(self, inner: str) -> str:
+        return f"{inner} == {data_text(self.value)}"
+
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        return f"{inner} = {data_latex(self.value, names)}"
+
     def __repr__(self) -> str:
-        return f"point({self.value!r})"
+        return f"point({data_text(self.value)})"
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:

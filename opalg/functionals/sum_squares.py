@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from opalg.facts import YES, Bound
 from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.weights import check_broadcasts, nonnegative, positive, real_data
+from opalg.functionals.weights import Data, check_broadcasts, nonnegative, positive, real_data
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
+from opalg.program.notation import data_latex, data_text
 
 
 @node
@@ -36,7 +38,7 @@ class SumSquares(Functional):
     (Beck 2017, Sections 4.4.3 and 6.2.3).
     """
 
-    weights: Expression | None = None
+    weights: Data = None
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -44,7 +46,8 @@ class SumSquares(Functional):
 
     @property
     def _weights(self) -> Expression:
-        return Literal(1.0) if self.weights is None else self.weights
+        weights: Expression = Literal(1.0) if self.weights is None else self.weights
+        return weights
 
     def define_value(self, v: Expression) -> Expression:
         return ex.total(self._weights * ex.square_abs(v))
@@ -95,10 +98,12 @@ class SumSquares(Functional):
         check_broadcasts(self.weights, shape, self, "weights")
 
     def text(self, inner: str) -> str:
-        return f"sum_squares({inner})" if self.weights is None else f"sum_squares({inner}, weights={self.weights!r})"
+        weights = "" if self.weights is None else f", weights={data_text(self.weights)}"
+        return f"sum_squares({inner}{weights})"
 
-    def latex(self, inner: str) -> str:
-        return rf"\left\|{inner}\right\|_2^2" if self.weights is None else rf"\left\|{inner}\right\|_{{2,w}}^2"
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        subscript = "2" if self.weights is None else f"2,{data_latex(self.weights, names)}"
+        return rf"\left\|{inner}\right\|_{{{subscript}}}^{{2}}"
 
     def __repr__(self) -> str:
         return "SumSquares()" if self.weights is None else f"SumSquares(weights={self.weights!r})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from opalg.nodes import fold, walk
 from opalg.program import expression as ex
 from opalg.program.expression import Broadcast, Expression, Literal, Pointwise, Reduce, as_expression
 from opalg.program.interpreter import number
+
+Data: TypeAlias = Any  # a number, array, leaf, expression or sympy formula; nodes keep it as an Expression
 
 
 def real_data(value: Any, name: str) -> Expression:
@@ -133,4 +135,4 @@ def _sign_of_function(
     return False, False
 
 
-__all__ = ["check_broadcasts", "data", "is_fixed", "nonnegative", "positive", "real_data", "require_positive"]
+__all__ = ["Data", "check_broadcasts", "data", "is_fixed", "nonnegative", "positive", "real_data", "require_positive"]

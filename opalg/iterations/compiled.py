@@ -12,6 +12,7 @@ from opalg.emit import BoundFunction
 from opalg.iterations.iteration import Iteration
 
 State = tuple[Any, ...]
+IMBALANCE = 20.0
 
 
 @dataclass
@@ -70,16 +71,20 @@ class CompiledPicard(Iteration):
         return self._now
 
     def adapt(self, strength: float) -> bool:
-        """Balance the controls; each change is at most a factor ``10 ** strength``. Returns whether one changed."""
+        """Change controls whose two relative residuals differ by more than `IMBALANCE`; returns whether one changed.
+
+        Each change is at most a factor ``10 ** strength``. A mild imbalance is left alone: balancing too finely helps the
+        dual at the cost of the primal.
+        """
         changed = False
         for balance in self.balances:
             first, second = balance.residuals(self._now)
             if not (isfinite(first) and isfinite(second)) or first <= 0 or second <= 0:
                 continue
-            limit = 10.0**strength
-            factor = min(max(sqrt(sqrt(first / second)), 1 / limit), limit)
-            if 0.8 < factor < 1.25:
+            ratio, limit = sqrt(first / second), 10.0**strength
+            if 1 / IMBALANCE < ratio < IMBALANCE:
                 continue
+            factor = min(max(sqrt(ratio), 1 / limit), limit)
             balance.value *= factor
             balance.changes += 1
             if balance.rescale is not None:

@@ -140,5 +140,18 @@ def start_of(term: Term):  # type: ignore[no-untyped-def]
 
 
 def start_of_rho(problem: Problem, variable: Variable, split: list[Term]) -> Expression:
-    """A penalty of the right unit: the size of the energy's slope over the size of the picture."""
-    return Literal(1.0)
+    """``sum w f(A x0 + b) / sum |A x0 + b|^2`` over the split terms that are no indicators.
+
+    The penalty has the unit of an energy over a square. Where there are indicators only, a tenth of the smooth part's
+    Lipschitz constant stands in, or 1.
+    """
+    x0 = problem.default_start[variable]
+    priced = [t for t in split if not t.functional.facts.indicator]
+    points = [t.expression.trace({variable: x0}) for t in priced]
+    price = sum_of([t.weight * t.functional.define_value(p) for t, p in zip(priced, points, strict=True)])
+    size = sum_of([ex.norm_squared(p) for p in points])
+    smooth = problem.smoothness
+    spare = Literal(1.0) if smooth is None else 0.1 * smooth.expression
+    usable = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("greater", size, 0.0))
+    spare = ex.where(ex.pointwise("greater", spare, 0.0), spare, 1.0)
+    return ex.where(usable, ex.safe_divide(price, size), spare) if priced else spare

@@ -108,6 +108,18 @@ class Problem:
             slopes[variable] = ex.broadcast_to(sum_of(parts), variable.shape)
         return slopes
 
+    @cached_property
+    def default_start(self) -> dict[Variable, Expression]:
+        """One gradient step from zero, where the smooth terms have a certified constant; else zero."""
+        bound, start = self.smoothness, {}
+        for variable in self.variables:
+            zero = Literal(0.0) if variable.kind == "real" else Literal(0j)
+            if bound is None or not self.smooth_terms:
+                start[variable] = ex.broadcast_to(zero, variable.shape)
+            else:
+                start[variable] = -self.gradient_at_zero[variable] * ex.safe_divide(1.0, bound.expression)
+        return start
+
     def smooth_gradient(self, point: dict[Variable, Expression]) -> list[Expression]:
         """The gradient of the smooth terms, in the form that takes fewer transforms."""
         inputs = list(point.values())

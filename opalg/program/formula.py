@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from opalg.errors import UnsafeExpressionError
@@ -29,7 +29,7 @@ _PRODUCT_LIMIT = 16  # integer powers up to this are written as products
 
 
 @cache
-def _symbol_class() -> type:
+def _symbol_class() -> Any:
     import sympy
 
     class LeafSymbol(sympy.Dummy):
@@ -224,8 +224,12 @@ def _rules() -> dict[Any, Callable[[_Translator, Any], Expression]]:
         sympy.StrictLessThan: "less", sympy.LessThan: "less_equal",
     }  # fmt: skip
     for function, name in elementary.items():
-        table[function] = lambda t, f, name=name: pointwise(name, *t.each(f))
+        table[function] = partial(_elementary, name)
     return table
+
+
+def _elementary(name: str, translator: _Translator, formula: Any) -> Expression:
+    return pointwise(name, *translator.each(formula))
 
 
 def _chain(function: Callable[[Any, Any], Expression], arguments: list[Expression]) -> Expression:

@@ -142,7 +142,7 @@ class _Writer:
             left = self.write(arguments[0], level + (e.function == "power"), depth)
             return f"{left} {sign} {self.write(arguments[1], level + 1, depth)}", level
         if e.function == "negative":
-            return f"-{self.write(arguments[0], 4, depth)}", 2
+            return f"-{self.write(arguments[0], 4, depth)}", 3
         if e.function == "square":
             return f"{self.write(arguments[0], 6, depth)} ** 2", 5
         return f"{e.function}({', '.join(self.write(a, 0, depth) for a in arguments)})", _ATOM

@@ -142,6 +142,8 @@ class RandomProgram:
         self.matrix = Constant(self.rng.standard_normal((m, m)) / m, name="matrix")
         self.mask = Constant(self.rng.random((n, m)) > 0.4, name="mask")
         self.pool: list[Expression] = [*self.states, self.image, self.weight, self.control, self.mask * self.image]
+        self.views = [Pointwise("imag", (self.states[5],)), Pointwise("real", (2.0 * self.states[4],))]
+        self.pool += self.views
         for _ in range(steps):
             self.pool.append(self._bounded(self._next()))
         self.inputs = [*self.states, self.control]
@@ -166,7 +168,8 @@ class RandomProgram:
         late = self.pool[-12:]
         chosen = [late[i] for i in self.rng.choice(len(late), 5, replace=False)]
         summary = total(abs(self._pick()))
-        return [*chosen, self.states[0], chosen[0], self.image, summary, broadcast_to(chosen[1], self._full(chosen[1]))]
+        views = [self.views[0], Pointwise("imag", (self._pick("complex"),)), Apply(Neighbours((self.m,), 0.5), self.views[1])]
+        return [*chosen, *views, self.states[0], chosen[0], self.image, summary, broadcast_to(chosen[1], self._full(chosen[1]))]
 
     def _full(self, e: Expression) -> tuple[int, ...]:
         return tuple(np.broadcast_shapes(e.shape, (2, self.n, self.m)))
