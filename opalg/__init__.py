@@ -52,7 +52,7 @@ from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
 from opalg.functionals.potential import Potential
 from opalg.functionals.sets import affine, box, nonneg, point
 from opalg.leaves import Constant, Parameter
-from opalg.learning import metrics
+from opalg.learning import hypergradient, metrics, tune
 from opalg.operators import *  # noqa: F403
 from opalg.operators import __all__ as _operator_names
 from opalg.program.expression import Expression, exp, log, sqrt, total

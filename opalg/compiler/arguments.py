@@ -15,7 +15,7 @@ DEFAULT_TOL = 1e-4
 DEFAULT_MAX_ITER = 10_000
 
 
-def limits_of(tol: float | None, max_iter: int | None, time_limit: float | None, first: int) -> Limits:
+def limits_of(tol: float | None, max_iter: int | None, time_limit: float | None, spacing: int) -> Limits:
     """The limits of a solve; raises ParameterError for what makes no sense."""
     tol = DEFAULT_TOL if tol is None else tol
     max_iter = DEFAULT_MAX_ITER if max_iter is None else max_iter
@@ -25,7 +25,7 @@ def limits_of(tol: float | None, max_iter: int | None, time_limit: float | None,
         raise ParameterError(f"max_iter must be a nonnegative integer, not {max_iter!r}")
     if time_limit is not None and not time_limit > 0:
         raise ParameterError(f"time_limit must be a positive number of seconds, not {time_limit!r}")
-    return Limits(float(tol), max_iter, time_limit, first=first)
+    return Limits(float(tol), max_iter, time_limit, spacing=spacing)
 
 
 def parameter_values(

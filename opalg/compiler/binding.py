@@ -102,6 +102,15 @@ class CompiledEnergy:
         plain = Function([moved, scale], [*low.state, *low.controls], self.lib, "residual")
         return exact, plain
 
+    @property
+    def spacing(self) -> int:
+        """Iterations between two measurements, such that measuring is about a quarter of the work."""
+        if self.lowering.iteration == "once":
+            return 1
+        exact, plain = self.measures
+        look = work(exact) + (0 if self.gap is not None else work(plain))
+        return max(10, min(round(4 * look / max(work(self.step), 1)), 100))
+
     @cached_property
     def balances(self) -> list[tuple[Input, Function, Function | None]]:
         """For each control to be balanced: its residuals, and the state after it grew by a factor."""
@@ -119,6 +128,13 @@ class CompiledEnergy:
     def bind(self, values: Mapping[Parameter, Any]) -> Binding:
         """The functions at parameter values (leaves without one keep their own)."""
         return Binding(self, values)
+
+
+def work(function: Function) -> float:
+    """The work of a call in bytes moved, a transform counted as ten passes over its arrays."""
+    cost = function.cost
+    passes = max(cost.passes, 1)
+    return cost.traffic * (1.0 + 10.0 * cost.transforms / passes)
 
 
 def squared_change(low: Lowering) -> Expression:
@@ -281,35 +297,27 @@ class Binding:
         A tolerance below the resolution of a gap, which is a difference of energies, is measured on the residual.
         """
         self.synchronise(iteration)
-        exact, plain = self.measures
-        for function in (exact, plain):
-            self._refresh(function)
-        state = iteration.state
+        exact = self.measures[0]
+        self._refresh(exact)
         precise = self.compiled.precise
-        upper = tuple(precise.asarray(s) if hasattr(s, "shape") else s for s in state)
+        upper = tuple(precise.asarray(s) if hasattr(s, "shape") else s for s in iteration.state)
         value, *dual, violation, size = (_number(v, precise) for v in exact(*upper))
-        if self.lowering.iteration == "nesterov":
-            moved, scale = iteration.residual**2, self._float(plain(*state)[1])
-        else:
-            moved, scale = (self._float(v) for v in plain(*state))
         feasible = violation <= 1e3 * self.lib.epsilon * (1.0 + sqrt(size))
-        residual = sqrt(moved) if moved >= 0 else moved
-        relative = residual / max(sqrt(max(scale, 0.0)), precise.tiny)
-        dual = dual if tol >= GAP_RESOLUTION else []
-        certificate = self._certificate(value, dual, residual, relative, feasible)
-        return Measurement(certificate, value if feasible else inf, relative)
+        if dual and tol >= GAP_RESOLUTION:
+            certificate = gap_certificate(value, dual[0], feasible, precise.tiny)
+        else:
+            certificate = self.residual(iteration)
+        return Measurement(certificate, value if feasible else inf)
 
-    def _certificate(
-        self, value: float, dual: list[float], residual: float, relative: float, feasible: bool
-    ) -> Certificate:
-        if dual and feasible:
-            size = max(abs(value), abs(dual[0]), self.compiled.precise.tiny)
-            rounding = 0.1 * GAP_RESOLUTION * size
-            gap = max(value - dual[0], 0.0) + rounding if value == value and dual[0] == dual[0] else float("nan")
-            return Certificate("duality gap", gap, gap / size, dual[0])
-        if dual:
-            return Certificate("duality gap", inf, inf, dual[0])
-        return Certificate("residual", residual, relative)
+    def residual(self, iteration: Iteration) -> Certificate:
+        """What vanishes at a solution, absolute and relative."""
+        plain = self.measures[1]
+        self._refresh(plain)
+        moved, scale = (self._float(v) for v in plain(*iteration.state))
+        if self.lowering.iteration == "nesterov":
+            moved = iteration.residual**2
+        size = sqrt(moved) if moved >= 0 else moved
+        return Certificate("residual", size, size / max(sqrt(max(scale, 0.0)), self.compiled.precise.tiny))
 
     def term_values(self, x: Mapping[Variable, Any]) -> dict[Term, float]:
         """The value of each term at a point, in double precision; infinity where a constraint is violated."""
@@ -318,6 +326,16 @@ class Binding:
         bindings = {points[v]: precise.asarray(x[v], v.kind) for v in points}
         values = evaluate([t.trace(points) for t in self.problem.terms], {**self._arrays(precise), **bindings}, precise)
         return {t: float(precise.item(v).real) for t, v in zip(self.problem.terms, values, strict=True)}
+
+
+def gap_certificate(value: float, dual: float, feasible: bool, tiny: float) -> Certificate:
+    """A duality gap with an allowance for its rounding; infinite where the point violates a constraint."""
+    if not feasible:
+        return Certificate("duality gap", inf, inf, dual)
+    size = max(abs(value), abs(dual), tiny)
+    known = value == value and dual == dual
+    gap = max(value - dual, 0.0) + 0.1 * GAP_RESOLUTION * size if known else float("nan")
+    return Certificate("duality gap", gap, gap / size, dual)
 
 
 def _number(value: Any, lib: Backend) -> float:

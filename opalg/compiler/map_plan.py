@@ -91,7 +91,7 @@ class MapPlan:
         Solution
             Its ``value`` is NaN, since no energy is known, and its certificate a residual.
         """
-        limits = limits_of(tol, max_iter, time_limit, first=1)
+        limits = limits_of(tol, max_iter, time_limit, spacing=1)
         binding, lib = self.bind(params), self.backend
         space = VectorSpace([self.variable.shape], [self.variable.kind], lib)
 
@@ -109,7 +109,7 @@ class MapPlan:
             size = float(lib.item(lib.xp.sum(flat * flat))) ** 0.5
             residual = iteration.residual
             relative = residual / max(size, lib.tiny) if residual > 0 else 0.0
-            return Measurement(Certificate("residual", residual, relative), None, relative)
+            return Measurement(Certificate("residual", residual, relative))
 
         bar = progress_of(progress, limits.tol, "fixed_point")
         iteration.advance()
@@ -124,7 +124,7 @@ class MapPlan:
             value=float("nan"),
             term_values={},
             certificate=outcome.measurement.certificate,
-            residual=outcome.measurement.residual,
+            residual=outcome.measurement.certificate.relative,
             iterations=outcome.iterations + 1,
             seconds=outcome.history.rows[-1].seconds,
             history=outcome.history,

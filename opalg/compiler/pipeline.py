@@ -69,14 +69,16 @@ def compile(  # the name that users type as opalg.compile
 SOLVE_OPTIONS = ("x0", "params", "tol", "max_iter", "time_limit", "callback", "progress", "on_failure", "step")
 
 
-def minimize(energy: EnergyExpression, *, subject_to: Sequence[Constraint] = (), **options: Any) -> Solution:
+def minimize(
+    energy: EnergyExpression, *, subject_to: Constraint | Sequence[Constraint] = (), **options: Any
+) -> Solution:
     """Compile an energy and solve it.
 
     Parameters
     ----------
     energy : Energy
         What to minimise.
-    subject_to : sequence of constraints
+    subject_to : constraint or sequence of constraints
         ``[x >= 0, A @ x == b]``; each becomes an indicator.
     **options
         Those of `compile` and of ``Plan.solve``.
@@ -85,7 +87,7 @@ def minimize(energy: EnergyExpression, *, subject_to: Sequence[Constraint] = (),
     -------
     Solution
     """
-    for constraint in subject_to:
+    for constraint in [subject_to] if isinstance(subject_to, Constraint) else subject_to:
         energy = energy + indicator(constraint)
     for_solve = {k: options.pop(k) for k in SOLVE_OPTIONS if k in options}
     return compile(energy, **options).solve(**for_solve)

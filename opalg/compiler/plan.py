@@ -112,7 +112,8 @@ class Plan:
         DivergedError, NonFiniteError, BreakdownError
             Where the solve fails and the policy says so; the error's ``.solution`` holds the last finite iterate.
         """
-        limits = limits_of(tol, max_iter, time_limit, first=1 if self.method.name == "closed_form" else 10)
+        limits = limits_of(tol, max_iter, time_limit, spacing=self.compiled.spacing)
+        limits.look_at_start = x0 is not None
         if on_failure not in (None, *POLICIES):
             raise ParameterError(f"on_failure must be one of {POLICIES}, not {on_failure!r}")
         binding = self.bind(params)
@@ -129,7 +130,7 @@ class Plan:
             callback=callback,
             progress=bar,
         )
-        return deliver(self._solution(binding, outcome), on_failure)
+        return deliver(self._solution(binding, outcome, binding.residual(iteration).relative), on_failure)
 
     def bind(self, params: Mapping[Any, Any] | None = None) -> Binding:
         """The compiled functions at parameter values."""
@@ -153,7 +154,7 @@ class Plan:
             raise ParameterError(f"step must be positive, not {step!r}")
         binding.controls[control] = float(step)
 
-    def _solution(self, binding: Binding, outcome: Outcome) -> Solution:
+    def _solution(self, binding: Binding, outcome: Outcome, residual: float) -> Solution:
         binding.step.set_controls(binding.controls)
         binding.readout.set_controls(binding.controls)
         points = binding.readout(*outcome.state)
@@ -172,7 +173,7 @@ class Plan:
             value=measured.value if measured.value is not None else float("nan"),
             term_values=binding.term_values(by_variable),
             certificate=measured.certificate,
-            residual=measured.residual,
+            residual=residual,
             iterations=outcome.iterations,
             seconds=seconds,
             history=outcome.history,
@@ -232,6 +233,9 @@ class Plan:
     def explain(self) -> Explanation:
         """Every stage from the energy to the step, as readable text (and HTML in a notebook)."""
         return explain(self)
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
 
     def as_module(self, **options: Any) -> Any:
         """A ``torch.nn.Module`` whose parameters are the energy's; calling it solves, backward differentiates.

@@ -77,7 +77,7 @@ def count(schedule: Schedule, plan: Plan, outputs: Sequence[Expression], lib: Ba
             passes += factor * len(arrays)
             traffic += factor * sum(bytes_of(a.shape, a.kind, lib) for a in arrays)
     for i, output in enumerate(outputs):
-        if output.shape and output in (*outputs[:i],) or (output.shape and output not in plan.places):
+        if output.shape and (output in outputs[:i] or output not in plan.places):
             passes, traffic = passes + 2, traffic + 2 * bytes_of(output.shape, output.kind, lib)
     return Cost(transforms, passes, int(traffic), sum(bytes_of(s, k, lib) for s, k in plan.buffers))
 

@@ -52,7 +52,9 @@ class Function:
         Where the outputs use an input that is not among ``inputs``.
     """
 
-    def __init__(self, outputs: Sequence[Expression], inputs: Sequence[Input], lib: Backend, name: str = "step") -> None:
+    def __init__(
+        self, outputs: Sequence[Expression], inputs: Sequence[Input], lib: Backend, name: str = "step"
+    ) -> None:
         self.inputs, self.lib = tuple(inputs), lib
         self.states = tuple(i for i in inputs if i.role == "state")
         self.dialect = dialect_of(lib)
@@ -71,7 +73,9 @@ class Function:
         """The generated step as readable text that needs the array library only."""
         return stand_alone(self.generated, self.dialect, self.lib)
 
-    def bind(self, bindings: Mapping[Any, Any] | None = None, controls: Mapping[Input, float] | None = None) -> BoundFunction:
+    def bind(
+        self, bindings: Mapping[Any, Any] | None = None, controls: Mapping[Input, float] | None = None
+    ) -> BoundFunction:
         """The function with data: everything that no state moves is computed here, once.
 
         Parameters
@@ -115,6 +119,7 @@ class BoundFunction:
         self._step, self._new_buffers = names[function.name], names["new_buffers"]
         self._buffers: tuple[Any, ...] | None = None
         self._scalars = [i for i, e in enumerate(function.states) if e.shape == ()]
+        self._count = len(function.states)
         self._bindings = bindings
         self._values.set_controls(controls)
         self._positions = {d.content: i for i, d in enumerate(function.generated.data) if d.sort == "value"}
@@ -141,8 +146,8 @@ class BoundFunction:
             The results, which share no memory with the inputs; scalars are Python numbers on NumPy and arrays without
             axes elsewhere.
         """
-        if len(arrays) != len(self.function.states):
-            raise ShapeError(f"{self.function.name} takes {len(self.function.states)} arrays, but was given {len(arrays)}")
+        if len(arrays) != self._count:
+            raise ShapeError(f"{self.function.name} takes {self._count} arrays, but was given {len(arrays)}")
         if self._buffers is None:
             self._buffers = self._new_buffers()
         if self._scalars and not self.function.dialect.numbers:

@@ -31,7 +31,11 @@ from opalg.program.expression import (
 )
 from opalg.program.text import printable, text_of
 
-_RESERVED = {"np", "xp", "torch", "cupy", "lib", "inf", "nan", "scalar", "quotient", "step", "inputs", "data", "buffers"}
+_RESERVED = {
+    *("np", "xp", "torch", "cupy", "scipy", "SimpleNamespace", "lib", "dtypes", "device", "inf", "nan"),
+    *("step", "inputs", "data", "buffers", "out", "scalar", "quotient"),
+    *("copy", "zeros_like", "kind_of", "asarray", "put"),
+}
 
 
 @dataclass
@@ -121,9 +125,9 @@ class Generator:
 
     def datum(self, sort: str, content: Any, kind: str = "real") -> str:
         """The name of a hoisted value, a literal array, a static argument or an opaque function."""
-        key = (sort, content if isinstance(content, Expression) else id(content), kind)
+        key: tuple[Any, ...] = (sort, content if isinstance(content, Expression) else id(content), kind)
         if sort == "literal":
-            key = (sort, repr(content), kind)
+            key = (sort, _number(content), kind)
         if key not in self.data_names:
             self.data_names[key] = f"c{len(self.data)}"
             self.data.append(Datum(sort, content, kind))
@@ -211,7 +215,8 @@ class Generator:
             return self.dialect.repeat(operands[0], n.shape, n.kind, out)
         assert isinstance(n, Pointwise)
         if is_view(n):
-            return self.dialect.pointwise("copy", [Operand(self.dialect.part(n.function, operands[0].text), n.kind)], n.kind, out)
+            part = Operand(self.dialect.part(n.function, operands[0].text), n.kind)
+            return self.dialect.pointwise("copy", [part], n.kind, out)
         return self.dialect.pointwise(n.function, operands, n.kind, out)
 
     def _reduction(self, n: Reduce, scope: _Scope) -> list[str]:
@@ -252,7 +257,8 @@ class Generator:
             self.lines.append(self.dialect.join([self._whole(a) for a in n.arguments], n.axis % n.ndim, name))
             return
         else:
-            assert isinstance(n, Reduce) and n.axes is not None
+            assert isinstance(n, Reduce)
+            assert n.axes is not None
             axes = tuple(sorted(axis % n.argument.ndim for axis in n.axes))
             self.lines += self.dialect.reduce(
                 n.function, self._whole(n.argument), axes, n.keepdims, name, n.argument.shape
@@ -295,32 +301,28 @@ class Generator:
     # Head and results.
 
     def _head(self) -> list[str]:
+        """The two functions that allocate, and the first lines of the step."""
         buffers = [f"lib.empty({shape}, {kind!r})" for shape, kind in self.plan.buffers]
-        results = []
-        for i, output in enumerate(self.outputs):
-            direct = self.dialect.in_place and output.shape != () and not self._hands_over(output, i)
-            results.append(f"lib.empty({output.shape}, {output.kind!r})" if direct else "None")
-        lines = ["def new_buffers():", f"    return {_tuple(buffers)}", "", ""]
-        lines += ["def new_results():", f"    return {_tuple(results)}", "", ""]
-        lines += [f"def {self.name}(inputs, data, buffers, out=None):"]
-        for label, names, whole in (
-            ("x", list(self.inputs.values()), "inputs"),
-            ("c", [f"c{i}" for i in range(len(self.data))], "data"),
-            ("b", [f"b{i}" for i in range(len(self.plan.buffers))], "buffers"),
-        ):
-            lines += [f"# {n}: {printable(text_of(e))}, shape {e.shape}" for e, n in self.inputs.items() if label == "x"]
-            lines += [f"# {n}: {d.comment}" for n, d in zip(names, self.data, strict=False) if label == "c"]
-            if names:
-                lines.append(f"{', '.join(names)}, = {whole}")
-        if self.dialect.in_place and any(r != "None" for r in results):
-            lines += ["if out is None:", "    out = new_results()"]
-            lines += [f"o{i} = out[{i}]" for i, r in enumerate(results) if r != "None"]
-        for e, n in self.inputs.items():
-            entered = self.dialect.entered_scalar(n, e.kind) if e.shape == () else None
-            lines += [entered] if entered else []
-        at = lines.index(f"def {self.name}(inputs, data, buffers, out=None):") + 1
+        given = [
+            i for i, o in enumerate(self.outputs) if self.dialect.in_place and o.shape and not self._hands_over(o, i)
+        ]
+        results = [
+            f"lib.empty({o.shape}, {o.kind!r})" if i in given else "None" for i, o in enumerate(self.outputs)
+        ]
+        body = [f"# {name}: {printable(text_of(e))}, shape {e.shape}" for e, name in self.inputs.items()]
+        body += _unpacked(list(self.inputs.values()), "inputs")
+        body += [f"# c{i}: {d.comment}" for i, d in enumerate(self.data)]
+        body += _unpacked([f"c{i}" for i in range(len(self.data))], "data")
+        body += _unpacked([f"b{i}" for i in range(len(buffers))], "buffers")
+        if given:
+            body += ["if out is None:", "    out = new_results()", *(f"o{i} = out[{i}]" for i in given)]
+        for e, name in self.inputs.items():
+            entered = self.dialect.entered_scalar(name, e.kind) if e.shape == () else None
+            body += [entered] if entered else []
         self.lines = ["    " + line for line in self.lines]
-        return lines[:at] + ["    " + line for line in lines[at:]]
+        lines = ["def new_buffers():", f"    return {_listed(buffers)}", "", ""]
+        lines += ["def new_results():", f"    return {_listed(results)}", "", ""]
+        return [*lines, f"def {self.name}(inputs, data, buffers, out=None):", *("    " + line for line in body)]
 
     def _hands_over(self, output: Expression, i: int) -> bool:
         """Whether a fresh array that the program computed is itself the result."""
@@ -329,7 +331,8 @@ class Generator:
         return self.plan.places[output].name[0] == "f" and not may_share(output)
 
     def _results(self) -> list[str]:
-        lines, names = [], []
+        lines: list[str] = []
+        names: list[str] = []
         for i, output in enumerate(self.outputs):
             name = self.name_of(output)
             if output.shape == ():
@@ -355,6 +358,18 @@ class Generator:
         fresh = name if computed and output not in self.outputs[:i] else f"lib.copy({name})"
         lines.append(f"o{i} = {fresh} if out is None or out[{i}] is None else lib.copy({name}, out=out[{i}])")
         return f"o{i}"
+
+
+def _unpacked(names: list[str], whole: str) -> list[str]:
+    return [f"{', '.join(names)}{',' if len(names) == 1 else ''} = {whole}"] if names else []
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """A tuple over several lines where one would be long."""
+    line = _tuple(texts)
+    if len(line) <= 100:
+        return line
+    return "(\n" + "".join(f"        {text},\n" for text in texts) + "    )"
 
 
 def _tuple(texts: Sequence[str]) -> str:

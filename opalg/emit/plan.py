@@ -1,7 +1,7 @@
 """The memory plan: where every value lives, decided once, so that a step allocates nothing.
 
-Values that outlive their sweep get whole buffers, reused by shape and kind once they are dead; values inside a sweep get
-scratch of block size. A fused result may be written over an argument that dies with it, which also covers the fresh
+Values that outlive their sweep get whole buffers, reused by shape and kind once they are dead; values inside a sweep
+get scratch of block size. A fused result may be written over an argument that dies with it, which also covers the fresh
 arrays that transforms return.
 """
 
@@ -72,7 +72,7 @@ def gathers(sweep: Sweep, e: Expression, schedule: Schedule) -> bool:
 
 
 def plan_memory(schedule: Schedule, outputs: Sequence[Expression], reuse: bool = True) -> Plan:
-    """Give every computed value a place; with ``reuse=False`` each gets a variable of its own and nothing is planned."""
+    """Give every computed value a place; with ``reuse=False`` each gets a variable of its own."""
     return (_Planner(schedule, outputs) if reuse else _Namer(schedule, outputs)).run()
 
 

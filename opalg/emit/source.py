@@ -61,7 +61,7 @@ def _helpers(function: Any, written: dict[str, Any]) -> list[str]:
         elif isinstance(value, types.ModuleType):
             written[used] = value
             texts.append(f"import {value.__name__} as {used}")
-        elif isinstance(value, (int, float, complex, str, tuple)):
+        elif isinstance(value, (int, float, complex, str, tuple, list, dict, frozenset, set)):
             written[used] = value
             texts.append(f"{used} = {value!r}")
         elif getattr(value, "__module__", None) and getattr(value, "__name__", None):

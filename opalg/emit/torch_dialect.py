@@ -50,6 +50,10 @@ def asarray(value, kind=None):
     return tensor.to(device=device, dtype=dtypes[kind or kind_of(tensor)])
 
 
+def zeros_like(x, shape, out=None):
+    return torch.zeros(shape, dtype=x.dtype, device=x.device) if out is None else out.zero_()
+
+
 lib = SimpleNamespace(
     xp=torch,
     dtypes=dtypes,
@@ -66,7 +70,7 @@ lib = SimpleNamespace(
     empty=lambda shape, kind="real": torch.empty(shape, dtype=dtypes[kind], device=device),
     zeros=lambda shape, kind="real": torch.zeros(shape, dtype=dtypes[kind], device=device),
     empty_like=lambda x, shape, out=None: torch.empty(shape, dtype=x.dtype, device=x.device) if out is None else out,
-    zeros_like=lambda x, shape, out=None: torch.zeros(shape, dtype=x.dtype, device=x.device) if out is None else out.zero_(),
+    zeros_like=zeros_like,
     kind_of=kind_of,
     asarray=asarray,
     sparse_matmul=lambda matrix, x: (matrix @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], matrix.shape[0]),

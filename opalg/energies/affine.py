@@ -30,11 +30,8 @@ class AffineExpression(Node):
 
     def __rmatmul__(self, operator: Any) -> Affine:
         if not isinstance(operator, LinearOperator):
-            name = type(operator).__name__
-            raise NotAffineError(
-                f"{name} @ {self!r}: the left side must be an operator; where the {name} is a matrix, write "
-                f"oa.Matrix(...) @ {self!r}"
-            )
+            hint = f"; write oa.Matrix(...) @ {self!r}" if len(getattr(operator, "shape", ())) == 2 else ""
+            raise NotAffineError(f"{type(operator).__name__} @ {self!r}: the left side must be a linear operator{hint}")
         return self.as_affine().mapped(operator)
 
     def __matmul__(self, other: Any) -> Any:
@@ -335,7 +332,8 @@ def as_offset(offset: Expression, affine: Affine) -> Expression:
     if not has_one_entry(offset) and offset.shape != affine.shape:
         raise ShapeError(
             f"{label} has shape {offset.shape}, but {affine.without_offset()!r} has shape {affine.shape}; nothing "
-            f"is broadcast silently. Give it shape {affine.shape}, or declare the variable with the batch axes of the data."
+            f"is broadcast silently. Give it shape {affine.shape}, or declare the variable with the batch axes "
+            f"of the data."
         )
     if offset.kind == "complex" and affine.kind == "real":
         raise DtypeError(

@@ -82,7 +82,10 @@ def has_one_entry(data: Expression) -> bool:
 
 
 def as_scalar(data: Expression) -> Expression:
-    """Data of one entry without its axes."""
+    """Data of one entry without its axes; an array that has no name becomes its number."""
+    if isinstance(data, Constant) and data.name is None and data.kind != "bool":
+        value = data.value.reshape(())
+        return ex.as_expression(complex(value) if data.kind == "complex" else float(value))
     return ex.total(data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any
 
 from opalg.arrays import Backend
@@ -84,8 +85,8 @@ class EnergyExpression(Node):
 
     def __pow__(self, exponent: Any) -> Any:
         raise NotAffineError(
-            f"({self!r}) ** {exponent!r} is no energy; energies are weighted and added, and squares are written inside: "
-            f"oa.sum_squares(...)"
+            f"({self!r}) ** {exponent!r} is no energy; energies are weighted and added, and squares are written inside, "
+            f"as oa.sum_squares(...)"
         )
 
     def __le__(self, bound: Any) -> Any:
@@ -109,23 +110,25 @@ class EnergyExpression(Node):
         """
         point, arrays, lib = self._point(at)
         inputs = list(point.values())
-        if not self._is_within(point, arrays, lib):
-            return float("inf")
+        excess = self._excess(point, arrays, lib)
+        if not excess <= 1.0:
+            return excess if isnan(excess) else float("inf")
         return lib_number(lib, call([self.trace(point)], inputs, arrays, lib)[0])
 
-    def _is_within(self, point: dict[Variable, Expression], arrays: list[Any], lib: Backend) -> bool:
-        """Whether every term is finite at a point, up to the rounding of what went into it."""
+    def _excess(self, point: dict[Variable, Expression], arrays: list[Any], lib: Backend) -> float:
+        """By how much the worst term leaves its domain, in units of the rounding of what went into it."""
         outputs = []
         for term in self.terms:
             violation = term.functional.define_violation(term.expression.trace(point))
-            if not (isinstance(violation, Literal) and violation.value == 0):
-                parts = [p.operator.trace(point[p.variable]) for p in term.expression.parts]
-                sizes = [*parts, *([] if term.expression.offset is None else [term.expression.offset])]
-                outputs += [violation, sum_of([ex.largest(abs(part)) for part in sizes if 0 not in part.shape])]
+            if not _is_zero(violation) and 0 not in term.expression.shape:
+                moved = [p.operator.trace(point[p.variable]) for p in term.expression.parts]
+                offset = [] if term.expression.offset is None else [term.expression.offset]
+                outputs += [violation, sum_of([ex.largest(abs(part)) for part in moved + offset])]
         if not outputs:
-            return True
+            return 0.0
         found = [lib_number(lib, v) for v in call(outputs, list(point.values()), arrays, lib)]
-        return not any(v > 10 * lib.epsilon * (1.0 + size) for v, size in zip(found[::2], found[1::2], strict=True))
+        excesses = [v / (10 * lib.epsilon * (1.0 + size)) for v, size in zip(found[::2], found[1::2], strict=True)]
+        return float("nan") if any(map(isnan, excesses)) else max(excesses)
 
     def gradient(self, at: Any) -> Any:
         """The gradient at a point: an array, or a mapping where ``at`` is one.
@@ -145,11 +148,14 @@ class EnergyExpression(Node):
         """The Hessian at a point times a direction, in the form in which the point is given."""
         self._need_smooth("Hessian")
         point, arrays, lib = self._point(at)
-        _, directions, _ = self._point(direction)
+        directions, other = arrays_at(direction, self.variables)
+        if other.name != lib.name:
+            raise DtypeError(f"the point is of {lib.name}, but the direction of {other.name}; convert one of them")
         inputs = list(point.values())
         moved = [Input(f"direction {i}", v.shape, v.kind) for i, v in enumerate(inputs)]
         products = hessian_vector(self.trace(point), inputs, moved)
-        found = call(products, inputs + moved, arrays + directions, lib)
+        moving = [lib.asarray(d, v.kind) for d, v in zip(directions, point, strict=True)]
+        found = call(products, inputs + moved, arrays + moving, lib)
         return dict(zip(point, found, strict=True)) if isinstance(at, Mapping) else found[0]
 
     def _need_smooth(self, what: str) -> None:
@@ -244,7 +250,7 @@ def _scalar(value: Any, owner: EnergyExpression, role: str) -> Expression | None
         hint = "weights per entry are written oa.norm1(e, weights=...) or oa.sum_squares(e, weights=...)"
         raise ShapeError(
             f"{role} must be a scalar, but {label_of(found)} has shape {found.shape}; "
-            f"{hint if role == 'a weight' else 'an energy is one number, so add one number'}"
+            f"{hint if role == 'a weight' else 'an energy is one number, so add one number to it'}"
         )
     if found.kind == "complex":
         raise DtypeError(f"{role} must be real, but {label_of(found)} is complex; take its real part or its magnitude")
@@ -257,8 +263,8 @@ def _weighted(factor: Expression, energy: EnergyExpression) -> Any:
         if term.functional.facts.indicator:
             if nonnegative(factor) is NO:
                 raise ParameterError(
-                    f"{term!r} cannot have the weight {factor!r}: it is 0 or infinity, and its negative has no minimum; "
-                    f"leave it out of what is subtracted or negated"
+                    f"{term!r} cannot have the weight {factor!r}: it is 0 or infinity, and its negative has no "
+                    f"minimum; leave it out of what is subtracted or negated"
                 )
             terms.append(term)
         else:
@@ -273,7 +279,7 @@ def _sum(left: EnergyExpression, right: Any, sign: float = 1.0) -> Any:
     if isinstance(right, EnergyExpression):
         other = right if sign == 1.0 else sign * right
         return Energy(left.terms + other.terms, left.constant + other.constant)
-    number = _scalar(right, left, "what is added to an energy")
+    number = _scalar(right, left, "a summand")
     return NotImplemented if number is None else Energy(left.terms, left.constant + sign * number)
 
 

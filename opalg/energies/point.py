@@ -29,7 +29,7 @@ def arrays_at(at: Any, variables: Sequence[Variable]) -> tuple[list[Any], Backen
     unknown = [key for key in given if not any(key is v for v in variables)]
     missing = [v.label for v in variables if v not in given]
     if unknown or missing:
-        wrong = f"{missing[0]} is missing" if missing else f"{unknown[0]!r} is none of them"
+        wrong = f"{unknown[0]!r} is none of them" if unknown else f"{missing[0]} is missing"
         raise ParameterError(f"the energy has the variables {names}, but {wrong}; give {{variable: array}} for each")
     arrays = [_checked(given[v], v) for v in variables]
     libraries = {str(library_name(a)): v.label for a, v in zip(arrays, variables, strict=True)}

@@ -51,8 +51,10 @@ def labels_of(variables: Iterable[Any]) -> dict[Any, str]:
     labels = {v: v.name for v in several if v.name is not None}
     for number, variable in enumerate(unnamed, 1):
         alone = len(unnamed) == 1 and "x" not in labels.values()
-        labels[variable] = "x" if alone else next(
-            label for n in range(number, number + len(several)) if (label := f"x{n}") not in labels.values()
+        labels[variable] = (
+            "x"
+            if alone
+            else next(label for n in range(number, number + len(several)) if (label := f"x{n}") not in labels.values())
         )
     return labels
 

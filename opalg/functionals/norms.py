@@ -87,8 +87,8 @@ class Norm1(Functional):
         return f"norm1({inner})" if self.weights is None else f"norm1({inner}, weights={data_text(self.weights)})"
 
     def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
-        subscript = "1" if self.weights is None else f"1,{data_latex(self.weights, names)}"
-        return rf"\left\|{inner}\right\|_{{{subscript}}}"
+        subscript = "1" if self.weights is None else f"{{1,{data_latex(self.weights, names)}}}"
+        return rf"\left\|{inner}\right\|_{subscript}"
 
     def __repr__(self) -> str:
         return "Norm1()" if self.weights is None else f"Norm1(weights={self.weights!r})"
@@ -144,7 +144,7 @@ class Norm2(Functional):
         return f"norm2({inner})"
 
     def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
-        return rf"\left\|{inner}\right\|_{{2}}"
+        return rf"\left\|{inner}\right\|_2"
 
     def __repr__(self) -> str:
         return "Norm2()"

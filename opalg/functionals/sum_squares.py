@@ -102,8 +102,8 @@ class SumSquares(Functional):
         return f"sum_squares({inner}{weights})"
 
     def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
-        subscript = "2" if self.weights is None else f"2,{data_latex(self.weights, names)}"
-        return rf"\left\|{inner}\right\|_{{{subscript}}}^{{2}}"
+        subscript = "2" if self.weights is None else f"{{2,{data_latex(self.weights, names)}}}"
+        return rf"\left\|{inner}\right\|_{subscript}^2"
 
     def __repr__(self) -> str:
         return "SumSquares()" if self.weights is None else f"SumSquares(weights={self.weights!r})"

@@ -283,9 +283,9 @@ class _Session:
 
         def measure(_state: Any) -> Measurement:
             relative = iteration.residual / size
-            return Measurement(Certificate("residual", iteration.residual, relative), 0.0, relative)
+            return Measurement(Certificate("residual", iteration.residual, relative))
 
-        outcome = run(iteration, measure, Limits(tol, max_iter, first=1, growth=1.0, adapt_until=0), keep=lib.copy)
+        outcome = run(iteration, measure, Limits(tol, max_iter, spacing=1, growth=1.0, adapt_until=0), keep=lib.copy)
         residual = iteration.true_residual() / size
         solver = "conjugate_gradients" if system.symmetric else "gmres"
         flags = self._judge(iteration, outcome, residual, tol, on_inexact)

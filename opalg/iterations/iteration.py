@@ -53,6 +53,10 @@ class Iteration(ABC):
     def state(self) -> Any:
         """The current iterate, finite; a buffer that the next `advance` may overwrite, so copy it to keep it."""
 
+    def adapt(self, strength: float) -> bool:
+        """Balance controls, where the iteration has any; each by a factor of at most ``10 ** strength``."""
+        return False
+
     def _reset(self) -> None:
         self.outcome, self.message, self.residual, self.products = None, "", inf, 0
 

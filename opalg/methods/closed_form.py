@@ -53,6 +53,7 @@ class ClosedForm(Method):
             step=(ex.broadcast_to(solution, x.shape),),
             readout={variable: x},
             start={x: starts_at(variable)},
+            iteration="once",
             residual=residual,
             scale=ex.norm_squared(at_zero),
             positive=positive,

@@ -55,7 +55,7 @@ class Lowering:
     duals : dict from Term to Expression
         Dual candidates that the state offers to a duality gap, already in the conjugate's domain.
     iteration : str
-        How the fixed point is sought: ``"picard"``, ``"nesterov"`` or ``"anderson"``.
+        How the fixed point is sought: ``"once"``, ``"picard"``, ``"nesterov"`` or ``"anderson"``.
     residual : Expression or None
         Squared norm of what must vanish, where the method knows better than ``|T(z) - z|``.
     scale : Expression or None

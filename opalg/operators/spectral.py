@@ -25,6 +25,7 @@ from opalg.operators.batched import AsComplex
 from opalg.operators.diagonal import Diagonal, Mask, adjacent, diagonal_of
 from opalg.operators.fourier import FFT, RFFT, gram_scale
 from opalg.operators.mirrored import Mirrored, Unfolded
+from opalg.operators.round_trip import from_spectrum, to_spectrum
 from opalg.operators.spectra import as_data, check_broadcast, conjugate, is_nonnegative, text, times
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
@@ -97,7 +98,7 @@ class DiagonalIn(LinearOperator):
     def trace(self, x: Expression) -> Expression:
         if isinstance(self.transform, RFFT) and x.kind == "complex":
             return self.trace(ex.pointwise("real", x)) + Literal(1j) * self.trace(ex.pointwise("imag", x))
-        return self.transform.inverse().trace(self.spectrum * self.transform.trace(x))
+        return from_spectrum(self.transform, self.spectrum * to_spectrum(self.transform, x))
 
     def trace_adjoint(self, y: Expression) -> Expression:
         return DiagonalIn(self.transform, conjugate(self.spectrum)).trace(y)

@@ -15,10 +15,11 @@ from opalg.program.text import printable, text_of
 
 _MOST_NODES = 60  # what one formula shows, so that shared graphs do not blow up
 _SUM, _PRODUCT, _POWER, _ATOM = range(4)
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
-    "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split(" ")
-)
+_GREEK = """
+    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega
+    Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega
+"""
+_LETTERS = frozenset(_GREEK.split())
 _ESCAPES = {
     "\\": r"\backslash{}",
     "~": r"\sim{}",
@@ -115,11 +116,11 @@ def escaped(text: str) -> str:
 
 
 def _is_symbol(name: str) -> bool:
-    return name in _GREEK or (len(name) == 1 and name.isascii() and name.isalpha())
+    return name in _LETTERS or (len(name) == 1 and name.isascii() and name.isalpha())
 
 
 def _symbol(name: str) -> str:
-    return "\\" + name if name in _GREEK else name
+    return "\\" + name if name in _LETTERS else name
 
 
 def data_latex(expression: Expression, names: Mapping[Any, str] | None = None) -> str:

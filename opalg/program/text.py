@@ -162,7 +162,7 @@ def _number(value: Any) -> tuple[str, int]:
 
 
 def _operator(operator: Any) -> str:
-    plain = type(operator).__repr__ is object.__repr__ or hasattr(operator, "__name__")
+    plain = getattr(type(operator), "__repr__", None) is object.__repr__ or hasattr(operator, "__name__")
     text = getattr(operator, "__name__", type(operator).__name__) if plain else repr(operator)
     text = elided(printable(text), 80)
     return f"({text})" if " " in text.split("(")[0].strip() else text

@@ -17,6 +17,7 @@ from opalg.solving.history import History, Row
 from opalg.solving.progress import Progress
 from opalg.solving.status import Status
 
+ADAPT_FIRST, ADAPT_GROWTH = 10, 1.15  # controls are balanced at counts of their own, so that looking changes nothing
 _STALLED = 12  # measurements without progress at the rounding floor before a solve counts as stagnated
 _EXPLODED = 1e12  # growth of the energy over its first value that counts as divergence
 
@@ -27,7 +28,6 @@ class Measurement:
 
     certificate: Certificate
     value: float | None = None
-    residual: float = inf
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,11 @@ class Limits:
     max_iter : int
     time_limit : float or None
         Seconds.
-    first, growth : int, float
-        Measure at iteration ``first``, then after as many more or when the count has grown by the factor.
+    spacing, growth : int, float
+        Measure after ``spacing`` iterations, then after as many more, or when the count has grown by the factor where
+        that is later. The schedule never depends on the clock, so that runs repeat to the bit.
+    look_at_start : bool
+        Whether to measure before the first iteration.
     adapt_until : int
         The last iteration at which controls may be balanced; after it they rest, so that convergence is that of the
         fixed map.
@@ -62,8 +65,9 @@ class Limits:
     tol: float
     max_iter: int
     time_limit: float | None = None
-    first: int = 10
+    spacing: int = 10
     growth: float = 1.15
+    look_at_start: bool = True
     adapt_until: int = 2000
 
 
@@ -133,16 +137,19 @@ class _Watch:
         self.first_value: float | None = None
 
     def run(self) -> Outcome:
-        next_look, limits = min(self.limits.first, self.limits.max_iter), self.limits
-        status = self._look()
+        limits = self.limits
+        status = self._look() if limits.look_at_start or limits.max_iter == 0 else None
+        next_look, next_adapt = min(limits.spacing, limits.max_iter), ADAPT_FIRST
         while status is None:
             while self.count < next_look and self.iteration.outcome is None and not self._late():
                 self.iteration.advance()
                 self.count += 1
+                if self.count == next_adapt and self.count < limits.adapt_until:
+                    self.iteration.adapt(1.0 / (1.0 + self.count / 60.0))
+                    next_adapt = max(self.count + ADAPT_FIRST, int(self.count * ADAPT_GROWTH))
             status = self._look()
-            if status is None and self.count < limits.adapt_until and hasattr(self.iteration, "adapt"):
-                self.iteration.adapt(1.0 / (1.0 + self.count / 60.0))
-            next_look = min(max(self.count + limits.first, int(self.count * limits.growth)), limits.max_iter)
+            following = max(self.count + limits.spacing, int(self.count * limits.growth))
+            next_look = min(following, limits.max_iter)
         return self.outcome(status)
 
     def _late(self) -> bool:

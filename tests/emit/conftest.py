@@ -168,8 +168,10 @@ class RandomProgram:
         late = self.pool[-12:]
         chosen = [late[i] for i in self.rng.choice(len(late), 5, replace=False)]
         summary = total(abs(self._pick()))
-        views = [self.views[0], Pointwise("imag", (self._pick("complex"),)), Apply(Neighbours((self.m,), 0.5), self.views[1])]
-        return [*chosen, *views, self.states[0], chosen[0], self.image, summary, broadcast_to(chosen[1], self._full(chosen[1]))]
+        moved = Apply(Neighbours((self.m,), 0.5), self.views[1])
+        views = [self.views[0], Pointwise("imag", (self._pick("complex"),)), moved]
+        repeated = broadcast_to(chosen[1], self._full(chosen[1]))
+        return [*chosen, *views, self.states[0], chosen[0], self.image, summary, repeated]
 
     def _full(self, e: Expression) -> tuple[int, ...]:
         return tuple(np.broadcast_shapes(e.shape, (2, self.n, self.m)))
@@ -207,9 +209,8 @@ class RandomProgram:
     def _unary(self) -> Expression:
         a = self._pick("real")
         small = Pointwise("tanh", (a,))
-        name = str(
-            self.rng.choice(["negative", "sqrt", "square", "exp", "log", "log1p", "sin", "cos", "tanh", "cosh", "sinh", "atan"])
-        )
+        names = ["negative", "sqrt", "square", "exp", "log", "log1p", "sin", "cos", "tanh", "cosh", "sinh", "atan"]
+        name = str(self.rng.choice(names))
         if name in ("sqrt", "log", "log1p"):
             return Pointwise(name, (abs(a) + 0.3,))
         return Pointwise(name, (small if name in ("exp", "cosh", "sinh") else a,))
@@ -231,14 +232,16 @@ class RandomProgram:
             case 1:
                 return Pointwise("where", (Pointwise("logical_not", (condition,)), a, b))
             case 2:
-                both = Pointwise("logical_and", (Pointwise("greater", (a, Literal(0.0))), Pointwise("greater", (b, Literal(0.0)))))
+                positive = tuple(Pointwise("greater", (e, Literal(0.0))) for e in (a, b))
+                both = Pointwise("logical_and", positive)
                 return Pointwise("where", (both, Pointwise("minimum", (a, b)), Literal(0.0)))
             case 3:
                 return Pointwise("sign", (a,)) * a
             case 4:
                 z = self._pick("complex")
                 return Pointwise("where", (self.mask, z, a))
-        return Pointwise(str(self.rng.choice(["maximum", "minimum"])), (a, b if self.rng.random() < 0.6 else Literal(0.1)))
+        name = str(self.rng.choice(["maximum", "minimum"]))
+        return Pointwise(name, (a, b if self.rng.random() < 0.6 else Literal(0.1)))
 
     def _reduce(self) -> Expression:
         a = self._pick(ndim=1)

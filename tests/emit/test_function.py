@@ -236,5 +236,6 @@ def test_infinite_literals_and_empty_arrays_work() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_random_programs_on_a_graphics_card(library: str, seed: int, random_program: Any) -> None:
     program = random_program(seed, steps=45)
-    bound = Function(program.outputs, program.inputs, backend(library, "float64", "cuda")).bind({}, {program.control: 0.7})
+    lib = backend(library, "float64", "cuda")
+    bound = Function(program.outputs, program.inputs, lib).bind({}, {program.control: 0.7})
     assert_equal_to_reference(program, bound, seed=1)
