@@ -138,7 +138,7 @@ def work(function: Function) -> float:
 
 
 def squared_change(low: Lowering) -> Expression:
-    """``|T(z) - z|^2``."""
+    """The squared length of one step, ``|T(z) - z|^2``."""
     return _sum([ex.norm_squared(new - old) for new, old in zip(low.step, low.state, strict=True)])
 
 

@@ -78,7 +78,7 @@ lib = SimpleNamespace(
     add=np.add,
     subtract=np.subtract,
     multiply=np.multiply,
-    negative=np.negative,
+    negative=lambda a, out=None: np.multiply(a, -1, out=out),
     matmul=np.matmul,
     empty=lambda shape, kind="real": np.empty(shape, dtype=dtypes[kind]),
     zeros=lambda shape, kind="real": np.zeros(shape, dtype=dtypes[kind]),
@@ -115,6 +115,8 @@ class NumpyDialect(Dialect):
             condition, yes, no = texts
             first = [] if no == out else [f"{self.library}.copyto({out}, {no})"]
             return [*first, f"{self.library}.copyto({out}, {yes}, where={condition})"]
+        if function == "negative":  # NumPy 2.4 negates some pairs of strided arrays wrongly
+            return [f"{self.library}.multiply({texts[0]}, -1, out={out})"]
         return [f"{self.library}.{NAMES.get(function, function)}({', '.join(texts)}, out={out})"]
 
     def scalar(self, function: str, operands: list[Operand], kind: str, target: str) -> str:

@@ -85,8 +85,8 @@ class EnergyExpression(Node):
 
     def __pow__(self, exponent: Any) -> Any:
         raise NotAffineError(
-            f"({self!r}) ** {exponent!r} is no energy; energies are weighted and added, and squares are written inside, "
-            f"as oa.sum_squares(...)"
+            f"({self!r}) ** {exponent!r} is no energy; energies are weighted and added, and squares are written "
+            f"inside, as oa.sum_squares(...)"
         )
 
     def __le__(self, bound: Any) -> Any:
@@ -115,7 +115,7 @@ class EnergyExpression(Node):
             return excess if isnan(excess) else float("inf")
         return lib_number(lib, call([self.trace(point)], inputs, arrays, lib)[0])
 
-    def _excess(self, point: dict[Variable, Expression], arrays: list[Any], lib: Backend) -> float:
+    def _excess(self, point: dict[Variable, Input], arrays: list[Any], lib: Backend) -> float:
         """By how much the worst term leaves its domain, in units of the rounding of what went into it."""
         outputs = []
         for term in self.terms:
@@ -169,7 +169,7 @@ class EnergyExpression(Node):
                     f"{what} of the other terms, or a smooth functional such as oa.huber"
                 )
 
-    def _point(self, at: Any) -> tuple[dict[Variable, Expression], list[Any], Backend]:
+    def _point(self, at: Any) -> tuple[dict[Variable, Input], list[Any], Backend]:
         arrays, lib = arrays_at(at, self.variables)
         return point_of(self.variables), arrays, lib
 
@@ -222,7 +222,7 @@ class Energy(EnergyExpression):
         return self.added
 
 
-def point_of(variables: tuple[Variable, ...]) -> dict[Variable, Expression]:
+def point_of(variables: tuple[Variable, ...]) -> dict[Variable, Input]:
     """An input of the step language for each variable."""
     return {v: Input(f"x{i}", v.shape, v.kind) for i, v in enumerate(variables)}
 

@@ -361,7 +361,7 @@ def inner(u: Expression, v: Expression) -> Expression:
 
 
 def norm_squared(x: Expression) -> Expression:
-    """``sum |x|^2``."""
+    """The sum of squared magnitudes, ``sum |x|^2``."""
     return total(square_abs(x))
 
 

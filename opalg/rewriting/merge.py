@@ -12,7 +12,7 @@ from opalg.rules import rule
 
 @rule(Energy, group="merge")
 def drop_weightless_terms(energy: Energy) -> Energy | None:
-    """0 * f(e) + g  ->  g"""
+    """0 * f(e) + g(x)  ->  g(x)"""
     kept = tuple(t for t in energy.summands if not _is_zero(t.weight))
     return Energy(kept, energy.added) if len(kept) < len(energy.summands) and kept else None
 

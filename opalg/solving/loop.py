@@ -73,7 +73,7 @@ class Limits:
 
 @dataclass
 class Outcome:
-    """How the loop ended."""
+    """How the loop ended: status, count, last measurement and last finite state."""
 
     status: Status
     iterations: int
