@@ -41,7 +41,7 @@ class _Interning(type):
     @property
     def __signature__(cls) -> inspect.Signature:
         """The constructor's, for ``help`` and the documentation, which would show ``__call__``'s."""
-        signature = inspect.signature(cls.__init__)
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
         fields = list(signature.parameters.values())[1:]
         return signature.replace(parameters=fields, return_annotation=inspect.Signature.empty)
 

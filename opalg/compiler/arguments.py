@@ -28,9 +28,7 @@ def limits_of(tol: float | None, max_iter: int | None, time_limit: float | None,
     return Limits(float(tol), max_iter, time_limit, spacing=spacing)
 
 
-def parameter_values(
-    parameters: Sequence[Parameter], given: Mapping[Any, Any], lib: Backend
-) -> dict[Parameter, Any]:
+def parameter_values(parameters: Sequence[Parameter], given: Mapping[Any, Any], lib: Backend) -> dict[Parameter, Any]:
     """Values by parameter, from a mapping by parameter or name."""
     names = {p.name: p for p in parameters if p.name}
     values: dict[Parameter, Any] = {}

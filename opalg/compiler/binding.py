@@ -26,7 +26,6 @@ from opalg.program.interpreter import evaluate
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Measurement
 
-
 GAP_RESOLUTION = 1e-12  # relative: sums of a million terms in double precision are good to about a tenth of this
 
 
@@ -69,14 +68,17 @@ class CompiledEnergy:
     def readout(self) -> Function:
         """The read-out ``R``."""
         low = self.lowering
-        return Function([low.readout[v] for v in self.problem.variables], [*low.state, *low.controls], self.lib, "readout")
+        return Function(
+            [low.readout[v] for v in self.problem.variables], [*low.state, *low.controls], self.lib, "readout"
+        )
 
     @cached_property
     def start(self) -> Function:
         """The initial state from a start of the variables."""
-        points = {v: Input(f"start{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)}
+        inputs = [Input(f"start{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)]
+        points: dict[Variable, Expression] = dict(zip(self.problem.variables, inputs, strict=True))
         outputs = [self.lowering.start[s](points) for s in self.lowering.state]
-        return Function(outputs, list(points.values()), self.lib, "start")
+        return Function(outputs, inputs, self.lib, "start")
 
     @cached_property
     def default_start(self) -> Function:
@@ -198,12 +200,16 @@ class Binding:
         for term in self.problem.terms:
             weight = self.number(term.weight)
             if weight < 0 and term.functional.facts.convex is YES and not term.functional.facts.indicator:
-                raise ConvexityError(f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights")
+                raise ConvexityError(
+                    f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights"
+                )
 
     def _check_method(self) -> None:
         for control, value in self.controls.items():
             if not (isfinite(value) and value > 0):
-                raise ParameterError(f"the start value of {control.name} is {value:g}, which makes no step; check the data")
+                raise ParameterError(
+                    f"the start value of {control.name} is {value:g}, which makes no step; check the data"
+                )
         for lowest, what in self.lowering.positive:
             value = self.number(lowest, self.controls)
             if not value > 0:

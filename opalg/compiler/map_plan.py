@@ -17,6 +17,7 @@ from opalg.energies.maps import MapExpression, as_map
 from opalg.errors import NonFiniteError, ParameterError, ShapeError
 from opalg.implicit import Differentiator
 from opalg.iterations import Anderson, Picard, VectorSpace
+from opalg.iterations.vectors import norm
 from opalg.leaves import Leaf, Parameter
 from opalg.methods.fixed_point import lower_map
 from opalg.methods.method import Lowering
@@ -106,7 +107,7 @@ class MapPlan:
         iteration.start(space.pack([start]))
 
         def measure(flat: Any) -> Measurement:
-            size = float(lib.item(lib.xp.sum(flat * flat))) ** 0.5
+            size = norm(flat, lib)
             residual = iteration.residual
             relative = residual / max(size, lib.tiny) if residual > 0 else 0.0
             return Measurement(Certificate("residual", residual, relative))
@@ -115,7 +116,9 @@ class MapPlan:
         iteration.advance()
         outcome = run(iteration, measure, limits, keep=lib.copy, callback=callback, progress=bar)
         if outcome.measurement is None:
-            raise NonFiniteError("the map is not finite at the start; check x0 and the data for NaN, infinity and overflow")
+            raise NonFiniteError(
+                "the map is not finite at the start; check x0 and the data for NaN, infinity and overflow"
+            )
         points = tuple(lib.copy(p) for p in space.unpack(outcome.state))
         solution = Solution(
             variables=self.variables,
@@ -242,5 +245,3 @@ def fixed_point(
     leaves = [n for n in walk(image) if isinstance(n, Leaf) and n.kind != "bool" and n.shape != ()]
     lib = placement_of(leaves, [variable], backend, device, dtype)
     return MapPlan(variable, image, lower_map(variable, image), lib, acceleration, memory)
-
-

@@ -1,6 +1,6 @@
 """The compiler on one page: from an energy to a plan.
 
-    energy -> canonical energy -> problem (facts) -> method -> lowering (T, R) -> compiled functions -> Plan
+energy -> canonical energy -> problem (facts) -> method -> lowering (T, R) -> compiled functions -> Plan
 """
 
 from __future__ import annotations

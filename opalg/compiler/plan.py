@@ -26,6 +26,7 @@ from opalg.solving.progress import progress_of
 from opalg.solving.solution import POLICIES, Solution, deliver
 from opalg.solving.status import Status
 
+
 @dataclass(frozen=True, repr=False)
 class Plan:
     """A compiled energy.
@@ -138,7 +139,9 @@ class Plan:
 
     def _first_state(self, binding: Binding, x0: Any) -> tuple[Any, ...]:
         if isinstance(x0, Solution):
-            same = x0.state and [tuple(getattr(s, "shape", ())) for s in x0.state] == [s.shape for s in self.lowering.state]
+            same = x0.state and [tuple(getattr(s, "shape", ())) for s in x0.state] == [
+                s.shape for s in self.lowering.state
+            ]
             if same and x0.method == self.method.name and self.lowering.iteration == "picard" and self.lowering.duals:
                 return x0.state
             x0 = dict(zip(self.variables, x0.points, strict=True))
@@ -160,7 +163,9 @@ class Plan:
         points = binding.readout(*outcome.state)
         measured = outcome.measurement
         if measured is None:
-            raise NonFiniteError("the energy is not finite at the start; check x0 and the data for NaN, infinity and overflow")
+            raise NonFiniteError(
+                "the energy is not finite at the start; check x0 and the data for NaN, infinity and overflow"
+            )
         by_variable = dict(zip(self.variables, points, strict=True))
         status = outcome.status
         if status.success and self.problem.convex is not YES:

@@ -129,7 +129,9 @@ class Differentiator:
         for parameter, direction in zip(leaves, directions.values(), strict=True):
             array = self.lib.asarray(direction, parameter.kind)
             if tuple(array.shape) != parameter.shape:
-                raise ShapeError(f"the direction of {parameter.label} has shape {tuple(array.shape)}, not {parameter.shape}")
+                raise ShapeError(
+                    f"the direction of {parameter.label} has shape {tuple(array.shape)}, not {parameter.shape}"
+                )
             arrays.append(array)
         _forward_flags(solution, on_inexact)
         system = system_of(self.problem, self.lowering)
@@ -185,7 +187,9 @@ class Differentiator:
                 continue
             if library_name(given[variable]) is None or tuple(given[variable].shape) != variable.shape:
                 found = tuple(getattr(given[variable], "shape", ())) or type(given[variable]).__name__
-                raise ShapeError(f"the cotangent of {variable.label} must be an array of shape {variable.shape}, not {found}")
+                raise ShapeError(
+                    f"the cotangent of {variable.label} must be an array of shape {variable.shape}, not {found}"
+                )
             array = self.lib.asarray(given[variable], variable.kind)
             if not bool(self.lib.xp.all(self.lib.xp.isfinite(array))):
                 raise NonFiniteError(f"the cotangent of {variable.label} holds NaN or infinity")
@@ -204,18 +208,27 @@ class Differentiator:
         return list(found[: len(low.state)]), list(found[len(low.state) :])
 
     def _readout_change(
-        self, solution: Solution, change: list[Any], leaves: Sequence[Parameter], arrays: list[Any], controls: dict[Input, float]
+        self,
+        solution: Solution,
+        change: list[Any],
+        leaves: Sequence[Parameter],
+        arrays: list[Any],
+        controls: dict[Input, float],
     ) -> list[Any]:
         low = self.lowering
         moved, tangents = like(low.state, "dz"), like(leaves, "d")
         outputs = [low.readout[v] for v in solution.variables]
-        directions = dict(zip([*low.state, *leaves], [*moved, *tangents], strict=True))
+        directions: dict[Any, Expression] = dict(zip([*low.state, *leaves], [*moved, *tangents], strict=True))
         pushed = full(jvp(outputs, directions), solution.variables)
         inputs = [*low.state, *moved, *tangents]
         return list(self.run(pushed, inputs, [*solution.state, *change, *arrays], controls))
 
     def run(
-        self, outputs: Sequence[Expression], inputs: Sequence[Input], arrays: Sequence[Any], controls: dict[Input, float]
+        self,
+        outputs: Sequence[Expression],
+        inputs: Sequence[Input],
+        arrays: Sequence[Any],
+        controls: dict[Input, float],
     ) -> tuple[Any, ...]:
         """Evaluate expressions at the parameter values of the solve."""
         function = Function(list(outputs), [*inputs, *controls], self.lib, "gradient")

@@ -54,7 +54,9 @@ class SolverModule(torch.nn.Module):
         known.update({n: n for n in self._names})
         unknown = [key for key in given if key not in known]
         if unknown:
-            raise ParameterError(f"{unknown[0]!r} is not a parameter of this module; there are {', '.join(self._names)}")
+            raise ParameterError(
+                f"{unknown[0]!r} is not a parameter of this module; there are {', '.join(self._names)}"
+            )
         tensors = {n: getattr(self, n) for n in self._names}
         tensors.update({known[key]: tensor for key, tensor in given.items()})
         points = _Solve.apply(self, *(tensors[n] for n in self._names))

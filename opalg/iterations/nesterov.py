@@ -116,7 +116,7 @@ class Nesterov(Iteration):
         room = None if self._spare is None else (*self._spare, *([None] * (4 if self.backtrack else 2)))
         results = self.step(*self._x, *self._before, self._beta, out=room)
         self.products += 1
-        numbers = [float(self.lib.item(r) if hasattr(r, "dtype") else r) for r in results[count:]]
+        numbers = [float(complex(self.lib.item(r) if hasattr(r, "dtype") else r).real) for r in results[count:]]
         self._spare = results[:count]
         return results[:count], numbers[0], numbers[1], numbers[2:]
 

@@ -14,13 +14,17 @@ from opalg.arrays import library_name
 from opalg.compiler import Plan, compile
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
-from opalg.leaves import Parameter
+from opalg.learning.descent import descend
 from opalg.learning.hypergradients import hypergradient
+from opalg.leaves import Parameter
 from opalg.solving.solution import Solution
 from opalg.solving.status import Status
 
-REACH = 0.5  # the length of the first step: a factor of exp(0.5) for a parameter in log scale
-FARTHEST = 1e3  # no entry in log scale moves by a larger factor
+REASONS = {
+    "flat": "the last step lowered the loss by a smaller fraction than asked for",
+    "short": "no step, however short, lowered the loss any more",
+    "steps": "the evaluations that were allowed are used up",
+}
 
 
 @dataclass(frozen=True)
@@ -142,8 +146,8 @@ def tune(
 
     Notes
     -----
-    Minimises ``log mean |x(theta) - truth|^2`` by L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995) on gradients by implicit
-    differentiation; each solve starts from the last solution of its pair.
+    Minimises ``log mean |x(theta) - truth|^2`` by `opalg.learning.descent.descend`, a quasi-Newton method with capped
+    steps, on gradients by implicit differentiation; each solve starts from the last solution of its pair.
 
     Examples
     --------
@@ -206,22 +210,18 @@ class _Coordinates:
         return parameter.positive or parameter.nonneg
 
     @property
-    def bounds(self) -> list[tuple[float, float]]:
-        """How far every entry may move."""
-        out = []
-        for parameter, start in zip(self.parameters, self.starts, strict=True):
-            far = log(FARTHEST) / REACH if self.logarithmic(parameter) else FARTHEST
-            out += [(-far, far)] * start.size
-        return out
+    def blocks(self) -> list[int]:
+        """The number of entries of each parameter."""
+        return [start.size for start in self.starts]
 
     def values(self, vector: np.ndarray) -> dict[Parameter, Any]:
         """The parameters at a vector."""
         out: dict[Parameter, Any] = {}
         for parameter, start, size, part in self._split(vector):
             if self.logarithmic(parameter):
-                found = start * np.exp(REACH * part)
+                found = start * np.exp(part)
             else:
-                found = start + REACH * size * part
+                found = start + size * part
             out[parameter] = float(found) if found.shape == () else found
         return out
 
@@ -230,7 +230,7 @@ class _Coordinates:
         parts = []
         for parameter, size in zip(self.parameters, self.sizes, strict=True):
             unit = values[parameter] if self.logarithmic(parameter) else size
-            parts.append(np.ravel(REACH * unit * np.asarray(gradients[parameter])))
+            parts.append(np.ravel(unit * np.asarray(gradients[parameter])))
         return np.concatenate(parts)
 
     def _split(self, vector: np.ndarray) -> Iterator[tuple[Parameter, np.ndarray, float, np.ndarray]]:
@@ -238,10 +238,6 @@ class _Coordinates:
         parts = np.split(np.asarray(vector, dtype=float), ends)
         for parameter, start, size, part in zip(self.parameters, self.starts, self.sizes, parts, strict=True):
             yield parameter, start, size, part.reshape(start.shape)
-
-
-class _Enough(Exception):
-    """Ends the search when the evaluations are used up."""
 
 
 class _Search:
@@ -265,31 +261,19 @@ class _Search:
 
     def run(self, stop: float) -> str:
         """Search; the reason for the end."""
-        from scipy.optimize import minimize
-
-        start = np.zeros(len(self.coordinates.bounds))
-        options = {"maxiter": self.steps, "maxfun": self.steps, "ftol": stop, "gtol": 0.01 * stop, "maxls": 6}
         try:
-            found = minimize(
-                self, start, jac=True, method="L-BFGS-B", bounds=self.coordinates.bounds, options=options
-            )
-        except _Enough:
-            return f"all {self.steps} evaluations were used"
+            found = descend(self, self.coordinates.blocks, self.steps, stop)
         finally:
             if self.bar is not None:
                 self.bar.close()
-        flat = found.status == 0
-        return "a step lowered the loss by less than asked for" if flat else "no further descent was found"
+        return REASONS[found.reason]
 
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        if len(self.path) >= self.steps:
-            raise _Enough
         row = self._evaluate(self.coordinates.values(vector))
         self.path.append(row)
         if self.bar is not None:
             self.bar.update(row)
         loss = max(row.loss, np.finfo(float).tiny)
-        # In logarithms the stopping rule of L-BFGS-B, a difference, is a rule on the fraction of the loss.
         return log(loss / self._first), self.coordinates.slope(row.values, row.gradients) / loss
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from opalg.facts import YES
 from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
 from opalg.methods.problem import Problem, effort
@@ -43,9 +45,12 @@ class ConjugateGradient(Method):
         def residual_at(point: dict) -> list[Expression]:
             return [-g for g in problem.smooth_gradient(point)]
 
+        def entry(i: int, point: dict) -> Expression:
+            return residual_at(point)[i]
+
         start = {a: starts_at(v) for a, v in zip(x, variables, strict=True)}
         for i in range(len(variables)):
-            start[r[i]] = start[p[i]] = lambda point, i=i: residual_at(point)[i]
+            start[r[i]] = start[p[i]] = partial(entry, i)
         start[size] = lambda point: sum_of([ex.norm_squared(g) for g in residual_at(point)])
         scale = sum_of([ex.norm_squared(g) for g in problem.gradient_at_zero.values()])
         return Lowering(
@@ -69,5 +74,3 @@ def hessian_product(problem: Problem, x: tuple[Input, ...], p: tuple[Input, ...]
         return direct
     by_operator = [hessian.trace(p[0])]
     return by_operator if effort(by_operator, [*x, *p]) <= effort(direct, [*x, *p]) else direct
-
-

@@ -164,7 +164,9 @@ def by_solving(
 
 def is_plain(term: Term, variable: Variable) -> bool:
     """Whether the term's operator is a multiple of an isometry on the variable."""
-    return term.expression.variables == (variable,) and term.expression.operator_of(variable).facts.gram_scale is not None
+    return (
+        term.expression.variables == (variable,) and term.expression.operator_of(variable).facts.gram_scale is not None
+    )
 
 
 def curvature(term: Term, penalty: Expression) -> Expression:

@@ -110,7 +110,9 @@ class Method:
 
 def state_inputs(variables: tuple[Variable, ...], prefix: str = "x") -> tuple[Input, ...]:
     """One state input per variable."""
-    return tuple(Input(f"{prefix}{i}" if len(variables) > 1 else prefix, v.shape, v.kind) for i, v in enumerate(variables))
+    return tuple(
+        Input(f"{prefix}{i}" if len(variables) > 1 else prefix, v.shape, v.kind) for i, v in enumerate(variables)
+    )
 
 
 def starts_at(variable: Variable) -> Callable[[dict[Variable, Expression]], Expression]:

@@ -60,7 +60,9 @@ class PrimalDual(Method):
         if not split[1]:
             return refuse("no term needs to be dualised; proximal_gradient does the same work with less")
         if problem.smoothness is None:
-            return refuse("the smooth part has no certified Lipschitz constant, and this method needs one for its steps")
+            return refuse(
+                "the smooth part has no certified Lipschitz constant, and this method needs one for its steps"
+            )
         if dual_norm(split[1]) is None:
             return refuse("an operator has no certified norm bound")
         return Fit(True, "terms behind operators are dualised; steps rest on certified norms", 30.0)

@@ -268,8 +268,8 @@ def _pull_choice(condition: Expression, u: Expression) -> list[Tangent]:
 
 
 _LINEAR: dict[str, _RealLinear] = {
-    "add": _RealLinear(lambda n, t: _add_tangents(*t, "add"), lambda n, u: [u, u]),
-    "subtract": _RealLinear(lambda n, t: _add_tangents(*t, "subtract"), lambda n, u: [u, -u]),
+    "add": _RealLinear(lambda n, t: _add_tangents(t[0], t[1], "add"), lambda n, u: [u, u]),
+    "subtract": _RealLinear(lambda n, t: _add_tangents(t[0], t[1], "subtract"), lambda n, u: [u, -u]),
     "negative": _RealLinear(lambda n, t: -_zero_or(t[0]), lambda n, u: [-u]),
     "conj": _RealLinear(lambda n, t: pointwise("conj", _zero_or(t[0])), lambda n, u: [pointwise("conj", u)]),
     "real": _RealLinear(lambda n, t: pointwise("real", _zero_or(t[0])), lambda n, u: [u]),

@@ -8,6 +8,7 @@ function with its own derivative). Shapes are static; precision, device and libr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any, ClassVar
 
@@ -88,7 +89,7 @@ class Literal(Expression):
     """A number written in a formula; it takes the precision of what it meets."""
 
     value: float | complex | bool
-    shape: ClassVar[Shape] = ()
+    shape: ClassVar[Shape] = ()  # type: ignore[misc]
 
     @property
     def kind(self) -> Kind:  # type: ignore[override]
@@ -272,12 +273,12 @@ def pointwise(function: str, *arguments: Any) -> Expression:
     args = tuple(as_expression(a) for a in arguments)
     args = _without_needless_broadcasts(args)
     if all(isinstance(a, Literal) for a in args) and function in _LITERAL:
-        return as_expression(_LITERAL[function](*(a.value for a in args)))  # type: ignore[attr-defined]
+        return as_expression(_LITERAL[function](*(a.value for a in args if isinstance(a, Literal))))
     folded = _fold_neutral(function, args)
     return folded if folded is not None else Pointwise(function, args)
 
 
-_LITERAL = {
+_LITERAL: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,

@@ -39,7 +39,9 @@ def merge_boxes(energy: Energy) -> Energy | None:
     for i, first in enumerate(boxes):
         for second in boxes[i + 1 :]:
             if first.expression is second.expression:
-                merged = Term(first.weight, Indicator(_both(first.functional.set, second.functional.set)), first.expression)  # type: ignore[attr-defined]
+                merged = Term(
+                    first.weight, Indicator(_both(first.functional.set, second.functional.set)), first.expression
+                )  # type: ignore[attr-defined]
                 kept = tuple(merged if t is first else t for t in energy.summands if t is not second)
                 return Energy(kept, energy.added)
     return None

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any
 
+import numpy as np
+
 from opalg.iterations import Iteration
 from opalg.solving.certificate import Certificate
 from opalg.solving.history import History, Row
@@ -114,9 +116,11 @@ def run(
     """
     watch = _Watch(iteration, measure, limits, keep, callback, progress)
     try:
-        return watch.run()
+        # A trial step may overflow and a diverging solve does; the status says so, and NumPy need not say it as well.
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            return watch.run()
     except KeyboardInterrupt:
-        return watch.outcome(Status.INTERRUPTED)
+        return watch.interrupted()
     finally:
         if progress is not None:
             progress.close()
@@ -159,8 +163,7 @@ class _Watch:
         """Measure; the status where that ends the loop."""
         found = self.measure(self.iteration.state)
         relative, kind = found.certificate.relative, found.certificate.kind
-        finite = isfinite(relative) or (relative == inf and found.value is not None and found.value == found.value)
-        if not finite:
+        if not _is_finite(found):
             return Status.NONFINITE
         self.last, self.kept = found, self.keep(self.iteration.state)
         seconds = time.perf_counter() - self.begin
@@ -207,7 +210,21 @@ class _Watch:
         recent = [row.relative for row in self.history.rows[-_STALLED:]]
         return min(recent) > 0.5 * self.best
 
+    def interrupted(self) -> Outcome:
+        """The outcome after Ctrl-C: the iterate as it is, measured once more so that all numbers are its own."""
+        found = self.measure(self.iteration.state)
+        if _is_finite(found) or self.last is None:
+            self.last = found
+            return self.outcome(Status.INTERRUPTED)
+        return Outcome(Status.INTERRUPTED, self.count, self.last, self.kept, self.history, self.iteration.message)
+
     def outcome(self, status: Status) -> Outcome:
         """The outcome with the last finite state."""
         state = self.kept if status is Status.NONFINITE and self.kept is not None else self.keep(self.iteration.state)
         return Outcome(status, self.count, self.last, state, self.history, self.iteration.message)
+
+
+def _is_finite(found: Measurement) -> bool:
+    """Whether a measurement is free of NaN; the gap at a point that misses a constraint is infinite, and that is fine."""
+    relative, value = found.certificate.relative, found.value
+    return isfinite(relative) or (relative == inf and value is not None and value == value)

@@ -132,7 +132,7 @@ def wavelet() -> Instance:
 
     def objective(cp: Any, at: dict) -> tuple[Any, list]:
         fit = cp.sum_squares(periodic_matrix(KERNEL, shape) @ at[x] - y.ravel())
-        return 0.5 * fit + 0.05 * cp.norm1(real_matrix(W) @ at[x]), []
+        return 0.5 * fit + 0.05 * cp.norm1(real_matrix(W, "real") @ at[x]), []
 
     return Instance("wavelet", energy, ("proximal_gradient", "admm"), True, objective)
 

@@ -26,7 +26,7 @@ def problem_of(instance: Instance) -> tuple[dict, Any]:
 
 def optimum(instance: Instance) -> tuple[np.ndarray, float]:
     at, problem = problem_of(instance)
-    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
     return np.concatenate([np.asarray(v.value).ravel() for v in at.values()]), float(problem.value)
 
 

