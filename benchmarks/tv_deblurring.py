@@ -150,7 +150,7 @@ def main() -> None:
     reached = {rho: n for rho, n in counts.items() if n is not None}
     rho = min(reached, key=lambda key: reached[key])
     plan = oa.compile(energy)
-    options = {"tol": 0.0, "on_failure": "return"}
+    options = {"tol": args.suboptimality, "on_failure": "return"}
     count = iterations_needed(lambda n: hand.value(plan.solve(max_iter=n, **options).x), target)
     assert count is not None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import platform
+import sys
 import textwrap
 from dataclasses import dataclass
 from time import perf_counter
@@ -15,7 +16,7 @@ import numpy as np
 import opalg as oa
 from opalg.cli.command import Command, add_placement, nonnegative, positive, whole
 from opalg.cli.folder import OutputFolder
-from opalg.cli.photograph import Photograph, blurred, centre, photograph, radius, window
+from opalg.cli.photograph import Photograph, blurred, busiest, centre, photograph, radius, window
 from opalg.errors import UnsupportedError
 from opalg.plotting import save_images
 from opalg.plotting.canvas import new_figure
@@ -54,6 +55,11 @@ def require_extras() -> None:
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise UnsupportedError(f"the demo needs {' and '.join(missing)}: pip install 'opalg[examples]'")
+
+
+def shows_bars() -> bool:
+    """Whether someone looks at progress bars: not where stderr goes to a file."""
+    return sys.stderr.isatty()
 
 
 @dataclass
@@ -143,7 +149,7 @@ class _Job:
     def _solve(self, name: str, made: Model, width: float, weight: float) -> oa.Solution:
         params = {"width": width, "lambda": weight}
         start = self.solutions.get("restored")
-        sol = self.plan.solve(start, params=params, tol=self.options.tol, progress=True, on_failure="return")
+        sol = self.plan.solve(start, params=params, tol=self.options.tol, progress=shows_bars(), on_failure="return")
         if sol.status is oa.Status.INTERRUPTED:
             raise KeyboardInterrupt
         self.solutions[name], self.parameters[name] = sol, params
@@ -175,7 +181,7 @@ class _Job:
             tol=1e-3,
             gradient_tol=1e-2,
             gradient_products=200,
-            progress=True,
+            progress=shows_bars(),
             backend=options.backend,
             device=options.device,
             dtype=options.dtype,
@@ -225,8 +231,7 @@ class _Job:
         folder = self.folder
         for name, image in self.images.items():
             imsave(folder.file(f"{name}.png"), _bytes(image), check_contrast=False)
-        titles = {f"{name}\n{self._caption(name)}": image for name, image in self.images.items()}
-        save_images(titles, folder.file("comparison.png"), columns=3 if len(titles) > 4 else None)
+        self._sheet(folder.file("comparison.png"))
         figure = new_figure(7.0, 4.2)
         axes = plot_history(self.solutions["restored"].history, figure.add_subplot())
         axes.set_title(f"{self.solutions['restored'].method} on {self.photograph.size[0]} x {self.photograph.size[1]}")
@@ -234,8 +239,15 @@ class _Job:
         folder.file("plan.txt").write_text(self.explanation + "\n", encoding="utf-8")
         folder.finish(self._figures(seconds))
         _heading(f"Done in {seconds:.1f} s")
-        kept = f" (the files of an earlier demo there were replaced)" if folder.earlier else ""
+        kept = " (the files of an earlier demo there were replaced)" if folder.earlier else ""
         _say(f"Pictures, comparison.png, convergence.png, plan.txt and figures.json are in {folder.path}{kept}.")
+
+    def _sheet(self, path: Any) -> None:
+        """All pictures in a row, and a detail of each below it."""
+        pictures = {f"{name}\n{self._caption(name)}": image for name, image in self.images.items()}
+        square = busiest(self.truth, max(16, min(self.photograph.size) // 4))
+        details = {f"detail of {name}": image[square] for name, image in self.images.items()}
+        save_images({**pictures, **details}, path, height=3.2, columns=len(pictures))
 
     def _caption(self, name: str) -> str:
         if name == "original":

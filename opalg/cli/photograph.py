@@ -126,6 +126,16 @@ def centre(pixels: np.ndarray, side: int) -> np.ndarray:
     return pixels[window(pixels.shape, side)].copy()
 
 
+def busiest(pixels: np.ndarray, side: int) -> tuple[Any, ...]:
+    """The index of the square with the most contrast, on a grid of half its side."""
+    h, w = pixels.shape[-2:]
+    side = min(side, h, w)
+    step = max(1, side // 2)
+    corners = [(i, j) for i in range(0, h - side + 1, step) for j in range(0, w - side + 1, step)]
+    squares = [(..., slice(i, i + side), slice(j, j + side)) for i, j in corners]
+    return max(squares, key=lambda square: float(pixels[square].std()))
+
+
 def blurred(pixels: np.ndarray, sigma: float, noise: float, rng: np.random.Generator) -> np.ndarray:
     """The picture through circular Gaussian blur with noise of that standard deviation.
 

@@ -87,8 +87,16 @@ class CompiledEnergy:
         return Function([start[v] for v in self.problem.variables], [], self.lib, "default_start")
 
     @cached_property
-    def measures(self) -> tuple[Function, Function]:
-        """Energy and certificate in double precision; squared residual and its scale, at the working precision."""
+    def look(self) -> Function:
+        """Energy, lower bound (where there is a gap), violation and squared size at the read-out."""
+        return self._look(self.lib)
+
+    @cached_property
+    def certificate(self) -> Function:
+        """The same in double precision."""
+        return self.look if self.lib.precision == "float64" else self._look(self.precise)
+
+    def _look(self, lib: Backend) -> Function:
         low, variables = self.lowering, self.problem.variables
         point = {v: low.readout[v] for v in variables}
         outputs: list[Expression] = [self.problem.energy.trace(point)]
@@ -96,22 +104,24 @@ class CompiledEnergy:
             outputs.append(self.gap.dual)
         violations = [t.functional.define_violation(t.expression.trace(point)) for t in self.problem.rough_terms]
         outputs.append(_largest([v for v in violations if not isinstance(v, Literal)]))
-        sizes = [ex.norm_squared(point[v]) for v in variables]
-        outputs.append(_sum(sizes))
-        exact = Function(outputs, [*low.state, *low.controls], self.precise, "certificate")
+        outputs.append(_sum([ex.norm_squared(point[v]) for v in variables]))
+        return Function(outputs, [*low.state, *low.controls], lib, "certificate")
+
+    @cached_property
+    def residual(self) -> Function:
+        """The squared residual and its scale."""
+        low = self.lowering
         moved = low.residual if low.residual is not None else squared_change(low)
         scale = low.scale if low.scale is not None else _sum([ex.norm_squared(s) for s in low.state])
-        plain = Function([moved, scale], [*low.state, *low.controls], self.lib, "residual")
-        return exact, plain
+        return Function([moved, scale], [*low.state, *low.controls], self.lib, "residual")
 
     @property
     def spacing(self) -> int:
-        """Iterations between two measurements, such that measuring is about a quarter of the work."""
+        """Iterations between two measurements, such that measuring is about a sixth of the work."""
         if self.lowering.iteration == "once":
             return 1
-        exact, plain = self.measures
-        look = work(exact) + (0 if self.gap is not None else work(plain))
-        return max(10, min(round(4 * look / max(work(self.step), 1)), 100))
+        look = work(self.look) + (0 if self.gap is not None else work(self.residual))
+        return max(10, min(round(6 * look / max(work(self.step), 1)), 100))
 
     @cached_property
     def balances(self) -> list[tuple[Input, Function, Function | None]]:
@@ -179,6 +189,7 @@ class Binding:
         self.known: dict[Any, Any] = {}
         self._check_parameters()
         self.controls = {c: self.number(e) for c, e in self.lowering.controls.items()}
+        self._first_controls = dict(self.controls)
         self._check_method()
 
     def number(self, expression: Expression, controls: Mapping[Input, float] | None = None) -> float:
@@ -197,8 +208,10 @@ class Binding:
     def _check_parameters(self) -> None:
         for parameter, value in self.values.items():
             parameter.check(value)
+        self.weightless = False  # the conjugate of 0 * f is the indicator of zero, which no gap here makes feasible
         for term in self.problem.terms:
             weight = self.number(term.weight)
+            self.weightless = self.weightless or (weight == 0 and not term.functional.facts.indicator)
             if weight < 0 and term.functional.facts.convex is YES and not term.functional.facts.indicator:
                 raise ConvexityError(
                     f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights"
@@ -223,6 +236,19 @@ class Binding:
         at = {**self.controls, **(controls or {})}
         return function.bind(self._arrays(function.lib), {c: v for c, v in at.items() if c in function.inputs})
 
+    def fresh(self) -> Binding:
+        """The same functions with controls at their start again; for another solve, one at a time."""
+        self.controls = dict(self._first_controls)
+        return self
+
+    def snapshot(self) -> Binding:
+        """The values and controls as they are, apart from this binding's later changes."""
+        twin = Binding.__new__(Binding)
+        twin.compiled, twin.lib, twin.lowering, twin.problem = self.compiled, self.lib, self.lowering, self.problem
+        twin.values, twin.known = self.values, self.known
+        twin.controls, twin._first_controls = dict(self.controls), self._first_controls
+        return twin
+
     # The pieces of a solve.
 
     @cached_property
@@ -241,31 +267,57 @@ class Binding:
         return self.bound(self.compiled.readout)
 
     @cached_property
-    def measures(self) -> tuple[BoundFunction, BoundFunction]:
-        """The compiled measurements."""
-        exact, plain = self.compiled.measures
-        return self.bound(exact), self.bound(plain)
+    def look(self) -> BoundFunction:
+        """The compiled measurement at the working precision."""
+        return self.bound(self.compiled.look)
+
+    @cached_property
+    def certificate(self) -> BoundFunction:
+        """The compiled measurement in double precision."""
+        return self.look if self.compiled.certificate is self.compiled.look else self.bound(self.compiled.certificate)
+
+    @cached_property
+    def residual_function(self) -> BoundFunction:
+        """The compiled residual."""
+        return self.bound(self.compiled.residual)
 
     def initial_state(self, x0: Mapping[Variable, Any] | None) -> tuple[Any, ...]:
         """The state that a start of the variables implies."""
         if x0 is None:
-            points = self.bound(self.compiled.default_start)()
-        else:
-            points = tuple(self.lib.asarray(x0[v], v.kind) for v in self.problem.variables)
-        return self.bound(self.compiled.start)(*points)
+            return self.default_state
+        return self.start(*(self.lib.asarray(x0[v], v.kind) for v in self.problem.variables))
+
+    @cached_property
+    def start(self) -> BoundFunction:
+        """The state from a start of the variables, compiled."""
+        return self.bound(self.compiled.start)
+
+    @cached_property
+    def default_state(self) -> tuple[Any, ...]:
+        """The state of the default start; to be copied, not written to."""
+        return self.start(*self.bound(self.compiled.default_start)())
 
     def iteration(self) -> Iteration:
         """The iteration that the method asks for, not yet started."""
         low = self.lowering
+        self._refresh(self.step)
         if low.iteration == "nesterov":
             assert low.step_size is not None
             return Nesterov(self.step, self.lib, low.step_size, self.controls[low.step_size], low.backtrack)
-        return CompiledPicard(self.step, self.lib, [self._balance(*b) for b in self.compiled.balances])
+        for balance in self.balances:
+            balance.value = self.controls[balance.control]
+        return CompiledPicard(self.step, self.lib, self.balances)
+
+    @cached_property
+    def balances(self) -> list[Balance]:
+        """The controls to be balanced."""
+        return [self._balance(*b) for b in self.compiled.balances]
 
     def _balance(self, control: Input, residuals: Function, rescaled: Function | None) -> Balance:
         measured = self.bound(residuals)
 
         def both(state: tuple[Any, ...]) -> tuple[float, float]:
+            self.controls[control] = balance.value
             self._refresh(measured)
             first, second = (self._float(r) for r in measured(*state))
             return first, second
@@ -300,24 +352,37 @@ class Binding:
     def measure(self, iteration: Iteration, tol: float) -> Measurement:
         """Energy and certificate at an iteration's state.
 
-        A tolerance below the resolution of a gap, which is a difference of energies, is measured on the residual.
+        Looks on the way are taken at the working precision; whatever would end the solve is certified in double
+        precision. A tolerance below the resolution of a gap, which is a difference of energies, is measured on the
+        residual.
         """
         self.synchronise(iteration)
-        exact = self.measures[0]
-        self._refresh(exact)
-        precise = self.compiled.precise
-        upper = tuple(precise.asarray(s) if hasattr(s, "shape") else s for s in iteration.state)
-        value, *dual, violation, size = (_number(v, precise) for v in exact(*upper))
+        found = self._measured(iteration, tol, self.look)
+        close = found.certificate.relative <= 2.0 * tol and found.certificate.is_bound
+        return self.certify(iteration, tol) if close and self.certificate is not self.look else found
+
+    def certify(self, iteration: Iteration, tol: float) -> Measurement:
+        """The measurement in double precision."""
+        self.synchronise(iteration)
+        return self._measured(iteration, tol, self.certificate)
+
+    def _measured(self, iteration: Iteration, tol: float, function: BoundFunction) -> Measurement:
+        self._refresh(function)
+        lib = function.lib
+        state = iteration.state
+        if lib is not self.lib:
+            state = tuple(lib.asarray(s) if hasattr(s, "shape") else s for s in state)
+        value, *dual, violation, size = (_number(v, lib) for v in function(*state))
         feasible = violation <= 1e3 * self.lib.epsilon * (1.0 + sqrt(size))
-        if dual and tol >= GAP_RESOLUTION:
-            certificate = gap_certificate(value, dual[0], feasible, precise.tiny)
+        if dual and tol >= GAP_RESOLUTION and not self.weightless:
+            certificate = gap_certificate(value, dual[0], feasible, self.compiled.precise.tiny)
         else:
             certificate = self.residual(iteration)
         return Measurement(certificate, value if feasible else inf)
 
     def residual(self, iteration: Iteration) -> Certificate:
         """What vanishes at a solution, absolute and relative."""
-        plain = self.measures[1]
+        plain = self.residual_function
         self._refresh(plain)
         moved, scale = (self._float(v) for v in plain(*iteration.state))
         if self.lowering.iteration == "nesterov":

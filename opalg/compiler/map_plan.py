@@ -125,7 +125,6 @@ class MapPlan:
             points=points,
             status=outcome.status,
             value=float("nan"),
-            term_values={},
             certificate=outcome.measurement.certificate,
             residual=outcome.measurement.certificate.relative,
             iterations=outcome.iterations + 1,

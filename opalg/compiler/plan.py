@@ -54,7 +54,8 @@ class Plan:
     lowering: Lowering
     backend: Backend
     compiled: CompiledEnergy
-    _bindings: dict[Any, Binding] = field(default_factory=dict)
+    _spare: list[Binding] = field(default_factory=list)
+    _embedding: list[Binding] = field(default_factory=list)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -117,7 +118,7 @@ class Plan:
         limits.look_at_start = x0 is not None
         if on_failure not in (None, *POLICIES):
             raise ParameterError(f"on_failure must be one of {POLICIES}, not {on_failure!r}")
-        binding = self.bind(params)
+        binding = self._lent(params)
         if step is not None:
             self._take_step(binding, step)
         iteration = binding.iteration()
@@ -131,7 +132,18 @@ class Plan:
             callback=callback,
             progress=bar,
         )
-        return deliver(self._solution(binding, outcome, binding.residual(iteration).relative), on_failure)
+        if outcome.measurement is not None and not outcome.status.success and outcome.status is not Status.NONFINITE:
+            outcome.measurement = binding.certify(iteration, limits.tol)
+        solution = self._solution(binding, outcome, binding.residual(iteration).relative)
+        if not params:
+            self._spare.append(binding)
+        return deliver(solution, on_failure)
+
+    def _lent(self, params: Mapping[Any, Any] | None) -> Binding:
+        """A binding for one solve: a spare one, or a new one where parameters differ or all are in use."""
+        if params or not self._spare:
+            return self.bind(params)
+        return self._spare.pop().fresh()
 
     def bind(self, params: Mapping[Any, Any] | None = None) -> Binding:
         """The compiled functions at parameter values."""
@@ -166,6 +178,7 @@ class Plan:
             raise NonFiniteError(
                 "the energy is not finite at the start; check x0 and the data for NaN, infinity and overflow"
             )
+        settled = binding.snapshot()
         by_variable = dict(zip(self.variables, points, strict=True))
         status = outcome.status
         if status.success and self.problem.convex is not YES:
@@ -176,7 +189,7 @@ class Plan:
             points=points,
             status=status,
             value=measured.value if measured.value is not None else float("nan"),
-            term_values=binding.term_values(by_variable),
+            evaluate_terms=lambda: settled.term_values(by_variable),
             certificate=measured.certificate,
             residual=residual,
             iterations=outcome.iterations,
@@ -186,7 +199,7 @@ class Plan:
             method=self.method.name,
             backend=repr(self.backend),
             state=outcome.state,
-            differentiator=Differentiator(self.problem, self.lowering, binding),
+            differentiator=Differentiator(self.problem, self.lowering, settled),
             message=outcome.message,
         )
 
@@ -217,9 +230,9 @@ class Plan:
     def _embedded(self, params: Mapping[Any, Any] | None) -> Binding:
         if params:
             return self.bind(params)
-        if None not in self._bindings:
-            self._bindings[None] = self.bind()
-        return self._bindings[None]
+        if not self._embedding:
+            self._embedding.append(self.bind())
+        return self._embedding[0]
 
     @property
     def cost(self) -> Any:

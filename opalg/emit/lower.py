@@ -50,10 +50,20 @@ def _pointwise(e: Pointwise, lib: Backend) -> Expression:
     if function == "imag" and first.kind != "complex":
         return Broadcast(Literal(0.0), e.shape) if e.shape else Literal(0.0)
     if function == "safe_divide":
-        return Pointwise("divide", (first, Pointwise("maximum", (arguments[1], Literal(lib.tiny)))))
+        return Pointwise("divide", (first, _at_least_tiny(arguments[1], lib)))
     if function == "power" and isinstance(arguments[1], Literal):
         return _power(first, arguments[1].value) or e
     return e
+
+
+def _at_least_tiny(e: Expression, lib: Backend) -> Expression:
+    """``max(e, tiny)``; of a maximum with a scalar, only the scalar is guarded, which costs no pass."""
+    tiny = Literal(lib.tiny)
+    if isinstance(e, Pointwise) and e.function == "maximum" and e.shape:
+        for scalar, other in (e.arguments, e.arguments[::-1]):
+            if scalar.shape == () and other.shape == e.shape:
+                return Pointwise("maximum", (other, Pointwise("maximum", (scalar, tiny))))
+    return Pointwise("maximum", (e, tiny))
 
 
 def _as_kind(e: Expression, kind: str) -> Expression:

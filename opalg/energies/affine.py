@@ -107,7 +107,10 @@ class AffineExpression(Node):
     def __eq__(self, other: object) -> Any:
         if other is self:
             return True
-        if not isinstance(other, AffineExpression) and as_data(other) is None:
+        if isinstance(other, AffineExpression):
+            if other.shape != self.shape:
+                return NotImplemented  # so that Python says False, and `x in [z, x]` works whatever the shapes
+        elif as_data(other) is None:
             return NotImplemented
         return compared(self, other, "==")
 

@@ -102,15 +102,18 @@ def norm21(e: Any, axis: int | tuple[int, ...] = 0) -> Term:
         Of any shape, real or complex.
     axis : int or tuple of int
         The axes that run inside a group. They count the axes of what the operators in ``e`` give, without batch axes
-        in front of those.
+        in front of those; negative axes count from the end and may reach batch axes, such as the colours of a picture
+        for vectorial total variation, ``axis=(-4, -3)`` of differences of shape ``(3, 2, h, w)``.
     """
     affine = _affine(e, "norm21(...)")
     own = min(len(part.operator.out_shape) for part in affine.parts)
     functional = Norm21(axis)
     if own < len(affine.shape):
         axes = functional.axis if isinstance(functional.axis, tuple) else (functional.axis,)
-        functional.check_shape(affine.shape[len(affine.shape) - own :])
-        functional = Norm21(tuple(a % own - own for a in axes))
+        counted = tuple(a for a in axes if a >= 0)
+        if counted:
+            Norm21(counted).check_shape(affine.shape[len(affine.shape) - own :])
+        functional = Norm21(tuple(a if a < 0 else a - own for a in axes))
     return term(functional, affine)
 
 
@@ -139,6 +142,8 @@ def indicator(constraint: Any, e: Any = None) -> Term:
     if isinstance(constraint, Set) and e is not None:
         return term(Indicator(constraint), e)
     found = type(constraint).__name__ if e is None else f"{type(constraint).__name__} and {type(e).__name__}"
+    if isinstance(constraint, bool):
+        found += f" (== gives {constraint} for {'an expression and itself' if constraint else 'different shapes'})"
     raise ParameterError(
         f"oa.indicator takes a constraint, or a set and an expression, not {found}; write oa.indicator(x >= 0), "
         f"oa.indicator(A @ x == b) or oa.indicator(oa.box(0, 1), x)"

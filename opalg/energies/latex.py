@@ -101,12 +101,10 @@ class _Formula:
 
     def _term(self, term: Any) -> Piece:
         inner = self._affine(term.expression)
-        for data in _data_fields(term.functional):
+        for data in _fields(term.functional, Expression):
             self._name_data(data, "w")
-        for operator in walk(term.functional):
-            if isinstance(operator, LinearOperator):
-                self._operator_letter(operator)
-        body = term.functional.latex(inner, self.symbols)
+        operators = {o: self._operator(o) for o in _fields(term.functional, LinearOperator)}
+        body = term.functional.latex(inner, {**self.symbols, **operators})
         if term.functional.facts.indicator:
             return "+", body
         self._name_data(term.weight, "p")
@@ -221,14 +219,14 @@ def _described(thing: Any) -> tuple[str, str, str]:
     return "variable", str(thing.shape), f"{thing.kind}, {thing.precision or 'precision of the data'}"
 
 
-def _data_fields(node: Any) -> list[Expression]:
-    """The formulas of data that a functional holds, sets and inner functionals included."""
-    found: list[Expression] = []
+def _fields(node: Any, wanted: type) -> list[Any]:
+    """The data (or the operators) that a functional holds, sets and inner functionals included."""
+    found: list[Any] = []
     for child in node.children:
-        if isinstance(child, Expression):
+        if isinstance(child, wanted):
             found.append(child)
-        elif not isinstance(child, LinearOperator):
-            found.extend(_data_fields(child))
+        elif not isinstance(child, (Expression, LinearOperator)):
+            found.extend(_fields(child, wanted))
     return found
 
 

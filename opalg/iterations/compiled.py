@@ -13,6 +13,7 @@ from opalg.iterations.iteration import Iteration
 
 State = tuple[Any, ...]
 IMBALANCE = 20.0
+SATURATED = 1e-6  # a residual this far below the other is one that a bound holds at zero, which says nothing of balance
 
 
 @dataclass
@@ -82,7 +83,7 @@ class CompiledPicard(Iteration):
             if not (isfinite(first) and isfinite(second)) or first <= 0 or second <= 0:
                 continue
             ratio, limit = sqrt(first / second), 10.0**strength
-            if 1 / IMBALANCE < ratio < IMBALANCE:
+            if 1 / IMBALANCE < ratio < IMBALANCE or not SATURATED < ratio < 1 / SATURATED:
                 continue
             factor = min(max(sqrt(ratio), 1 / limit), limit)
             balance.value *= factor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FIRST = 0.5  # length of the first move of every block
+FIRST = 0.4  # length of the first move of every block
 LONGEST = 0.8  # no entry moves farther in one step
 SHORTEST = 1e-3  # steps that had to become shorter end the search
 WIDEST = 30.0  # how much farther the block with the flattest slope may move than the steepest one asks for

@@ -13,6 +13,7 @@ from opalg.operators.algebra import Identity, LinearOperator, scale
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal
+from opalg.rules import rewrite
 
 RELAXATION = 1.7  # over-relaxation in (1, 2); 1.5 to 1.8 is the range that Eckstein (1994) found best
 
@@ -122,7 +123,8 @@ def solve_for_x(
         back = adjoint_at(term, variable, target if offset is None else target - offset)
         assert back is not None
         moving.append(back)
-    return normal.inverse().trace(sum_of(fixed) + rho * sum_of(moving))
+    scaled = rewrite(scale(1.0 / rho, normal))  # the penalty goes into the spectrum, so no pass multiplies by it
+    return scaled.inverse().trace(sum_of(fixed) * (1.0 / rho) + sum_of(moving))
 
 
 def readable(variable: Variable, split: list[Term], u: list[Expression], x: Expression) -> Expression:

@@ -20,6 +20,7 @@ from opalg.operators.convolution import Convolve, gaussian_kernel
 from opalg.operators.diagonal import Diagonal, Mask
 from opalg.operators.difference import Divergence, FiniteDifference, Gradient
 from opalg.operators.fourier import FFT, RFFT, InverseRFFT
+from opalg.operators.function import FunctionOperator, OpaqueOperator
 from opalg.operators.matrix import DenseMatrix, Matrix, SparseMatrix
 from opalg.operators.spectral import DiagonalIn
 from opalg.operators.wavelet import Wavelet
@@ -40,12 +41,14 @@ __all__ = [
     "Divergence",
     "Facts",
     "FiniteDifference",
+    "FunctionOperator",
     "Gradient",
     "Identity",
     "InverseRFFT",
     "LinearOperator",
     "Mask",
     "Matrix",
+    "OpaqueOperator",
     "Scaled",
     "SparseMatrix",
     "Stacked",

@@ -10,6 +10,7 @@ from opalg.plotting.canvas import new_figure
 from opalg.solving.history import History
 
 CERTIFICATE_COLOUR, ENERGY_COLOUR = "#1f4e9c", "#b3541e"
+WIDE = 20.0  # energies that fall by a larger factor are shown on a logarithmic scale
 
 
 def plot_history(history: History, axes: Any = None) -> Any:
@@ -48,14 +49,17 @@ def plot_history(history: History, axes: Any = None) -> Any:
 
 
 def _curve(axes: Any, history: History, column: str, label: str, colour: str) -> None:
-    """One column on a logarithmic scale, or on a linear one where it is not positive."""
+    """One column over the iterations: on a logarithmic scale where it is the certificate, or falls far."""
     points = [(row.iteration, getattr(row, column)) for row in history]
     shown = [(i, v) for i, v in points if v is not None and isfinite(v)]
     positive = [(i, v) for i, v in shown if v > 0]
-    logarithmic = bool(positive) and (column == "relative" or len(positive) == len(shown))
+    far = len(positive) == len(shown) and bool(shown) and max(v for _, v in shown) > WIDE * min(v for _, v in shown)
+    logarithmic = bool(positive) and (column == "relative" or far)
     curve = positive if logarithmic else shown
     axes.plot([i for i, _ in curve], [v for _, v in curve], color=colour, marker=".", markersize=4, label=label)
     if logarithmic:
         axes.set_yscale("log")
+    else:
+        axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_ylabel(label, color=colour)
     axes.tick_params(axis="y", which="both", colors=colour)

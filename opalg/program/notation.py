@@ -65,6 +65,8 @@ def _signed(expression: Expression) -> tuple[str, Expression]:
     match expression:
         case Literal(value=float() as value) if value < 0:
             return "-", Literal(-value)
+        case Literal(value=complex() as value) if value.real == 0 and value.imag < 0:
+            return "-", Literal(complex(0.0, -value.imag))
         case Pointwise(function="negative", arguments=(a,)):
             sign, rest = _signed(a)
             return _times(sign, "-"), rest
@@ -206,7 +208,11 @@ def _letter(leaf: Any) -> str:
 def number_latex(value: Any) -> tuple[str, int]:
     """A number as LaTeX, small fractions as such, and how tightly it binds."""
     if isinstance(value, complex):
-        return rf"\left({value.real:g} {value.imag:+g} \mathrm{{i}}\right)", _ATOM
+        sign = "-" if value.imag < 0 else "+"
+        imaginary = rf"{'' if abs(value.imag) == 1 else f'{abs(value.imag):g} '}\mathrm{{i}}"
+        if value.real == 0:
+            return (f"-{imaginary}", _SUM) if sign == "-" else (imaginary, _PRODUCT)
+        return f"{value.real:g} {sign} {imaginary}", _SUM
     sign, size = ("-", -value) if value < 0 else ("", value)
     simple = Fraction(size).limit_denominator(12) if size < 100 else Fraction(0)
     if simple.denominator > 1 and float(simple) == size and size < 1:

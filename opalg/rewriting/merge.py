@@ -6,15 +6,17 @@ from opalg.energies.energy import Energy, Term
 from opalg.functionals import Indicator
 from opalg.functionals.sets import Box
 from opalg.program import expression as ex
-from opalg.program.expression import Expression, Literal
+from opalg.program.expression import Expression, Input, Literal
 from opalg.rules import rule
 
 
 @rule(Energy, group="merge")
 def drop_weightless_terms(energy: Energy) -> Energy | None:
-    """0 * f(e) + g(x)  ->  g(x)"""
-    kept = tuple(t for t in energy.summands if not _is_zero(t.weight))
-    return Energy(kept, energy.added) if len(kept) < len(energy.summands) and kept else None
+    """0 * f(e) + g  ->  g     (f finite everywhere; every variable stays)"""
+    kept = [t for t in energy.summands if not (_is_zero(t.weight) and _is_finite_everywhere(t))]
+    lost = set(energy.variables) - {v for t in kept for v in t.variables}
+    left = tuple(t for t in energy.summands if t in kept or lost & set(t.variables))
+    return Energy(left, energy.added) if left and len(left) < len(energy.summands) else None
 
 
 @rule(Energy, group="merge")
@@ -57,3 +59,8 @@ def _tighter(a: Expression | None, b: Expression | None, choose) -> Expression |
 
 def _is_zero(weight: Expression) -> bool:
     return isinstance(weight, Literal) and weight.value == 0.0
+
+
+def _is_finite_everywhere(term: Term) -> bool:
+    violation = term.functional.define_violation(Input("v", term.expression.shape, term.expression.kind))
+    return isinstance(violation, Literal) and violation.value == 0.0

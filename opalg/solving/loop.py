@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from opalg.solving.history import History, Row
 from opalg.solving.progress import Progress
 from opalg.solving.status import Status
 
-ADAPT_FIRST, ADAPT_GROWTH = 10, 1.15  # controls are balanced at counts of their own, so that looking changes nothing
+ADAPT_FIRST, ADAPT_GROWTH = 10, 2  # controls are balanced at counts of their own, so that looking changes nothing
 _STALLED = 12  # measurements without progress at the rounding floor before a solve counts as stagnated
 _EXPLODED = 1e12  # growth of the energy over its first value that counts as divergence
 
@@ -150,7 +150,7 @@ class _Watch:
                 self.count += 1
                 if self.count == next_adapt and self.count < limits.adapt_until:
                     self.iteration.adapt(1.0 / (1.0 + self.count / 60.0))
-                    next_adapt = max(self.count + ADAPT_FIRST, int(self.count * ADAPT_GROWTH))
+                    next_adapt = max(self.count + ADAPT_FIRST, self.count * ADAPT_GROWTH)
             status = self._look()
             following = max(self.count + limits.spacing, int(self.count * limits.growth))
             next_look = min(following, limits.max_iter)
@@ -193,7 +193,7 @@ class _Watch:
             return Status.TIME_LIMIT
         if self.count >= self.limits.max_iter:
             return Status.MAX_ITER
-        if self.stalled >= _STALLED and self._at_floor(relative):
+        if self.stalled >= _STALLED and self._at_floor():
             return Status.STAGNATED
         return None
 
@@ -206,9 +206,10 @@ class _Watch:
             self.first_value = size
         return size > _EXPLODED * max(self.first_value, self.limits.tol)
 
-    def _at_floor(self, relative: float) -> bool:
+    def _at_floor(self) -> bool:
+        """Whether what is left can be rounding: small for the precision, and no better than it was."""
         recent = [row.relative for row in self.history.rows[-_STALLED:]]
-        return min(recent) > 0.5 * self.best
+        return self.best <= sqrt(self.iteration.lib.epsilon) and min(recent) > 0.5 * self.best
 
     def interrupted(self) -> Outcome:
         """The outcome after Ctrl-C: the iterate as it is, measured once more so that all numbers are its own."""

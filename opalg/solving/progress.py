@@ -29,7 +29,7 @@ class Progress:
             from tqdm.auto import tqdm
         except ModuleNotFoundError:
             raise UnsupportedError("progress=True needs tqdm: pip install tqdm, or use callback=") from None
-        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
+        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
         self._bar = tqdm(total=100.0, desc=label, bar_format=form, leave=True)
         self._tolerance = tolerance
         self._first: float | None = None

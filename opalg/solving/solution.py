@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from opalg.errors import BreakdownError, DivergedError, NonFiniteError, OpalgError, ParameterError
@@ -27,8 +28,6 @@ class Solution:
         How the solve ended; ``status.value`` is a sentence.
     value : float
         The energy, infinity where a constraint is violated.
-    term_values : dict
-        The value of each term.
     certificate : Certificate
         What is known about the distance from the optimum.
     residual : float
@@ -49,7 +48,6 @@ class Solution:
     points: tuple[Any, ...]
     status: Status
     value: float
-    term_values: dict[Any, float]
     certificate: Certificate
     residual: float
     iterations: int
@@ -61,6 +59,12 @@ class Solution:
     state: tuple[Any, ...]
     differentiator: Any = field(default=None)
     message: str = ""
+    evaluate_terms: Callable[[], dict[Any, float]] = dict
+
+    @cached_property
+    def term_values(self) -> dict[Any, float]:
+        """The value of each term, by term of the canonical energy."""
+        return self.evaluate_terms()
 
     @property
     def x(self) -> Any:

@@ -135,6 +135,7 @@ def test_variables_are_symbols():
     one, other = oa.Variable(3, name="v"), oa.Variable(3, name="v")
     assert one is not other and len({one, other}) == 2
     assert {one: 1}[one] == 1 and other not in {one: 1}
+    assert one in [x, one] and x not in [one, z]  # whatever the shapes
     assert (x in [z, x]) and (x not in [z, c]) and [z, x].index(x) == 1
     assert (x == x) is True and not (x == "x") and x is not None and not (x == None)  # noqa: E711
     assert c.kind == "complex" and c.precision is None and x.kind == "real"
