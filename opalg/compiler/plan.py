@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 from opalg.arrays import Backend
@@ -21,7 +21,7 @@ from opalg.leaves import Parameter
 from opalg.methods.method import Lowering, Method
 from opalg.methods.problem import Problem
 from opalg.rules import Step
-from opalg.solving.loop import Info, Outcome, run
+from opalg.solving.loop import Info, Outcome, quiet, run
 from opalg.solving.progress import progress_of
 from opalg.solving.solution import POLICIES, Solution, deliver
 from opalg.solving.status import Status
@@ -132,9 +132,10 @@ class Plan:
             callback=callback,
             progress=bar,
         )
-        if outcome.measurement is not None and not outcome.status.success and outcome.status is not Status.NONFINITE:
-            outcome.measurement = binding.certify(iteration, limits.tol)
-        solution = self._solution(binding, outcome, binding.residual(iteration).relative)
+        with quiet():
+            if outcome.measurement is not None and not outcome.status.success and outcome.status is not Status.NONFINITE:
+                outcome.measurement = binding.certify(iteration, limits.tol)
+            solution = self._solution(binding, outcome, binding.residual(iteration).relative)
         if not params:
             self._spare.append(binding)
         return deliver(solution, on_failure)
@@ -165,8 +166,8 @@ class Plan:
         control = self.lowering.step_size
         if control is None:
             raise ParameterError(f"{self.method.name} takes no step=; its steps follow from certified norms")
-        if not step > 0:
-            raise ParameterError(f"step must be positive, not {step!r}")
+        if not 0 < step < inf:
+            raise ParameterError(f"step must be a positive number, not {step!r}")
         binding.controls[control] = float(step)
 
     def _solution(self, binding: Binding, outcome: Outcome, residual: float) -> Solution:

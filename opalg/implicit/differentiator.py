@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
@@ -27,7 +26,7 @@ from opalg.program.differentiate import jvp, vjp
 from opalg.program.expression import Expression, Input
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Limits, Measurement, run
-from opalg.solving.solution import ConvergenceWarning, Solution
+from opalg.solving.solution import Solution, warn_caller
 
 ON_INEXACT = ("raise", "warn", "return")
 NEWTON_STEPS = 4
@@ -316,7 +315,7 @@ class _Session:
         if on_inexact == "raise":
             raise (SingularAdjointError if singular else AdjointNotConvergedError)(f"{text}: {advice}")
         if on_inexact == "warn":
-            warnings.warn(f"{text}: {advice}", ConvergenceWarning, stacklevel=5)
+            warn_caller(f"{text}: {advice}")
         return ("adjoint_not_converged", *((iteration.outcome,) if iteration.outcome else ()))
 
     def pull_back(self, given: Sequence[Any], solved: Sequence[Any], leaves: Sequence[Parameter]) -> list[Any]:
@@ -356,5 +355,5 @@ def _forward_flags(solution: Solution, on_inexact: str) -> tuple[str, ...]:
     if on_inexact == "raise":
         raise InexactSolutionError(text)
     if on_inexact == "warn":
-        warnings.warn(text, ConvergenceWarning, stacklevel=4)
+        warn_caller(text)
     return ("forward_not_converged",)

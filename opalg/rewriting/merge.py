@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opalg.energies.energy import Energy, Term
+from opalg.errors import ParameterError
 from opalg.functionals import Indicator
 from opalg.functionals.sets import Box
 from opalg.program import expression as ex
@@ -41,16 +42,18 @@ def merge_boxes(energy: Energy) -> Energy | None:
     for i, first in enumerate(boxes):
         for second in boxes[i + 1 :]:
             if first.expression is second.expression:
-                merged = Term(
-                    first.weight, Indicator(_both(first.functional.set, second.functional.set)), first.expression
-                )  # type: ignore[attr-defined]
+                merged = Term(first.weight, Indicator(_both(first, second)), first.expression)
                 kept = tuple(merged if t is first else t for t in energy.summands if t is not second)
                 return Energy(kept, energy.added)
     return None
 
 
-def _both(a: Box, b: Box) -> Box:
-    return Box(_tighter(a.lower, b.lower, ex.maximum), _tighter(a.upper, b.upper, ex.minimum))
+def _both(first: Term, second: Term) -> Box:
+    a, b = first.functional.set, second.functional.set  # type: ignore[attr-defined]
+    try:
+        return Box(_tighter(a.lower, b.lower, ex.maximum), _tighter(a.upper, b.upper, ex.minimum))
+    except ParameterError as err:
+        raise ParameterError(f"{first!r} and {second!r} exclude each other: no point satisfies both") from err
 
 
 def _tighter(a: Expression | None, b: Expression | None, choose) -> Expression | None:  # type: ignore[no-untyped-def]

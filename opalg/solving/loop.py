@@ -116,8 +116,7 @@ def run(
     """
     watch = _Watch(iteration, measure, limits, keep, callback, progress)
     try:
-        # A trial step may overflow and a diverging solve does; the status says so, and NumPy need not say it as well.
-        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        with quiet():
             return watch.run()
     except KeyboardInterrupt:
         return watch.interrupted()
@@ -170,10 +169,10 @@ class _Watch:
         self.history.rows.append(Row(self.count, seconds, found.value, relative, kind))
         if self.progress is not None:
             self.progress.update(self.count, relative, kind)
-        stop = self.callback is not None and self.callback(
-            Info(self.count, seconds, found.value, found.certificate, self.iteration.state)
-        )
-        return self._judge(found, bool(stop))
+        answer = None
+        if self.callback is not None:
+            answer = self.callback(Info(self.count, seconds, found.value, found.certificate, self.iteration.state))
+        return self._judge(found, isinstance(answer, (bool, np.bool_)) and bool(answer))
 
     def _judge(self, found: Measurement, stop: bool) -> Status | None:
         relative = found.certificate.relative
@@ -223,6 +222,11 @@ class _Watch:
         """The outcome with the last finite state."""
         state = self.kept if status is Status.NONFINITE and self.kept is not None else self.keep(self.iteration.state)
         return Outcome(status, self.count, self.last, state, self.history, self.iteration.message)
+
+
+def quiet() -> np.errstate:
+    """A context without NumPy's warnings: a trial step may overflow and a diverging solve does, and the status says so."""
+    return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 
 
 def _is_finite(found: Measurement) -> bool:

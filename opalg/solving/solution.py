@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -156,5 +157,13 @@ def deliver(solution: Solution, on_failure: str | None) -> Solution:
         error.solution = solution
         raise error
     if solution.status not in (Status.INTERRUPTED, Status.STOPPED):
-        warnings.warn(text, ConvergenceWarning, stacklevel=4)
+        warn_caller(text)
     return solution
+
+
+def warn_caller(text: str) -> None:
+    """Warn of a solve that fell short, at the line outside of opalg that asked for it."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "opalg":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, ConvergenceWarning, stacklevel=level)

@@ -72,7 +72,10 @@ SUMS = {
     "complex array on a real one": (lambda: (1j * Y) * x, 1j * Y * X0),
     "complex operator on a real one": (lambda: oa.FFT((3, 4)) @ (x - Y), np.fft.fft2(X0 - Y, norm="ortho")),
     "real and complex": (lambda: x + c - oa.FFT((3, 4)) @ x, X0 + C0 - np.fft.fft2(X0, norm="ortho")),
-    "back to real": (lambda: oa.RFFT((3, 4)).H @ (oa.RFFT((3, 4)) @ x) - 2 * x, (HALF.T @ HALF @ X0.ravel()).reshape(3, 4) - 2 * X0),
+    "back to real": (
+        lambda: oa.RFFT((3, 4)).H @ (oa.RFFT((3, 4)) @ x) - 2 * x,
+        (HALF.T @ HALF @ X0.ravel()).reshape(3, 4) - 2 * X0,
+    ),
 }
 
 

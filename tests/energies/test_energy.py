@@ -70,7 +70,9 @@ def test_a_product_of_weights_is_one_weight():
 
 def test_the_parts_of_an_energy():
     k = oa.Parameter(np.ones(3), name="k")
-    energy = lam * oa.norm1(oa.Convolve(k, shape=(4,)) @ x - z) + oa.sum_squares(x, weights=oa.Parameter(X0**2, name="w"))
+    energy = lam * oa.norm1(oa.Convolve(k, shape=(4,)) @ x - z) + oa.sum_squares(
+        x, weights=oa.Parameter(X0**2, name="w")
+    )
     assert energy.variables == (x, z)
     assert {p.name for p in energy.parameters} == {"lambda", "k", "w"}
     assert all(p in energy.leaves for p in energy.parameters)

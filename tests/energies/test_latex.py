@@ -165,7 +165,9 @@ def _families(cls: type) -> list[type]:
     return [c for sub in cls.__subclasses__() for c in [sub, *_families(sub)] if c.__module__.startswith("opalg.")]
 
 
-@pytest.mark.parametrize("family", [c for c in _families(Functional) if "examples" in vars(c)], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "family", [c for c in _families(Functional) if "examples" in vars(c)], ids=lambda c: c.__name__
+)
 def test_every_functional_writes_itself(family):
     v = oa.Variable((3, 4), name="v")
     for functional in family.examples(np.random.default_rng(0)):

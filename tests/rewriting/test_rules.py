@@ -260,7 +260,22 @@ def test_the_minimiser_stays_through_all_rules(number):
     before = minimiser(energy)
     after = oa.minimize(energy, tol=1e-11, max_iter=60_000, on_failure="return")
     assert distance(before, {v: after[v] for v in energy.variables}) < 1e-4
-    assert after.value == pytest.approx(energy.value(before), rel=1e-6, abs=1e-8) or energy.value(before) == float("inf")
+    assert after.value == pytest.approx(energy.value(before), rel=1e-6, abs=1e-8) or energy.value(before) == float(
+        "inf"
+    )
+
+
+def test_boxes_that_exclude_each_other_are_named():
+    x = oa.Variable(3, name="x")
+    with pytest.raises(oa.ParameterError, match=r"indicator\(x >= 1\) and indicator\(x <= 0\) exclude each other"):
+        oa.compile(oa.sum_squares(x) + oa.indicator(x >= 1) + oa.indicator(x <= 0))
+
+
+def test_no_variable_is_lost_with_its_weight():
+    x, z = oa.Variable(3, name="x"), oa.Variable(4, name="z")
+    found = oa.minimize(oa.sum_squares(x - 1.0) + 0 * oa.norm1(z), tol=1e-9)
+    assert_allclose(found[x], np.ones(3), atol=1e-6)
+    assert found[z].shape == (4,)
 
 
 # The contract itself can fail.
