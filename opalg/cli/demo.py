@@ -26,18 +26,21 @@ CROP = 128  # side of the grey crop that is tuned on; a colour crop has as many 
 GUESS_WIDTH, GUESS_WEIGHT = 0.75, 4.0  # factors by which the tuning starts wrong
 STEPS = 12
 NEEDED = {"matplotlib": "matplotlib", "skimage": "scikit-image", "tqdm": "tqdm"}
+OPTIONS = ("sigma", "noise", "seed", "tol", "backend", "dtype", "device")
 SHOWN = ("Rules that fired", "Methods", "Certificate", "Runs on", "Cost of an iteration")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("--image", metavar="FILE", help="a picture of your own (default: one that ships with scikit-image)")
-    parser.add_argument("--size", metavar="N", type=whole(24), help="side of the centre square to use (default: up to 512)")
-    parser.add_argument("--output", metavar="DIR", default="opalg-demo", help="folder for the results (default: %(default)s)")
+    parser.add_argument("--image", metavar="FILE", help="your own picture (default: one that ships with scikit-image)")
+    parser.add_argument(
+        "--size", metavar="N", type=whole(24), help="side of the centre square (default: at most 512, in colour 384)"
+    )
+    parser.add_argument("--output", metavar="DIR", default="opalg-demo", help="where to write (default: %(default)s)")
     add_placement(parser, backend="numpy", dtype="float64")
-    parser.add_argument("--sigma", metavar="S", type=positive, default=2.0, help="width of the blur in pixels (default: 2)")
-    parser.add_argument("--noise", metavar="S", type=nonnegative, default=0.01, help="standard deviation (default: 0.01)")
-    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="of the noise (default: 0)")
+    parser.add_argument("--sigma", metavar="S", type=positive, default=2.0, help="width of the blur (2 pixels)")
+    parser.add_argument("--noise", metavar="S", type=nonnegative, default=0.01, help="its standard deviation (0.01)")
+    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="of the noise (0)")
     parser.add_argument(
         "--tol", metavar="T", type=positive, default=3e-4, help="relative duality gap to reach (default: %(default)g)"
     )
@@ -80,7 +83,7 @@ def model(data: np.ndarray, width: float, weight: float, reach: int) -> Model:
     plane = data.shape[-2:]
     K = oa.Convolve(oa.gaussian_kernel(sigma, reach), shape=plane, boundary="periodic")
     D = oa.Gradient(plane, boundary="periodic")
-    axes = 0 if data.ndim == 2 else (0, 1)  # of a colour picture, channels and directions together
+    axes = 0 if data.ndim == 2 else (-4, -3)  # of a colour picture, channels and directions together
     E = 0.5 * oa.sum_squares(K @ x - y) + lam * oa.norm21(D @ x, axis=axes) + oa.indicator(x >= 0)
     return Model(E, sigma, lam)
 
@@ -119,8 +122,10 @@ class _Job:
         self.tuning: dict[str, Any] | None = None
         self.explanation = ""
         _heading("Photograph")
-        _say(f"{self.photograph}; blurred by a Gaussian of width {options.sigma:g} that wraps around, with noise of "
-             f"{options.noise:g} on a scale from 0 to 1 (seed {options.seed}).")
+        _say(
+            f"{self.photograph}; blurred by a Gaussian of width {options.sigma:g} that wraps around, with noise of "
+            f"{options.noise:g} on a scale from 0 to 1 (seed {options.seed})."
+        )
 
     def _file_names(self) -> list[str]:
         names = ["original.png", "blurred.png", "restored.png", "comparison.png", "convergence.png", "plan.txt"]
@@ -135,8 +140,10 @@ class _Job:
         made = model(self.data, options.sigma, weight, radius(options.sigma))
         _heading("Energy")
         print("  E(x) = 1/2 |K x - y|^2 + lambda |D x|_21 + [x >= 0]")
-        _say(f"K: periodic convolution with a Gaussian of width {options.sigma:g}; D: periodic differences, so that "
-             f"|D x|_21 is the {'vectorial ' if self.photograph.colour else ''}total variation; lambda = {weight:.3g}.")
+        _say(
+            f"K: periodic convolution with a Gaussian of width {options.sigma:g}; D: periodic differences, so that "
+            f"|D x|_21 is the {'vectorial ' if self.photograph.colour else ''}total variation; lambda = {weight:.3g}."
+        )
         begin = perf_counter()
         self.plan = oa.compile(made.energy, backend=options.backend, device=options.device, dtype=options.dtype)
         self.explanation = str(self.plan.explain())
@@ -154,8 +161,8 @@ class _Job:
             raise KeyboardInterrupt
         self.solutions[name], self.parameters[name] = sol, params
         self.images[name] = np.asarray(self.plan.backend.to_numpy(sol.x), dtype=float)
-        _say(f"{name}: {sol.status.name} after {sol.iterations} iterations of {sol.method} in {sol.seconds:.1f} s; "
-             f"{said(sol)}")
+        effort = f"{sol.iterations} iterations of {sol.method} in {sol.seconds:.1f} s"
+        _say(f"{name}: {sol.status.name} after {effort}; {said(sol)}")
         return sol
 
     # The second part: gradients.
@@ -169,9 +176,11 @@ class _Job:
         calibration = blurred(reference, options.sigma, options.noise, self.rng)
         width, weight = GUESS_WIDTH * known["width"], GUESS_WEIGHT * known["lambda"]
         _heading("Tuning lambda and the width of the kernel by implicit gradients")
-        _say(f"Suppose that neither were known. We guess width {width:.3g} and lambda {weight:.3g}, take a {side} x {side} "
-             f"crop as a reference, blur it in the same way, and descend on the mean squared error of its restoration. "
-             f"Each gradient solves one linear system with the transposed map of the method.")
+        _say(
+            f"Suppose that neither were known. We guess width {width:.3g} and lambda {weight:.3g}, take a crop of "
+            f"{side} x {side} as a reference, blur it in the same way, and descend on the mean squared error of its "
+            f"restoration. Each gradient solves one linear system with the transposed map of the method."
+        )
         made = model(calibration, width, weight, radius(options.sigma))
         found = oa.tune(
             made.energy,
@@ -198,16 +207,18 @@ class _Job:
         self.tuning["psnr_outside_crop"] = {n: self._psnr(n, rest) for n in ("blurred", "restored", "guessed", "tuned")}
 
     def _show_path(self, found: Any, made: Model) -> None:
-        print("   width    lambda      PSNR (crop)   d/d log width   d/d log lambda   residual of the gradient's system")
+        print("   width    lambda   PSNR of crop   d/d log width   d/d log lambda   residual of the linear system")
         for row in found.path:
             width, weight = row.values[made.width], row.values[made.weight]
             slopes = row.gradients[made.width] * width, row.gradients[made.weight] * weight
             print(
-                f"  {width:6.3f}  {weight:8.2e}  {row.psnr:9.2f} dB  {slopes[0]:14.2e}  {slopes[1]:15.2e}   "
+                f"  {width:6.3f}  {weight:8.2e}  {row.psnr:10.2f} dB  {slopes[0]:14.2e}  {slopes[1]:15.2e}   "
                 f"{row.relative_residual:.1e} after {row.products} products"
             )
-        _say(f"Found in {found.path[-1].seconds:.1f} s: width {found.values[made.width]:.3f} (the picture was blurred with "
-             f"{self.options.sigma:g}), lambda {found.values[made.weight]:.3g}; {found.message}.")
+        _say(
+            f"Found in {found.path[-1].seconds:.1f} s: width {found.values[made.width]:.3f} (the picture was blurred "
+            f"with {self.options.sigma:g}), lambda {found.values[made.weight]:.3g}; {found.message}."
+        )
 
     # Figures and files.
 
@@ -219,7 +230,8 @@ class _Job:
 
     def _show(self, before: str, after: str, rest: np.ndarray | None = None) -> None:
         for name in (before, after):
-            print(f"  {name:9}  PSNR {self._psnr(name):6.2f} dB   SSIM {oa.metrics.ssim(self.images[name], self.truth):.3f}")
+            likeness = oa.metrics.ssim(self.images[name], self.truth)
+            print(f"  {name:9}  PSNR {self._psnr(name):6.2f} dB   SSIM {likeness:.3f}")
         gain = self._psnr(after, rest) - self._psnr(before, rest)
         where = "" if rest is None else " outside the crop that was tuned on"
         _say(f"{'gained' if gain >= 0 else 'lost'} {abs(gain):.2f} dB{where}")
@@ -262,7 +274,7 @@ class _Job:
         out: dict[str, Any] = {
             "picture": self.photograph.name,
             "shape": list(self.truth.shape),
-            "options": {n: getattr(options, n) for n in ("sigma", "noise", "seed", "tol", "backend", "dtype", "device")},
+            "options": {name: getattr(options, name) for name in OPTIONS},
             "method": self.plan.method.name,
             "psnr": {n: self._psnr(n) for n in self.images if n != "original"},
             "ssim": {n: oa.metrics.ssim(i, self.truth) for n, i in self.images.items() if n != "original"},
@@ -278,7 +290,8 @@ def said(sol: oa.Solution) -> str:
     """The certificate as a sentence."""
     c = sol.certificate
     if c.kind == "duality gap" and np.isfinite(c.value):
-        return f"E = {sol.value:.6g} and no picture has less than {c.lower_bound:.6g} (a relative gap of {c.relative:.1e})."
+        bound = f"no picture has less than {c.lower_bound:.6g}"
+        return f"E = {sol.value:.6g} and {bound} (a relative gap of {c.relative:.1e})."
     return f"E = {sol.value:.6g}, {c}: {sol.status.value}."
 
 
@@ -288,8 +301,8 @@ def shortened(explanation: str, width: int = 110) -> str:
     for block in explanation.split("\n\n"):
         title, *lines = block.splitlines()
         if title in SHOWN:
-            kept = [line.rstrip() for line in lines if not line.startswith("      ")]
-            out += [f"  {title}", *(textwrap.shorten(line, width, placeholder=" ...").join(("    ", "")) for line in kept)]
+            kept = [line for line in lines if not line.startswith("      ")]
+            out += [f"  {title}", *(f"    {textwrap.shorten(line, width, placeholder=' ...')}" for line in kept)]
     return "\n".join(out)
 
 
@@ -339,8 +352,8 @@ DEMO = Command(
     "demo",
     "restore a blurred photograph, with a certificate, and tune it by gradients",
     "Blur a photograph, declare the energy that restores it, show the plan, solve it with a certificate, and tune the "
-    "weight and the width of the blur by gradients of the solution. Pictures, a plot and the figures go to a folder, in "
-    "which only files of an earlier demo are replaced. Needs the extra: pip install 'opalg[examples]'.",
+    "weight and the width of the blur by gradients of the solution. Pictures, a plot and the figures go to a folder, "
+    "in which only files of an earlier demo are replaced. Needs the extra: pip install 'opalg[examples]'.",
     arguments,
     run,
 )

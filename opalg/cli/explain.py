@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if not isinstance(found, Plan):
         raise ParameterError(
-            f"{options.energy} is {type(found).__name__}; explain takes an energy, a plan, or a function that returns one"
+            f"{options.energy} is {type(found).__name__}; explain takes an energy, a plan, or a function that makes one"
         )
     print(found.explain())
     if options.source:

@@ -59,7 +59,7 @@ class OutputFolder:
         foreign = [n for n in (*names, MARK) if (self.path / n).exists() and n not in self.earlier]
         if foreign:
             raise ParameterError(
-                f"{self.path} holds {', '.join(foreign)}, which no earlier demo wrote; name another folder with --output"
+                f"{self.path} holds {', '.join(foreign)}, which no earlier demo wrote; name another with --output"
             )
         self.path.mkdir(parents=True, exist_ok=True)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from opalg.errors import NonFiniteError, ParameterError, ShapeError
 
-LIMIT = 512  # pixels on a side, beyond which a picture is cropped unless a size is asked for
+LIMIT = {2: 512, 3: 384}  # side beyond which a grey, a colour picture is cropped unless a size is asked for
 SMALLEST = 24
 SAMPLE = "scikit-image's cameraman"
 
@@ -57,7 +57,7 @@ def photograph(file: str | None, size: int | None) -> Photograph:
     file : str, optional
         Any format that scikit-image reads.
     size : int, optional
-        Side of the centre square to keep; without it, larger pictures are cropped to 512 x 512.
+        Side of the centre square to keep; without it, larger pictures are cropped to 512 x 512, in colour 384 x 384.
 
     Raises
     ------
@@ -66,9 +66,10 @@ def photograph(file: str | None, size: int | None) -> Photograph:
     """
     pixels = sample() if file is None else read(file)
     full = pixels.shape[-2], pixels.shape[-1]
-    pixels = centre(pixels, LIMIT if size is None else size)
+    pixels = centre(pixels, LIMIT[pixels.ndim] if size is None else size)
     if min(pixels.shape[-2:]) < SMALLEST:
-        raise ShapeError(f"the picture is {pixels.shape[-2]} x {pixels.shape[-1]}; the demo needs {SMALLEST} pixels each way")
+        found = f"{pixels.shape[-2]} x {pixels.shape[-1]}"
+        raise ShapeError(f"the picture has {found} pixels; the demo needs {SMALLEST} each way")
     return Photograph(pixels, SAMPLE if file is None else str(file), full)
 
 

@@ -231,6 +231,16 @@ class Binding:
                     f"direction, or use method='primal_dual' or 'conjugate_gradient'"
                 )
 
+    @cached_property
+    def strong_convexity(self) -> float:
+        """A certified modulus, 0 where none is known or where it cannot be told from rounding."""
+        modulus, smoothness = self.problem.strong_convexity, self.problem.smoothness
+        if modulus is None:
+            return 0.0
+        found = self.number(modulus)
+        rounding = 0.0 if smoothness is None else 1e-12 * self.number(smoothness.expression)
+        return found if found > rounding else 0.0
+
     def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
         """A function at these values and controls."""
         at = {**self.controls, **(controls or {})}
@@ -354,7 +364,7 @@ class Binding:
 
         Looks on the way are taken at the working precision; whatever would end the solve is certified in double
         precision. A tolerance below the resolution of a gap, which is a difference of energies, is measured on the
-        residual.
+        residual; so is a point that violates a constraint a little, since its energy bounds nothing.
         """
         self.synchronise(iteration)
         found = self._measured(iteration, tol, self.look)
@@ -373,12 +383,13 @@ class Binding:
         if lib is not self.lib:
             state = tuple(lib.asarray(s) if hasattr(s, "shape") else s for s in state)
         value, *dual, violation, size = (_number(v, lib) for v in function(*state))
-        feasible = violation <= 1e3 * self.lib.epsilon * (1.0 + sqrt(size))
-        if dual and tol >= GAP_RESOLUTION and not self.weightless:
-            certificate = gap_certificate(value, dual[0], feasible, self.compiled.precise.tiny)
+        excess = violation / (1.0 + sqrt(size)) if size >= 0 else size
+        if dual and tol >= GAP_RESOLUTION and excess <= 10 * self.lib.epsilon:
+            certificate = gap_certificate(value, dual[0], self.compiled.precise.tiny)
         else:
-            certificate = self.residual(iteration)
-        return Measurement(certificate, value if feasible else inf)
+            found = self.residual(iteration)
+            certificate = Certificate("residual", found.value, max(excess, found.relative))
+        return Measurement(certificate, inf if excess > max(tol, 1e3 * self.lib.epsilon) else value)
 
     def residual(self, iteration: Iteration) -> Certificate:
         """What vanishes at a solution, absolute and relative."""
@@ -399,10 +410,8 @@ class Binding:
         return {t: float(precise.item(v).real) for t, v in zip(self.problem.terms, values, strict=True)}
 
 
-def gap_certificate(value: float, dual: float, feasible: bool, tiny: float) -> Certificate:
-    """A duality gap with an allowance for its rounding; infinite where the point violates a constraint."""
-    if not feasible:
-        return Certificate("duality gap", inf, inf, dual)
+def gap_certificate(value: float, dual: float, tiny: float) -> Certificate:
+    """A duality gap with an allowance for its rounding."""
     size = max(abs(value), abs(dual), tiny)
     known = value == value and dual == dual
     gap = max(value - dual, 0.0) + 0.1 * GAP_RESOLUTION * size if known else float("nan")

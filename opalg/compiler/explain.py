@@ -63,10 +63,9 @@ def _facts(plan: Any) -> list[str]:
         lines.append(f"{term!r}: {smooth}, convex {facts.convex!r}{constant}")
     if problem.smooth_terms:
         lines.append(f"gradient of the smooth part: Lipschitz constant {problem.smoothness!r}")
-    modulus = problem.strong_convexity
-    if modulus is not None:
-        value = plan.bind().number(modulus)
-        lines.append(f"strong convexity: at least {value:.3g}")
+    modulus = plan.bind().strong_convexity
+    if modulus > 0:
+        lines.append(f"strong convexity: at least {modulus:.3g}")
     return lines
 
 

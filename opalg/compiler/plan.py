@@ -206,11 +206,9 @@ class Plan:
 
     def _error_bound(self, binding: Binding, certificate: Any) -> float | None:
         """``|x - x*| <= sqrt(2 gap / mu)`` where the energy is strongly convex with a certified ``mu``."""
-        modulus = self.problem.strong_convexity
-        if modulus is None or certificate.kind != "duality gap":
+        if certificate.kind != "duality gap" or binding.strong_convexity == 0.0:
             return None
-        mu = binding.number(modulus)
-        return sqrt(2.0 * certificate.value / mu) if mu > 0 else None
+        return sqrt(2.0 * certificate.value / binding.strong_convexity)
 
     # Pieces for embedding.
 

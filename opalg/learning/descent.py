@@ -1,4 +1,4 @@
-"""Descent for a few costly evaluations with inexact gradients: every evaluation, also a failed one, teaches curvature."""
+"""Descent for a few costly evaluations with inexact gradients; a failed evaluation teaches curvature, too."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def descend(
     steps : int
         Evaluations at most.
     stop : float
-        A step that lowers the value by less ends the search.
+        A step that changes the value by less ends the search.
 
     Returns
     -------
@@ -81,19 +81,19 @@ def descend(
             return Descended(point, value, "flat")
         move *= min(1.0, cap / largest)
         new_value, new_slope = function(point + move)
+        level = abs(new_value - value) < stop
         change = new_slope - slope
         if np.isfinite(change).all() and change @ move > 1e-10 * np.linalg.norm(change) * np.linalg.norm(move):
             pairs = [*pairs[-MEMORY + 1 :], (move, change)]
         if new_value < value:
-            gained = value - new_value
             point, value, slope = point + move, new_value, new_slope
             cap = min(2.0 * cap, LONGEST)
-            if gained < stop:
-                return Descended(point, value, "flat")
         else:
             cap = 0.5 * min(cap, float(np.abs(move).max()))
             if cap < SHORTEST:
                 return Descended(point, value, "short")
+        if level:
+            return Descended(point, value, "flat")
     return Descended(point, value, "steps")
 
 

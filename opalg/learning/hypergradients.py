@@ -45,8 +45,8 @@ def hypergradient(
     plan : Plan
         From `opalg.compile`.
     loss : callable
-        ``loss(x)`` returns ``(value, gradient)``; on Torch it may return a scalar tensor instead, which is differentiated
-        by Torch. With several variables ``x`` and ``gradient`` are mappings from Variable to array.
+        ``loss(x)`` returns ``(value, gradient)``; on Torch it may return a scalar tensor instead, which Torch
+        differentiates. With several variables ``x`` and ``gradient`` are mappings from Variable to array.
     wrt : Parameter or sequence of Parameter
         What to differentiate in.
     params : mapping from Parameter (or its name) to value, optional
@@ -70,8 +70,8 @@ def hypergradient(
 
     Notes
     -----
-    With ``x(theta) = argmin_x E(x; theta)`` the gradient of ``loss(x(theta))`` is that of the inner product of ``x(theta)``
-    with the loss's own gradient; one linear system, whatever the number of parameters.
+    With ``x(theta) = argmin_x E(x; theta)`` and ``c`` the loss's own gradient, the gradient of ``loss(x(theta))`` is
+    that of ``Re <c, x(theta)>``: one linear system, whatever the number of parameters.
 
     Examples
     --------
@@ -118,7 +118,5 @@ def _by_torch(loss: Callable[[Any], Any], x: Any) -> tuple[float, Any]:
                 f"a loss returns a scalar tensor or the pair (value, gradient); it returned {type(found).__name__}"
             )
         slopes = torch.autograd.grad(found.reshape(()), list(points.values()), allow_unused=True)
-    filled = {
-        v: torch.zeros_like(a) if g is None else g for (v, a), g in zip(points.items(), slopes, strict=True)
-    }
+    filled = {v: torch.zeros_like(a) if g is None else g for (v, a), g in zip(points.items(), slopes, strict=True)}
     return float(found.detach()), filled if several else filled[None]

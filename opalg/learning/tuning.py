@@ -15,13 +15,12 @@ from opalg.compiler import Plan, compile
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.learning.descent import descend
-from opalg.learning.hypergradients import hypergradient
 from opalg.leaves import Parameter
 from opalg.solving.solution import Solution
 from opalg.solving.status import Status
 
 REASONS = {
-    "flat": "the last step lowered the loss by a smaller fraction than asked for",
+    "flat": "the last step changed the loss by a smaller fraction than asked for",
     "short": "no step, however short, lowered the loss any more",
     "steps": "the evaluations that were allowed are used up",
 }
@@ -113,8 +112,8 @@ def tune(
     energy : Energy
         The energy; its parameters hold the start.
     pairs : sequence of (mapping from Parameter to value, array)
-        Examples: the data of each (``{y: noisy}``, or ``{}`` where the energy holds them) with the truth, in the shape of
-        the variable; with several variables a mapping from Variable to array.
+        Examples: the data of each (``{y: noisy}``, or ``{}`` where the energy holds them) with the truth, in the shape
+        of the variable; with several variables a mapping from Variable to array.
     wrt : Parameter or sequence of Parameter
         What to tune. Parameters declared ``positive`` or ``nonneg`` move in log scale.
     by : str
@@ -127,7 +126,7 @@ def tune(
         Relative residual and products of the gradients' linear systems. Where the products run out the gradient is used
         as it is; its residual stands in the path.
     stop : float
-        End where a step lowers the loss by less than this fraction.
+        End where a step changes the loss by less than this fraction.
     progress : bool
         Show a progress bar (needs tqdm).
     **options
@@ -218,10 +217,7 @@ class _Coordinates:
         """The parameters at a vector."""
         out: dict[Parameter, Any] = {}
         for parameter, start, size, part in self._split(vector):
-            if self.logarithmic(parameter):
-                found = start * np.exp(part)
-            else:
-                found = start + size * part
+            found = start * np.exp(part) if self.logarithmic(parameter) else start + size * part
             out[parameter] = float(found) if found.shape == () else found
         return out
 
@@ -286,22 +282,16 @@ class _Search:
         for i, (data, truth) in enumerate(self.pairs):
             loss = _MeanSquaredError(truth, len(self.pairs))
             params = {**data, **{p: np.asarray(v) for p, v in values.items()}}
-            found = hypergradient(
-                self.plan,
-                loss,
-                list(values),
-                params,
-                gradient_options=self.gradient_options,
-                x0=self.last[i],
-                **self.solve_options,
-            )
-            if found.solution.status is Status.INTERRUPTED:
+            solution = self.plan.solve(self.last[i], params=params, **self.solve_options)
+            if solution.status is Status.INTERRUPTED:
                 raise KeyboardInterrupt
-            self.last[i] = found.solution
-            total += found.value
-            worst, products = max(worst, found.gradients.relative_residual), products + found.gradients.products
+            self.last[i] = solution
+            value, cotangent = loss(solution.x)
+            gradients = solution.vjp(cotangent, list(values), **self.gradient_options)
+            total += value
+            worst, products = max(worst, gradients.relative_residual), products + gradients.products
             for p in values:
-                sums[p] = sums[p] + np.asarray(self.plan.backend.to_numpy(found.gradients[p]), dtype=float)
+                sums[p] = sums[p] + np.asarray(self.plan.backend.to_numpy(gradients[p]), dtype=float)
         slopes = {p: float(g) if p.shape == () else g for p, g in sums.items()}
         psnr = -10.0 * log10(total) if total > 0 else float("inf")
         return TuningStep(values, total, slopes, psnr, worst, products, perf_counter() - self.begin)
@@ -352,7 +342,7 @@ def _checked_pairs(plan: Plan, pairs: Any) -> list[tuple[Mapping[Any, Any], dict
     out = []
     for pair in pairs:
         if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], Mapping)):
-            raise ParameterError("every entry of pairs is (mapping from Parameter to value, truth), such as ({y: noisy}, truth)")
+            raise ParameterError("an entry of pairs is (mapping from Parameter to value, truth): ({y: noisy}, truth)")
         data, truth = pair
         truths = truth if isinstance(truth, Mapping) else {plan.variables[0]: truth}
         if set(truths) != set(plan.variables):
@@ -361,6 +351,6 @@ def _checked_pairs(plan: Plan, pairs: Any) -> list[tuple[Mapping[Any, Any], dict
         for variable, array in truths.items():
             if library_name(array) is None or tuple(array.shape) != variable.shape:
                 found = tuple(getattr(array, "shape", ())) or type(array).__name__
-                raise ShapeError(f"the truth of {variable.label} must be an array of shape {variable.shape}, not {found}")
+                raise ShapeError(f"the truth of {variable.label} must have the shape {variable.shape}, not {found}")
         out.append((data, {v: plan.backend.asarray(a, v.kind) for v, a in truths.items()}))
     return out

@@ -140,7 +140,7 @@ def test_variables_are_symbols():
     assert {one: 1}[one] == 1 and other not in {one: 1}
     assert one in [x, one] and x not in [one, z]  # whatever the shapes
     assert (x in [z, x]) and (x not in [z, c]) and [z, x].index(x) == 1
-    assert (x == x) is True and not (x == "x") and x is not None and not (x == None)  # noqa: E711
+    assert (x == x) is True and x != "x" and x is not None and x != None  # noqa: E711
     assert c.kind == "complex" and c.precision is None and x.kind == "real"
     assert oa.Variable(3, dtype=np.float32).precision == "float32"
     assert oa.Variable(3, dtype=torch.complex128).precision == "float64"
@@ -190,7 +190,7 @@ def test_variables_are_symbols():
         (lambda: float("inf") * x, oa.NonFiniteError, "inf"),
         (lambda: x / 0, oa.ParameterError, "divides by zero"),
         (lambda: x / np.zeros((3, 4)), oa.ParameterError, "divides by zero"),
-        (lambda: x + [[1, 2], [3]], oa.DtypeError, "equal length"),
+        (lambda: x + [[1, 2], [3]], oa.DtypeError, "equal length"),  # noqa: RUF005
         (lambda: bool(x), oa.NotAffineError, "no truth value"),
         (lambda: x < 1, oa.NotAffineError, "x <= "),
         (lambda: x > 1, oa.NotAffineError, "x >= "),
@@ -256,7 +256,7 @@ def test_a_constraint_shows_itself_and_has_no_truth_value():
         _ = 0 <= x <= 1
     with pytest.raises(oa.NotAffineError, match="x >= 0"):
         bool(x >= 0)
-    assert not (x == z)  # two variables are not the same one
+    assert not (x == z)  # noqa: SIM201  (two variables are not the same one)
     assert x != z
 
 

@@ -54,9 +54,9 @@ TEXTS = {
     "FFT((3, 4)) @ v - v": lambda: oa.FFT((3, 4)) @ v - v,
     "c + (0+1j)": lambda: c + 1j,
     # constraints
-    "x >= 0": lambda: 0 <= x,
+    "x >= 0": lambda: 0 <= x,  # noqa: SIM300
     "x <= 1": lambda: x <= 1,
-    "x >= data": lambda: Y <= x,
+    "x >= data": lambda: Y <= x,  # noqa: SIM300
     "x <= lambda": lambda: x <= lam,
     "2 * x - 1 >= y": lambda: 2 * x - 1 >= y,
     "Matrix(A) @ x == b": lambda: A @ x == b,

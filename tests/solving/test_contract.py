@@ -24,8 +24,8 @@ SLOW = {"tol": 1e-13, "max_iter": 1_000_000}
 @pytest.fixture
 def plan() -> oa.Plan:
     """Total variation by primal-dual: slow enough to be interrupted."""
-    y = np.random.default_rng(0).standard_normal((24, 24))
-    x = oa.Variable((24, 24), name="x")
+    y = np.random.default_rng(0).standard_normal((48, 48))
+    x = oa.Variable((48, 48), name="x")
     lam = oa.Parameter(0.3, name="lambda", nonneg=True)
     energy = 0.5 * oa.sum_squares(x - y) + lam * oa.total_variation(x)
     return oa.compile(energy, method="primal_dual")
@@ -71,7 +71,7 @@ def test_minimize_warns_where_the_caller_stands(plan: oa.Plan) -> None:
 
 
 def test_no_iteration_is_a_measurement_of_the_start(plan: oa.Plan) -> None:
-    x0 = np.ones((24, 24))
+    x0 = np.ones((48, 48))
     solution = plan.solve(x0, max_iter=0, on_failure="return")
     assert solution.iterations == 0
     assert np.array_equal(solution.x, x0)
@@ -81,9 +81,9 @@ def test_no_iteration_is_a_measurement_of_the_start(plan: oa.Plan) -> None:
 def test_the_time_limit_holds(plan: oa.Plan) -> None:
     begin = time.perf_counter()
     with pytest.warns(oa.ConvergenceWarning, match="time limit"):
-        solution = plan.solve(time_limit=0.2, **SLOW)
+        solution = plan.solve(time_limit=0.1, **SLOW)
     assert solution.status is oa.Status.TIME_LIMIT
-    assert 0.2 <= solution.seconds < 2.0
+    assert 0.1 <= solution.seconds < 2.0
     assert time.perf_counter() - begin < 3.0
     assert np.all(np.isfinite(solution.x))
 
@@ -277,8 +277,8 @@ def test_nan_at_solve_time_is_refused(lasso: oa.Plan) -> None:
 def test_overflow_of_the_data_is_no_silent_answer() -> None:
     x = oa.Variable(3, name="x")
     plan = oa.compile(oa.sum_squares(x - np.array([1e200, 1.0, -1e200])) + oa.norm1(x))
-    with pytest.raises((oa.NonFiniteError, oa.ParameterError)):
-        plan.solve(on_failure="raise")
+    with pytest.raises(oa.OpalgError):
+        plan.solve(on_failure="raise", max_iter=300)
 
 
 def test_wrong_shapes_are_refused(lasso: oa.Plan) -> None:
@@ -395,7 +395,7 @@ def test_a_singular_quadratic_has_no_closed_form_answer() -> None:
 
 
 def test_the_start_is_read_and_not_written(plan: oa.Plan, lasso: oa.Plan) -> None:
-    for p, shape in ((plan, (24, 24)), (lasso, (8,))):
+    for p, shape in ((plan, (48, 48)), (lasso, (8,))):
         x0 = np.random.default_rng(3).standard_normal(shape)
         before = x0.copy()
         solution = p.solve(x0, tol=1e-3)

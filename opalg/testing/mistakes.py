@@ -1,0 +1,288 @@
+"""Where an adjoint is wrong, and which mistake would explain it.
+
+Each suspicion is put to the test: if the adjoint were corrected for it, would ``<A x, y> = <x, A.H y>`` hold? Everything
+is done with a few products, so it works at any size.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import prod, sqrt
+
+import numpy as np
+
+from opalg.testing.subject import Shape, place_of, random_array, reals
+
+ArrayMap = Callable[[np.ndarray], np.ndarray]
+_MOST_COMPONENTS = 8
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A map and what is said to be its adjoint.
+
+    Attributes
+    ----------
+    forward, backward : callable
+        Functions of NumPy arrays.
+    source, target : tuple of int
+        The shapes that ``forward`` takes and gives.
+    source_kind, target_kind : str
+        ``"real"`` or ``"complex"``.
+    size : float
+        The norm of the map, as far as it was seen.
+    tolerance : float
+        On ``|<A x, y> - <x, A.H y>| / (size |x| |y|)``.
+    """
+
+    forward: ArrayMap
+    backward: ArrayMap
+    source: Shape
+    target: Shape
+    source_kind: str
+    target_kind: str
+    size: float
+    tolerance: float
+
+    def products(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """``Re <A x, y>`` and ``Re <x, A.H y>``."""
+        left = reals(self.forward(x), self.target_kind) @ reals(y, self.target_kind)
+        right = reals(x, self.source_kind) @ reals(self.backward(y), self.source_kind)
+        return float(left), float(right)
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random pair of arguments."""
+        return random_array(rng, self.source, self.source_kind), random_array(rng, self.target, self.target_kind)
+
+    def fits(self, rng: np.random.Generator, keep_x: np.ndarray | None = None, keep_y: np.ndarray | None = None) -> bool:
+        """Whether random arguments, zero outside given masks, find no difference."""
+        for _ in range(3):
+            x, y = self.draw(rng)
+            x = x if keep_x is None else x * keep_x
+            y = y if keep_y is None else y * keep_y
+            left, right = self.products(x, y)
+            scale = self.size * float(np.linalg.norm(x)) * float(np.linalg.norm(y))
+            if scale == 0 or not abs(left - right) <= 10 * self.tolerance * scale:
+                return False
+        return True
+
+    def with_backward(self, backward: ArrayMap) -> Pair:
+        """The pair with another adjoint."""
+        return replace(self, backward=backward)
+
+
+def worst_place(pair: Pair, rng: np.random.Generator) -> tuple[Shape, Shape]:
+    """An output and an input index at which the two disagree, found by halving the arguments."""
+    x, y = pair.draw(rng)
+    pulled = reals(pair.backward(y), pair.source_kind)
+
+    def defect_in_x(part: np.ndarray) -> float:
+        left = reals(pair.forward(part), pair.target_kind) @ reals(y, pair.target_kind)
+        return abs(float(left - reals(part, pair.source_kind) @ pulled))
+
+    i = _halved(x, defect_in_x)
+    alone = np.zeros_like(x)
+    alone.flat[i] = x.flat[i]
+    moved = reals(pair.forward(alone), pair.target_kind)
+
+    def defect_in_y(part: np.ndarray) -> float:
+        right = reals(alone, pair.source_kind) @ reals(pair.backward(part), pair.source_kind)
+        return abs(float(moved @ reals(part, pair.target_kind) - right))
+
+    j = _halved(y, defect_in_y)
+    return place_of(j, pair.target), place_of(i, pair.source)
+
+
+def _halved(x: np.ndarray, defect: Callable[[np.ndarray], float]) -> int:
+    low, high = 0, x.size
+    while high - low > 1:
+        middle = (low + high) // 2
+        sizes = []
+        for a, b in ((low, middle), (middle, high)):
+            part = np.zeros_like(x)
+            part.flat[a:b] = x.flat[a:b]
+            sizes.append(defect(part))
+        low, high = (low, middle) if sizes[0] >= sizes[1] else (middle, high)
+    return low
+
+
+def likely_mistake(pair: Pair, where: tuple[Shape, Shape], rng: np.random.Generator) -> str:
+    """A sentence about the mistake that explains a wrong adjoint; empty where none does."""
+    for suspect in (_conjugate, _factor, _components, _exchange, _repeats, _shift, _flip):
+        found = suspect(pair, rng)
+        if found:
+            return found
+    return _one_place(pair, where, rng) or _border(pair, rng)
+
+
+def _conjugate(pair: Pair, rng: np.random.Generator) -> str:
+    if "complex" not in (pair.source_kind, pair.target_kind):
+        return ""
+    conjugated = pair.with_backward(lambda y: np.conj(pair.backward(np.conj(y))))
+    if not conjugated.fits(rng):
+        return ""
+    return "A conjugate is missing: A.H is the plain transpose; conjugate the coefficients"
+
+
+def _ratio(pair: Pair, rng: np.random.Generator, keep_x: np.ndarray | None = None, keep_y: np.ndarray | None = None) -> float:
+    """By which factor the adjoint is too large, judged by the pair of arguments with the largest product."""
+    best, ratio = 0.0, 0.0
+    for _ in range(5):
+        x, y = pair.draw(rng)
+        x = x if keep_x is None else x * keep_x
+        y = y if keep_y is None else y * keep_y
+        left, right = pair.products(x, y)
+        if abs(left) > best:
+            best, ratio = abs(left), right / left
+    return ratio
+
+
+def _factor(pair: Pair, rng: np.random.Generator) -> str:
+    ratio = _ratio(pair, rng)
+    if ratio == 0 or not np.isfinite(ratio) or not pair.with_backward(lambda y: pair.backward(y) / ratio).fits(rng):
+        return ""
+    if abs(ratio + 1) < 1e-6:
+        return "The sign is wrong: A.H is minus the adjoint"
+    return f"A.H is {ratio:.6g} times the adjoint{_meaning(ratio, pair)}"
+
+
+def _meaning(ratio: float, pair: Pair) -> str:
+    """What a factor may stand for."""
+    names = {prod(pair.source): "the number of inputs", prod(pair.target): "the number of outputs"}
+    names.update({n: "the length of an axis" for n in (*pair.source, *pair.target) if n not in names})
+    for count, name in names.items():
+        for value, text in ((float(count), f"{count}"), (sqrt(count), f"the root of {count}")):
+            for found, kind in ((ratio, "a sum where a mean"), (1 / ratio, "a mean where a sum")):
+                if value > 2 and abs(found / value - 1) < 1e-6:
+                    inverse = "1 / " if kind.startswith("a mean") else ""
+                    return f", which is {inverse}{text}, {name}: {kind} was meant, or a transform without its norm?"
+    return ""
+
+
+def _component_masks(shape: Shape) -> list[np.ndarray]:
+    masks = []
+    for k in range(shape[0]):
+        mask = np.zeros(shape)
+        mask[k] = 1.0
+        masks.append(mask)
+    return masks
+
+
+def _components(pair: Pair, rng: np.random.Generator) -> str:
+    """Whether components on a first axis of the larger side have factors of their own."""
+    many_out = len(pair.target) > len(pair.source) and 1 < pair.target[0] <= _MOST_COMPONENTS
+    many_in = len(pair.source) > len(pair.target) and 1 < pair.source[0] <= _MOST_COMPONENTS
+    if not (many_out or many_in):
+        return ""
+    masks = _component_masks(pair.target if many_out else pair.source)
+    ratios = [_ratio(pair, rng, **{"keep_y" if many_out else "keep_x": mask}) for mask in masks]
+    if not all(np.isfinite(r) and r != 0 for r in ratios):
+        return ""
+    weight = sum(mask / r for mask, r in zip(masks, ratios, strict=True))
+
+    def corrected(y: np.ndarray) -> np.ndarray:
+        return pair.backward(y * weight) if many_out else weight * pair.backward(y)
+
+    if not pair.with_backward(corrected).fits(rng):
+        return ""
+    wrong = [(k, r) for k, r in enumerate(ratios) if abs(r - 1) > 1e-6]
+    said = ", ".join(f"{k} has the wrong sign" if abs(r + 1) < 1e-6 else f"{k} has the factor {r:.6g}" for k, r in wrong)
+    return f"Of the components on the first axis, {said}"
+
+
+def _exchange(pair: Pair, rng: np.random.Generator) -> str:
+    """Whether components or axes of equal length are exchanged."""
+    if len(pair.target) > len(pair.source) and 1 < pair.target[0] <= 3:
+        for order in list(itertools.permutations(range(pair.target[0])))[1:]:
+            if pair.with_backward(lambda y, order=order: pair.backward(y[list(order)])).fits(rng):  # type: ignore[misc]
+                return f"Components on the first axis are taken in the order {order}: axes are swapped"
+    for a, b in _equal_axes(pair.source):
+        if pair.with_backward(lambda y, a=a, b=b: np.swapaxes(pair.backward(y), a, b)).fits(rng):  # type: ignore[misc]
+            return f"Axes {a} and {b} of the result of A.H are swapped"
+    for a, b in _equal_axes(pair.target):
+        if pair.with_backward(lambda y, a=a, b=b: pair.backward(np.swapaxes(y, a, b))).fits(rng):  # type: ignore[misc]
+            return f"Axes {a} and {b} of the argument of A.H are swapped"
+    return ""
+
+
+def _equal_axes(shape: Shape) -> Iterator[tuple[int, int]]:
+    return ((a, b) for a, b in itertools.combinations(range(len(shape)), 2) if shape[a] == shape[b] > 1)
+
+
+def _repeats(pair: Pair, rng: np.random.Generator) -> str:
+    if pair.source != pair.target or pair.source_kind != pair.target_kind:
+        return ""
+    _, y = pair.draw(rng)
+    there, back = pair.forward(y), pair.backward(y)
+    limit = 10 * pair.tolerance * pair.size * float(np.linalg.norm(y))
+    if not np.linalg.norm(there - back) <= limit:
+        return ""
+    return "A.H repeats the forward map, but A is not self-adjoint; for a convolution, flip the kernel"
+
+
+def _shift(pair: Pair, rng: np.random.Generator) -> str:
+    """Whether the adjoint is off by one along an axis, at least away from the border."""
+    inside_x, inside_y = interior(pair.source), interior(pair.target)
+    if pair.fits(rng, inside_x, inside_y):
+        return ""
+    for step in (1, -1):
+        for axis in range(len(pair.source)):
+            moved = pair.with_backward(lambda y, s=step, a=axis: np.roll(pair.backward(y), s, a))  # type: ignore[misc]
+            if moved.fits(rng, inside_x, inside_y):
+                return f"The result of A.H is shifted by {-step} along axis {axis}"
+        for axis in range(len(pair.target)):
+            moved = pair.with_backward(lambda y, s=step, a=axis: pair.backward(np.roll(y, s, a)))  # type: ignore[misc]
+            if moved.fits(rng, inside_x, inside_y):
+                return f"The argument of A.H is read with a shift by {step} along axis {axis}"
+    return ""
+
+
+def _flip(pair: Pair, rng: np.random.Generator) -> str:
+    for axes in _axis_sets(pair.source):
+        if pair.with_backward(lambda y, axes=axes: np.flip(pair.backward(y), axes)).fits(rng):  # type: ignore[misc]
+            return f"The result of A.H is flipped along the axes {axes}"
+    for axes in _axis_sets(pair.target):
+        if pair.with_backward(lambda y, axes=axes: pair.backward(np.flip(y, axes))).fits(rng):  # type: ignore[misc]
+            return f"The argument of A.H is flipped along the axes {axes}"
+    return ""
+
+
+def _axis_sets(shape: Shape) -> Iterator[tuple[int, ...]]:
+    axes = [k for k, n in enumerate(shape) if n > 1][:4]
+    return itertools.chain.from_iterable(itertools.combinations(axes, count) for count in range(1, len(axes) + 1))
+
+
+def _one_place(pair: Pair, where: tuple[Shape, Shape], rng: np.random.Generator) -> str:
+    masks = []
+    for place, shape in zip(where, (pair.target, pair.source), strict=True):
+        mask = np.ones(shape)
+        mask[place] = 0.0
+        masks.append(mask)
+    at_output = pair.fits(rng, keep_y=masks[0])
+    at_input = pair.fits(rng, keep_x=masks[1])
+    if at_output and at_input:
+        return "Only this one entry of the matrix is wrong"
+    if at_output:
+        return f"Only the output index {where[0]} is treated wrongly"
+    if at_input:
+        return f"Only the input index {where[1]} is treated wrongly"
+    return ""
+
+
+def _border(pair: Pair, rng: np.random.Generator) -> str:
+    if not pair.fits(rng, interior(pair.source), interior(pair.target)):
+        return ""
+    return "The two agree away from the border: A and A.H do not have the same boundary condition"
+
+
+def interior(shape: Shape) -> np.ndarray:
+    """One away from the border of an array and zero on it: a quarter of each long axis, one entry of a short one."""
+    mask = np.ones(shape)
+    for axis, n in enumerate(shape):
+        width = max(1, n // 4) if n > 8 else 1 if n > 2 else 0
+        view = np.moveaxis(mask, axis, 0)
+        view[:width] = 0.0
+        view[n - width :] = 0.0
+    return mask
