@@ -37,8 +37,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("learning",),
     ("interop",),
     ("testing", "plotting"),
-    ("cli",),
-    ("", "__main__"),
+    ("",),
+    ("cli", "__main__"),
 )
 
 # Imports inside functions that point upwards within one room, each with its reason.

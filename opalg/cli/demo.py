@@ -188,7 +188,7 @@ class _Job:
             [made.weight, made.width],
             steps=STEPS,
             tol=1e-3,
-            gradient_tol=1e-2,
+            gradient_tol=2e-2,
             gradient_products=200,
             progress=shows_bars(),
             backend=options.backend,

@@ -208,10 +208,8 @@ class Binding:
     def _check_parameters(self) -> None:
         for parameter, value in self.values.items():
             parameter.check(value)
-        self.weightless = False  # the conjugate of 0 * f is the indicator of zero, which no gap here makes feasible
         for term in self.problem.terms:
             weight = self.number(term.weight)
-            self.weightless = self.weightless or (weight == 0 and not term.functional.facts.indicator)
             if weight < 0 and term.functional.facts.convex is YES and not term.functional.facts.indicator:
                 raise ConvexityError(
                     f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights"
@@ -240,6 +238,17 @@ class Binding:
         found = self.number(modulus)
         rounding = 0.0 if smoothness is None else 1e-12 * self.number(smoothness.expression)
         return found if found > rounding else 0.0
+
+    @cached_property
+    def has_gap(self) -> bool:
+        """Whether the duality gap means something at these values.
+
+        The conjugate of ``0 f`` is the indicator of zero, and a singular operator repairs no dual point.
+        """
+        gap = self.compiled.gap
+        if gap is None or any(self.number(t.weight) == 0 for t in self.problem.terms if not t.functional.facts.indicator):
+            return False
+        return gap.lowest is None or self.number(gap.lowest, self._first_controls) > 0
 
     def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
         """A function at these values and controls."""

@@ -90,10 +90,10 @@ def descend(
             cap = min(2.0 * cap, LONGEST)
         else:
             cap = 0.5 * min(cap, float(np.abs(move).max()))
-            if cap < SHORTEST:
-                return Descended(point, value, "short")
         if level:
             return Descended(point, value, "flat")
+        if cap < SHORTEST:
+            return Descended(point, value, "short")
     return Descended(point, value, "steps")
 
 

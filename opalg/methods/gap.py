@@ -39,11 +39,14 @@ class Gap:
         A number that no value of the energy lies below.
     how : str
         Which repair made the dual point feasible.
+    lowest : Expression or None
+        A number that must be positive for the repair to work: the smallest eigenvalue of what it inverts.
     """
 
     primal: Expression
     dual: Expression
     how: str
+    lowest: Expression | None = None
 
 
 def duality_gap(problem: Problem, lowering: Lowering) -> Gap | None:
@@ -61,8 +64,8 @@ def duality_gap(problem: Problem, lowering: Lowering) -> Gap | None:
     repaired = by_free_terms(problem, duals, missing) or by_solving(problem, lowering, duals, missing)
     if repaired is None:
         return None
-    balanced, how = repaired
-    return Gap(problem.energy.trace(point), dual_value(problem, balanced), how)
+    balanced, how, lowest = repaired
+    return Gap(problem.energy.trace(point), dual_value(problem, balanced), how, lowest)
 
 
 def over_weight(term: Term, q: Expression) -> Expression:
@@ -99,7 +102,7 @@ def imbalance(variable: Variable, duals: dict[Term, Expression]) -> Expression:
 
 def by_free_terms(
     problem: Problem, duals: dict[Term, Expression], missing: list[Term]
-) -> tuple[dict[Term, Expression], str] | None:
+) -> tuple[dict[Term, Expression], str, None] | None:
     """For each variable one term that takes what the others leave; None where a variable has no such term."""
     balanced = dict(duals)
     chosen: dict[Variable, Term] = {}
@@ -121,7 +124,7 @@ def by_free_terms(
         assert size is not None
         rest = imbalance(variable, {t: q for t, q in balanced.items() if t not in chosen.values()})
         balanced[term] = -operator.trace(rest) / size
-    return balanced, "a term on the variable itself takes up the imbalance"
+    return balanced, "a term on the variable itself takes up the imbalance", None
 
 
 def is_free(term: Term, variable: Variable) -> bool:
@@ -133,7 +136,7 @@ def is_free(term: Term, variable: Variable) -> bool:
 
 def by_solving(
     problem: Problem, lowering: Lowering, duals: dict[Term, Expression], missing: list[Term]
-) -> tuple[dict[Term, Expression], str] | None:
+) -> tuple[dict[Term, Expression], str, Expression | None] | None:
     """Balance by one solve with ``M = sum c A.H A`` over the terms whose conjugate allows it."""
     if len(problem.variables) != 1:
         return None
@@ -159,7 +162,7 @@ def by_solving(
     for term in flexible:
         back = term.expression.linear_trace({variable: move})
         balanced[term] = balanced[term] - curvature(term, penalty) * back
-    return balanced, "one solve with the x-update's operator takes up the imbalance"
+    return balanced, "one solve with the x-update's operator takes up the imbalance", normal.facts.lowest
 
 
 def is_plain(term: Term, variable: Variable) -> bool:

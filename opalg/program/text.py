@@ -72,7 +72,7 @@ def program_text(outputs: Sequence[Expression], names: Sequence[str] | None = No
             continue
         if uses[current] > 1 or isinstance(current, (Apply, Product, Join, Call)):
             text = text_of(current, known)
-            known[current] = f"v{len(known) + 1}"
+            known[current] = f"t{len(known) + 1}"
             lines.append((known[current], text))
     for label, output in zip(labels, outputs, strict=True):
         lines.append((label, text_of(output, known)))

@@ -224,7 +224,7 @@ def _repeats(pair: Pair, rng: np.random.Generator) -> str:
 
 def _shift(pair: Pair, rng: np.random.Generator) -> str:
     """Whether the adjoint is off by one along an axis, at least away from the border."""
-    inside_x, inside_y = interior(pair.source), interior(pair.target)
+    inside_x, inside_y = _inside(pair)
     if pair.fits(rng, inside_x, inside_y):
         return ""
     for step in (1, -1):
@@ -272,15 +272,21 @@ def _one_place(pair: Pair, where: tuple[Shape, Shape], rng: np.random.Generator)
 
 
 def _border(pair: Pair, rng: np.random.Generator) -> str:
-    if not pair.fits(rng, interior(pair.source), interior(pair.target)):
+    if not pair.fits(rng, *_inside(pair)):
         return ""
     return "The two agree away from the border: A and A.H do not have the same boundary condition"
 
 
-def interior(shape: Shape) -> np.ndarray:
-    """One away from the border of an array and zero on it: a quarter of each long axis, one entry of a short one."""
+def _inside(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    ndim = min(len(pair.source), len(pair.target))
+    return interior(pair.source, ndim), interior(pair.target, ndim)
+
+
+def interior(shape: Shape, ndim: int) -> np.ndarray:
+    """One away from the border of the last axes and zero on it: a quarter of a long axis, one entry of a short one."""
     mask = np.ones(shape)
-    for axis, n in enumerate(shape):
+    for axis in range(len(shape) - ndim, len(shape)):
+        n = shape[axis]
         width = max(1, n // 4) if n > 8 else 1 if n > 2 else 0
         view = np.moveaxis(mask, axis, 0)
         view[:width] = 0.0

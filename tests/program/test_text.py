@@ -63,4 +63,4 @@ def test_names_stay_on_one_line() -> None:
 def test_program_text_numbers_the_steps_and_computes_shared_nodes_once() -> None:
     shared = x - y
     text = program_text([shared * lam, total(square(shared))], ["z", "residual"])
-    assert text.splitlines() == ["1. v1 = x - y", "2. z = v1 * lambda", "3. residual = sum(v1 ** 2)"]
+    assert text.splitlines() == ["1. t1 = x - y", "2. z = t1 * lambda", "3. residual = sum(t1 ** 2)"]

@@ -11,7 +11,7 @@ import pytest
 import opalg as oa
 from opalg.iterations import Iteration
 
-SHAPE = (12, 10)
+SHAPE = (6, 5)
 
 
 def name_of(array: object) -> str:
@@ -32,7 +32,9 @@ def energies(real: str) -> dict[str, tuple[oa.Energy, list[oa.Parameter], str]]:
     z = oa.Variable(SHAPE, name="z", dtype=cast)
     data = rng.standard_normal(SHAPE) + 1j * rng.standard_normal(SHAPE)
     m = oa.Parameter(data.astype(cast), name="m")
-    S = oa.Mask(rng.random(SHAPE) < 0.7) @ oa.FFT(SHAPE)
+    mask = rng.random(SHAPE) < 0.7
+    mask[0, 0] = True
+    S = oa.Mask(mask) @ oa.FFT(SHAPE)
     spectral = 0.5 * oa.sum_squares(S @ z - m)
     return {
         "closed_form": (fit + lam * oa.sum_squares(D @ x), [y, k, lam], real),
@@ -65,17 +67,17 @@ def test_precision_and_kind_stay_in_step_state_solution_and_gradient(name: str, 
         arrays = [s for s in state if getattr(s, "shape", ())]
         assert arrays and {name_of(s) for s in arrays} <= expected
         state = plan.step(state)
-    solution = plan.solve(tol=1e-4)
+    solution = plan.solve(tol=1e-2)
     assert name_of(solution.x) == dtype
     assert {name_of(s) for s in solution.state if getattr(s, "shape", ())} <= expected
     cotangent = plan.backend.asarray(np.random.default_rng(1).standard_normal(SHAPE).astype(dtype))
-    gradients = solution.vjp(cotangent, parameters, tol=1e-3, max_iter=300, on_inexact="return")
+    gradients = solution.vjp(cotangent, parameters, tol=1e-2, max_iter=40, on_inexact="return")
     for parameter in parameters:
         found = gradients[parameter]
         assert name_of(found) == (dtype if parameter.kind == "complex" else real)
         assert tuple(found.shape) == parameter.shape
         assert bool(plan.backend.xp.all(plan.backend.xp.isfinite(found)))
-    moved = solution.jvp({parameters[0]: parameters[0].value}, tol=1e-3, max_iter=300, on_inexact="return")
+    moved = solution.jvp({parameters[0]: parameters[0].value}, tol=1e-2, max_iter=40, on_inexact="return")
     assert name_of(moved) == dtype
 
 
@@ -90,8 +92,9 @@ def test_single_precision_finds_what_double_precision_finds(name: str) -> None:
 
 def test_single_precision_gaps_bound_what_they_say() -> None:
     for name in ("closed_form", "proximal_gradient", "admm", "primal_dual"):
-        low = oa.minimize(energies("float32")[name][0], method=name, tol=1e-5)
-        high = oa.minimize(energies("float64")[name][0], method=name, tol=1e-10, max_iter=100_000)
+        energy = energies("float32")[name][0]
+        low = oa.minimize(energy, method=name, tol=1e-5)
+        high = oa.minimize(energy, method=name, dtype="float64", tol=1e-10, max_iter=100_000)
         assert low.certificate.lower_bound <= high.value * (1 + 1e-9)
         assert low.certificate.value >= low.value - high.value - 1e-9 * abs(high.value)
 
@@ -119,8 +122,12 @@ def started(energy: oa.Energy, method: str) -> Iteration:
     return iteration
 
 
-BIG = (96, 80)
-ONE_ARRAY = 8 * 96 * 80
+BIG = (300, 280)
+ONE_ARRAY = 8 * 300 * 280
+OBJECTS = 12_000  # bytes of Python's numbers and tuples
+# A ufunc on a part of an array has NumPy allocate work space of a fixed size, 8192 entries for each operand.
+WORK_SPACE = OBJECTS + 3 * 8 * 8192
+assert WORK_SPACE < ONE_ARRAY / 3
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "neumann"])
@@ -130,7 +137,7 @@ def test_primal_dual_without_transforms_allocates_nothing(isotropic: bool, bound
     x = oa.Variable(BIG, name="x")
     variation = oa.total_variation(x, isotropic=isotropic, boundary=boundary)
     energy = 0.5 * oa.sum_squares(x - y) + 0.1 * variation + oa.indicator(x >= 0)
-    assert growth_of(started(energy, "primal_dual").advance) < 8192
+    assert growth_of(started(energy, "primal_dual").advance) < WORK_SPACE
 
 
 @pytest.mark.parametrize("penalty", ["norm1", "norm2", "nonneg", "box", "huber"])
@@ -145,7 +152,7 @@ def test_proximal_gradient_without_transforms_allocates_nothing(penalty: str) ->
         "huber": 0.1 * oa.huber(oa.Gradient(BIG) @ x, 0.1),
     }
     energy = 0.5 * oa.sum_squares(oa.Diagonal(w) @ x - y) + terms[penalty]
-    assert growth_of(started(energy, "proximal_gradient").advance) < 8192
+    assert growth_of(started(energy, "proximal_gradient").advance) < (WORK_SPACE if penalty == "huber" else OBJECTS)
 
 
 def test_backtracking_allocates_nothing() -> None:
@@ -154,7 +161,7 @@ def test_backtracking_allocates_nothing() -> None:
     y = np.random.default_rng(0).standard_normal(BIG)
     x, t = oa.Variable(BIG, name="x"), sympy.Symbol("t")
     energy = oa.pointwise(oa.Potential(t, sympy.exp(t)), x - y) + 0.5 * oa.sum_squares(x) + 0.1 * oa.norm1(x)
-    assert growth_of(started(energy, "proximal_gradient").advance) < 8192
+    assert growth_of(started(energy, "proximal_gradient").advance) < OBJECTS
 
 
 def test_a_matrix_allocates_nothing() -> None:
@@ -169,11 +176,11 @@ def test_a_matrix_allocates_nothing() -> None:
 
 def test_wavelets_allocate_nothing() -> None:
     rng = np.random.default_rng(0)
-    shape = (96, 96)
+    shape = (256, 256)
     y, mask = rng.standard_normal(shape), rng.random(shape) < 0.5
     x = oa.Variable(shape, name="x")
     energy = 0.5 * oa.sum_squares(oa.Mask(mask) @ x - mask * y) + 0.1 * oa.norm1(oa.Wavelet(shape, "db2", levels=2) @ x)
-    assert growth_of(started(energy, "proximal_gradient").advance) < 8192
+    assert growth_of(started(energy, "proximal_gradient").advance) < WORK_SPACE + 8192 * 8
 
 
 @pytest.mark.parametrize("method", ["admm", "primal_dual", "proximal_gradient", "conjugate_gradient"])
@@ -187,5 +194,5 @@ def test_with_transforms_only_what_the_library_returns_is_allocated(method: str)
         "proximal_gradient": 0.01 * oa.norm1(x),
         "conjugate_gradient": 0.01 * oa.sum_squares(x),
     }[method]
-    # A transform of a real array returns a half spectrum, about one array's worth, and its inverse one array.
+    # The forward transform returns a half spectrum, one array's worth; the inverse makes another one, and its result.
     assert growth_of(started(fit + rest, method).advance) < 3.2 * ONE_ARRAY

@@ -145,3 +145,18 @@ def test_backtracking_grows_a_step_that_is_far_too_short() -> None:
 def test_backtracking_shrinks_a_step_that_is_far_too_long() -> None:
     plan = oa.compile(INSTANCES["exponential"].energy)
     assert np.allclose(plan.solve(tol=1e-9, step=1e6).x, plan.solve(tol=1e-9).x, atol=1e-6)
+
+
+def test_where_the_repair_of_the_dual_point_is_singular_the_residual_stands_in(rng: np.random.Generator) -> None:
+    # The data say nothing of the mean, and differences neither, so no operator that the gap could invert is left.
+    shape = (6, 5)
+    mask = np.ones(shape, dtype=bool)
+    mask[0, 0] = False
+    x = oa.Variable(shape, name="x", dtype=complex)
+    data = mask * np.fft.fft2(rng.standard_normal(shape), norm="ortho")
+    fit = 0.5 * oa.sum_squares(oa.Mask(mask) @ oa.FFT(shape) @ x - data)
+    energy = fit + 0.1 * oa.norm21(oa.Gradient(shape, boundary="periodic") @ x)
+    solution = oa.minimize(energy, method="primal_dual", tol=1e-8)
+    assert solution.status is oa.Status.CONVERGED_RESIDUAL_ONLY
+    with pytest.raises(oa.UnsupportedError, match="eigenvalue"):
+        oa.minimize(energy, method="admm")

@@ -1,0 +1,19 @@
+"""Checks for operators, functionals and gradients: the same that opalg runs on its own."""
+
+from opalg.testing.operators import check_operator
+from opalg.testing.report import (
+    FailedAdjointError,
+    FailedCheckError,
+    FailedLinearityError,
+    Finding,
+    Report,
+)
+
+__all__ = [
+    "FailedAdjointError",
+    "FailedCheckError",
+    "FailedLinearityError",
+    "Finding",
+    "Report",
+    "check_operator",
+]

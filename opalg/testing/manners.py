@@ -1,0 +1,91 @@
+"""How an operator treats the arrays it is given: batches, memory, precision, and shapes that do not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.arrays import backend
+from opalg.arrays.backend import precision_of
+from opalg.testing.subject import random_array
+from opalg.testing.trial import Trial, far
+
+
+def batch(trial: Trial) -> None:
+    if not trial.batched:
+        trial.findings.note("leading batch axes were not tried; ask for it with batched=True")
+        return
+    for side, source, _ in trial.sides:
+        x = random_array(trial.rng, (2, 3, *side.source), source)
+        together = trial.run(side, x)
+        single = np.array([[trial.run(side, x[i, j]) for j in range(3)] for i in range(2)])
+        where = f"{side.name} of a batch of shape (2, 3) is not what it gives sample by sample"
+        trial.findings.measure("batch", far(together, single), trial.tolerance, where)
+
+
+def inputs(trial: Trial) -> None:
+    for side, source, _ in trial.sides:
+        x = side.lib.asarray(random_array(trial.rng, side.source, source))
+        before = np.array(side.lib.to_numpy(x))
+        trial.guarded(side.name, lambda side=side, x=x: side.raw(x))  # type: ignore[misc]
+        if not np.array_equal(before, side.lib.to_numpy(x)):
+            trial.findings.fail("inputs", f"{side.name} writes into its argument", hint="Work on a copy")
+
+
+def fresh(trial: Trial) -> None:
+    """Results share memory neither with arguments nor with each other."""
+    for side, source, _ in trial.sides:
+        x, other = (side.lib.asarray(random_array(trial.rng, side.source, source)) for _ in range(2))
+        before = np.array(side.lib.to_numpy(x))
+        first = trial.guarded(side.name, lambda side=side, x=x: side.raw(x))  # type: ignore[misc]
+        kept = np.array(side.lib.to_numpy(first))
+        trial.guarded(side.name, lambda side=side, x=other: side.raw(x))  # type: ignore[misc]
+        if not np.array_equal(kept, side.lib.to_numpy(first), equal_nan=True):
+            trial.findings.fail("fresh", f"a second call of {side.name} overwrites the first result", hint="Return a copy")
+            continue
+        if _writable(first):
+            first[...] = 7.0
+            if not np.array_equal(before, side.lib.to_numpy(x)):
+                trial.findings.fail("fresh", f"the result of {side.name} shares memory with its argument", hint="Return a copy")
+
+
+def _writable(array: Any) -> bool:
+    return array.flags.writeable if isinstance(array, np.ndarray) else hasattr(array, "__setitem__")
+
+
+def repeatable(trial: Trial) -> None:
+    for side, source, _ in trial.sides:
+        x = random_array(trial.rng, side.source, source)
+        first, second = trial.run(side, x), trial.run(side, x)
+        trial.findings.measure("repeatable", far(second, first), 0.0, f"{side.name} gives another result the second time")
+
+
+def dtype(trial: Trial) -> None:
+    for side, source, _ in trial.sides:
+        given = random_array(trial.rng, side.source, source)
+        results = []
+        for precision in ("float64", "float32"):
+            lib = backend(side.lib.name, precision)
+            raw = trial.guarded(side.name, lambda side=side, x=lib.asarray(given): side.raw(x))  # type: ignore[misc]
+            results.append(np.asarray(lib.to_numpy(raw)))
+            if precision_of(results[-1]) != precision:
+                message = f"{side.name} of a {lib.asarray(given).dtype} array is {raw.dtype}"
+                trial.findings.fail("dtype", message, hint="Keep the precision of the argument")
+        error = far(results[1].astype(results[0].dtype), results[0], trial.size)
+        message = f"{side.name} in float32 is not its value in float64 up to rounding"
+        trial.findings.measure("dtype", error, 2000 * float(np.finfo("float32").eps), message)
+
+
+def refusal(trial: Trial) -> None:
+    for side, source, _ in trial.sides:
+        if not side.source:
+            continue
+        wrong = (*side.source[:-1], side.source[-1] + 1)
+        x = side.lib.asarray(random_array(trial.rng, wrong, source))
+        try:
+            side.raw(x)
+        except Exception:  # any refusal will do
+            continue
+        hint = "Raise where the trailing axes are not the operator's"
+        trial.findings.fail("refusal", f"{side.name} takes shape {side.source}, but accepts shape {wrong}", hint=hint)
