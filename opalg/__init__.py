@@ -8,7 +8,7 @@
 [1.0, 0.0, 3.0]
 """
 
-from opalg import functionals, learning, operators
+from opalg import functionals, learning, operators, testing
 from opalg.arrays import Backend, backend
 from opalg.compiler import MapPlan, Plan, compile, fixed_point, minimize
 from opalg.energies import (
@@ -166,6 +166,7 @@ __all__ = [
     "pointwise",
     "sqrt",
     "sum_squares",
+    "testing",
     "total",
     "total_variation",
     "tune",

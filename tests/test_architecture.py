@@ -38,7 +38,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("interop",),
     ("testing", "plotting"),
     ("",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 
 # Imports inside functions that point upwards within one room, each with its reason.

@@ -111,7 +111,6 @@ class _Job:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.folder = OutputFolder(options.output)
-        self.folder.prepare(self._file_names())
         self.photograph: Photograph = photograph(options.image, options.size)
         self.truth = self.photograph.pixels
         self.rng = np.random.default_rng(options.seed)
@@ -147,6 +146,7 @@ class _Job:
         begin = perf_counter()
         self.plan = oa.compile(made.energy, backend=options.backend, device=options.device, dtype=options.dtype)
         self.explanation = str(self.plan.explain())
+        self.folder.prepare(self._file_names())
         _heading(f"Plan (compiled in {perf_counter() - begin:.2f} s; the whole of it is in plan.txt)")
         print(shortened(self.explanation))
         _heading(f"Solving to a relative certificate of {options.tol:g}")

@@ -393,7 +393,7 @@ class Binding:
             state = tuple(lib.asarray(s) if hasattr(s, "shape") else s for s in state)
         value, *dual, violation, size = (_number(v, lib) for v in function(*state))
         excess = violation / (1.0 + sqrt(size)) if size >= 0 else size
-        if dual and tol >= GAP_RESOLUTION and excess <= 10 * self.lib.epsilon:
+        if self.has_gap and tol >= GAP_RESOLUTION and excess <= 10 * self.lib.epsilon:
             certificate = gap_certificate(value, dual[0], self.compiled.precise.tiny)
         else:
             found = self.residual(iteration)

@@ -8,7 +8,15 @@ from opalg.errors import UnsupportedError
 from opalg.facts import YES
 from opalg.functionals import Indicator, SumSquares
 from opalg.methods.method import Fit, Lowering, Method, refuse
-from opalg.methods.problem import Problem, adjoint_at, curvature_operator, scaled_gradient, split_prox, total_operator
+from opalg.methods.problem import (
+    Problem,
+    adjoint_at,
+    curvature_operator,
+    natural_penalty,
+    scaled_gradient,
+    split_prox,
+    total_operator,
+)
 from opalg.operators.algebra import Identity, LinearOperator, scale
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
@@ -90,7 +98,7 @@ class Admm(Method):
             step=v_next,
             readout={variable: readable(variable, split, u, x)},
             start={a: start_of(t) for a, t in zip(v, split, strict=True)},
-            controls={rho: start_of_rho(problem, variable, split)},
+            controls={rho: natural_penalty(problem, split)},
             duals={t: rho * (a - c) for t, a, c in zip(split, v, u, strict=True)},
             residual=gaps,
             scale=size + pull,
@@ -139,21 +147,3 @@ def readable(variable: Variable, split: list[Term], u: list[Expression], x: Expr
 def start_of(term: Term):  # type: ignore[no-untyped-def]
     """``A x0 + b``: the split copy of the start, with zero dual."""
     return lambda point: term.expression.trace(point)
-
-
-def start_of_rho(problem: Problem, variable: Variable, split: list[Term]) -> Expression:
-    """``sum w f(A x0 + b) / sum |A x0 + b|^2`` over the split terms that are no indicators.
-
-    The penalty has the unit of an energy over a square. Where there are indicators only, a tenth of the smooth part's
-    Lipschitz constant stands in, or 1.
-    """
-    x0 = problem.default_start[variable]
-    priced = [t for t in split if not t.functional.facts.indicator]
-    points = [t.expression.trace({variable: x0}) for t in priced]
-    price = sum_of([t.weight * t.functional.define_value(p) for t, p in zip(priced, points, strict=True)])
-    size = sum_of([ex.norm_squared(p) for p in points])
-    smooth = problem.smoothness
-    spare = Literal(1.0) if smooth is None else 0.1 * smooth.expression
-    usable = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("greater", size, 0.0))
-    spare = ex.where(ex.pointwise("greater", spare, 0.0), spare, 1.0)
-    return ex.where(usable, ex.safe_divide(price, size), spare) if priced else spare

@@ -236,3 +236,20 @@ def adjoint_at(term: Term, variable: Variable, q: Expression) -> Expression | No
             back = part.operator.trace_adjoint(q)
             return ex.pointwise("real", back) if variable.kind == "real" and back.kind == "complex" else back
     return None
+
+
+def natural_penalty(problem: Problem, split: list[Term]) -> Expression:
+    """``sum w f(A x0 + b) / sum |A x0 + b|^2`` over the split terms that are no indicators.
+
+    A penalty has the unit of an energy over a square. Where there are indicators only, a tenth of the smooth part's
+    Lipschitz constant stands in, or 1.
+    """
+    priced = [t for t in split if not t.functional.facts.indicator]
+    points = [t.expression.trace(problem.default_start) for t in priced]
+    price = sum_of([t.weight * t.functional.define_value(p) for t, p in zip(priced, points, strict=True)])
+    size = sum_of([ex.norm_squared(p) for p in points])
+    smooth = problem.smoothness
+    spare = Literal(1.0) if smooth is None else 0.1 * smooth.expression
+    usable = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("greater", size, 0.0))
+    spare = ex.where(ex.pointwise("greater", spare, 0.0), spare, 1.0)
+    return ex.where(usable, ex.safe_divide(price, size), spare) if priced else spare

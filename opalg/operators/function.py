@@ -36,8 +36,8 @@ def FunctionOperator(
     Parameters
     ----------
     forward : callable
-        ``forward(x) -> array``: takes an array of shape ``in_shape`` and returns one of shape ``out_shape``, of the same
-        library. It must be linear.
+        ``forward(x) -> array``: takes an array of shape ``in_shape`` and returns one of shape ``out_shape``, of the
+        same library. It must be linear.
     adjoint : callable, optional
         ``adjoint(y) -> array``, from ``out_shape`` to ``in_shape``. Without it there is an adjoint on Torch only, where
         autograd transposes ``forward``.
@@ -88,7 +88,9 @@ def FunctionOperator(
             raise ParameterError(f"{role} of FunctionOperator must be a function of arrays, not {function!r}")
     source, target = _declared_kind(in_dtype, "in_dtype"), _declared_kind(out_dtype, "out_dtype")
     if source is None and target == "real":
-        raise DtypeError(f"{label} gives real arrays always, so say which it takes: in_dtype='real' or in_dtype='complex'")
+        raise DtypeError(
+            f"{label} always gives real arrays, so say what it takes: in_dtype='real' or in_dtype='complex'"
+        )
     into = as_shape(in_shape)
     return OpaqueOperator(
         forward,
@@ -159,7 +161,7 @@ class OpaqueOperator(LinearOperator):
         turn = complex(*rng.standard_normal(2))
         return [
             FunctionOperator(lambda x: -size * x, lambda y: -size * y, in_shape=(3, 2), norm=size, name="negate"),
-            FunctionOperator(lambda x: x[..., :2] - x[..., 1:], _difference_adjoint, in_shape=3, out_shape=2, batched=True),
+            FunctionOperator(_difference, _difference_adjoint, in_shape=3, out_shape=2, batched=True),
             FunctionOperator(lambda x: turn * x, lambda y: turn.conjugate() * y, in_shape=(2,), in_dtype=complex),
             FunctionOperator(_imaginary, _imaginary_adjoint, in_shape=(2, 2), in_dtype="real", out_dtype="complex"),
         ]
@@ -167,7 +169,8 @@ class OpaqueOperator(LinearOperator):
 
 def apply_function(lib: Any, x: Any, operator: Any, out: Any = None) -> Any:
     """A user's function of arrays, sample by sample unless it takes batches."""
-    return _each(lib, x, operator.forward, operator, operator.in_shape, operator.out_shape, operator.out_kind(lib.kind_of(x)))
+    kind = operator.out_kind(lib.kind_of(x))
+    return _each(lib, x, operator.forward, operator, operator.in_shape, operator.out_shape, kind)
 
 
 def apply_adjoint_function(lib: Any, y: Any, operator: Any, out: Any = None) -> Any:
@@ -192,7 +195,7 @@ def _checked(lib: Any, value: Any, operator: Any, shape: Shape, kind: str) -> An
     """A copy of what a user's function returned, as an array of the working precision."""
     if not lib.owns(value):
         raise UnsupportedError(
-            f"{operator!r} was given a {lib.name} array but returned {type(value).__name__}; return an array of {lib.name}"
+            f"{operator!r} was given a {lib.name} array but returned {type(value).__name__}; return a {lib.name} array"
         )
     if tuple(value.shape) != shape:
         hint = "; with batched=True the functions keep leading axes" if operator.batched else ""
@@ -208,8 +211,8 @@ def _checked(lib: Any, value: Any, operator: Any, shape: Shape, kind: str) -> An
 def _transposed_by_autograd(lib: Any, operator: Any, kind: str) -> ArrayFunction:
     if lib.name != "torch":
         raise UnsupportedError(
-            f"the adjoint of {operator!r} is needed but was not given; write FunctionOperator(forward, adjoint, ...), or "
-            f"compute with Torch, where autograd transposes the function"
+            f"the adjoint of {operator!r} is needed but was not given; write FunctionOperator(forward, adjoint, ...), "
+            f"or compute with Torch, where autograd transposes the function"
         )
 
     def transposed(y: Any) -> Any:
@@ -248,6 +251,10 @@ def _asserted_norm(norm: Any) -> Expression | None:
     if found.shape != () or found.kind != "real":
         raise ParameterError(f"the norm of an operator is a real scalar, not {found!r} of shape {found.shape}")
     return found
+
+
+def _difference(x: Any) -> Any:
+    return x[..., :-1] - x[..., 1:]
 
 
 def _difference_adjoint(y: Any) -> Any:

@@ -11,44 +11,43 @@ from opalg.facts import YES
 from opalg.program.expression import as_expression
 from opalg.program.interpreter import number
 from opalg.testing.subject import random_array
-from opalg.testing.trial import OperatorError, Trial, far
+from opalg.testing.trial import OperatorError, Trial, far, norms
 
 
 def facts(trial: Trial) -> None:
-    facts = getattr(trial.subject.operator, "facts", None)
-    if facts is None:
+    """Every yes, and every number, among the declared facts."""
+    known = getattr(trial.subject.operator, "facts", None)
+    if known is None:
         return
-    x, image, y, pulled = trial.probed
-    square = trial.subject.forward.source == trial.subject.forward.target and trial.kind == trial.out_kind
-    for name in ("diagonal", "self_adjoint", "positive"):
-        if getattr(facts, name, None) is YES and not square:
-            trial.findings.fail("facts", f"{name} is declared, but A maps {trial.subject.forward.source} elsewhere")
-            return
-    if getattr(facts, "self_adjoint", None) is YES or getattr(facts, "positive", None) is YES:
-        error = max(far(trial.forward(p), trial.backward(p)) for p in _arrays(trial))
-        trial.findings.measure("facts", error, trial.tolerance, "it is declared self-adjoint, but A x is not A.H x")
-    _lowest(trial, facts)
-    if getattr(facts, "diagonal", None) is YES:
+    ends = trial.subject.forward
+    said = [name for name in ("diagonal", "self_adjoint", "positive") if getattr(known, name, None) is YES]
+    if said and not (ends.source == ends.target and trial.kind == trial.out_kind):
+        trial.findings.fail("facts", f"it is declared {said[0]}, but maps {ends.source} to another space")
+        return
+    if "self_adjoint" in said or "positive" in said:
+        x, image, _, _ = trial.probed
+        forms = image @ x.T
+        error = far(forms, forms.T, trial.size * float(np.max(norms(x), initial=0.0)) ** 2)
+        trial.findings.measure(
+            "facts", error, trial.tolerance, "it is declared self-adjoint, but <A x, y> is not <x, A y>"
+        )
+    if "diagonal" in said:
         _diagonal(trial)
-    for name, words, back, outer in (
-        ("gram_scale", "A.H A", trial.backward, trial.forward),
-        ("cogram_scale", "A A.H", trial.forward, trial.backward),
-    ):
-        declared = getattr(facts, name, None)
-        if declared is not None:
-            scale = _number(declared)
-            source, kind = (
-                (trial.subject.forward.source, trial.kind)
-                if name == "gram_scale"
-                else (trial.subject.forward.target, trial.out_kind)
-            )
-            p = random_array(trial.rng, source, kind)
-            error = far(back(outer(p)), scale * p, trial.size**2)
-            trial.findings.measure("facts", error, trial.tolerance, f"{name} says {words} = {scale:g} I, which is not so")
+    _lowest(trial, known)
+    _isometry(trial, "A.H A", getattr(known, "gram_scale", None), (trial.forward, trial.backward))
+    _isometry(trial, "A A.H", getattr(known, "cogram_scale", None), (trial.backward, trial.forward))
 
 
-def _arrays(trial: Trial) -> list[np.ndarray]:
-    return [random_array(trial.rng, trial.subject.forward.source, trial.kind) for _ in range(3)]
+def _isometry(trial: Trial, words: str, declared: Any, maps: tuple[Any, Any]) -> None:
+    if declared is None:
+        return
+    inner, outer = maps
+    scale, (forward, backward) = _number(declared), (trial.sides[0], trial.sides[1])
+    side, kind, _ = forward if words == "A.H A" else backward
+    x = random_array(trial.rng, side.source, kind)
+    error = far(outer(inner(x)), scale * x, trial.size**2)
+    message = f"{words} = {scale:g} I is declared, which is not so"
+    trial.findings.measure("facts", error, trial.tolerance, message)
 
 
 def _number(value: Any) -> float:
@@ -68,18 +67,21 @@ def _lowest(trial: Trial, facts: Any) -> None:
     else:
         found = float(np.min(np.sum(x * image, axis=1) / np.sum(x * x, axis=1)))
     shortfall = max(0.0, floor - found) / max(trial.size, 1e-300)
-    trial.findings.measure("facts", shortfall, trial.tolerance, f"<x, A x> >= {floor:g} |x|^2 is declared, but {found:g} occurs")
+    message = f"<x, A x> >= {floor:g} |x|^2 is declared, but {found:g} |x|^2 occurs"
+    trial.findings.measure("facts", shortfall, trial.tolerance, message)
 
 
 def _diagonal(trial: Trial) -> None:
     side = trial.subject.forward
-    for p in _arrays(trial):
+    for _ in range(3):
+        p = random_array(trial.rng, side.source, trial.kind)
         mask = trial.rng.integers(0, 2, side.source).astype(float)
         error = far(trial.forward(mask * p), mask * trial.forward(p), trial.size)
         trial.findings.measure("facts", error, trial.tolerance, "it is declared diagonal, but mixes entries")
 
 
 def norm(trial: Trial) -> None:
+    """The bound is at least every ratio ``|A x| / |x|``, and the norm itself where it is called exact."""
     bound = _norm_bound(trial)
     if bound is None:
         trial.findings.note("it gives no bound on its norm")
@@ -92,13 +94,15 @@ def norm(trial: Trial) -> None:
         matrix = trial.matrices[0]
         found = float(np.linalg.norm(matrix, 2)) if matrix.size else 0.0
     else:
-        found = max(trial.size, _power_iteration(trial))
+        found = max(trial.reach, _power_iteration(trial))
     value, slack = float(bound), 1e-12 + trial.tolerance
     excess = max(0.0, found / value - 1.0) if value > 0 else (0.0 if found == 0 else float("inf"))
-    trial.findings.measure("norm", excess, slack, f"the norm bound {value:g} is below the ratio |A x| / |x| = {found:g}")
+    message = f"the norm bound {value:g} is below the ratio |A x| / |x| = {found:g}"
+    trial.findings.measure("norm", excess, slack, message)
     if certainty == "exact" and trial.small:
         deviation = abs(value - found) / max(value, found, 1e-300)
-        trial.findings.measure("norm", deviation, slack, f"the norm is declared to be {value:g} exactly, but is {found:g}")
+        message = f"the norm is declared to be {value:g} exactly, but is {found:g}"
+        trial.findings.measure("norm", deviation, slack, message)
 
 
 def _norm_bound(trial: Trial) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from opalg.testing.trial import Trial, far
 
 
 def batch(trial: Trial) -> None:
+    """Leading axes are treated sample by sample."""
     if not trial.batched:
         trial.findings.note("leading batch axes were not tried; ask for it with batched=True")
         return
@@ -25,10 +27,11 @@ def batch(trial: Trial) -> None:
 
 
 def inputs(trial: Trial) -> None:
+    """Arguments are not written to."""
     for side, source, _ in trial.sides:
         x = side.lib.asarray(random_array(trial.rng, side.source, source))
         before = np.array(side.lib.to_numpy(x))
-        trial.guarded(side.name, lambda side=side, x=x: side.raw(x))  # type: ignore[misc]
+        trial.guarded(side.name, partial(side.raw, x))
         if not np.array_equal(before, side.lib.to_numpy(x)):
             trial.findings.fail("inputs", f"{side.name} writes into its argument", hint="Work on a copy")
 
@@ -38,16 +41,18 @@ def fresh(trial: Trial) -> None:
     for side, source, _ in trial.sides:
         x, other = (side.lib.asarray(random_array(trial.rng, side.source, source)) for _ in range(2))
         before = np.array(side.lib.to_numpy(x))
-        first = trial.guarded(side.name, lambda side=side, x=x: side.raw(x))  # type: ignore[misc]
+        first = trial.guarded(side.name, partial(side.raw, x))
         kept = np.array(side.lib.to_numpy(first))
-        trial.guarded(side.name, lambda side=side, x=other: side.raw(x))  # type: ignore[misc]
+        trial.guarded(side.name, partial(side.raw, other))
         if not np.array_equal(kept, side.lib.to_numpy(first), equal_nan=True):
-            trial.findings.fail("fresh", f"a second call of {side.name} overwrites the first result", hint="Return a copy")
+            message = f"a second call of {side.name} overwrites the first result"
+            trial.findings.fail("fresh", message, hint="Return a copy")
             continue
         if _writable(first):
             first[...] = 7.0
             if not np.array_equal(before, side.lib.to_numpy(x)):
-                trial.findings.fail("fresh", f"the result of {side.name} shares memory with its argument", hint="Return a copy")
+                message = f"the result of {side.name} shares memory with its argument"
+                trial.findings.fail("fresh", message, hint="Return a copy")
 
 
 def _writable(array: Any) -> bool:
@@ -55,19 +60,22 @@ def _writable(array: Any) -> bool:
 
 
 def repeatable(trial: Trial) -> None:
+    """The same argument gives the same result."""
     for side, source, _ in trial.sides:
         x = random_array(trial.rng, side.source, source)
         first, second = trial.run(side, x), trial.run(side, x)
-        trial.findings.measure("repeatable", far(second, first), 0.0, f"{side.name} gives another result the second time")
+        message = f"{side.name} gives another result the second time"
+        trial.findings.measure("repeatable", far(second, first), 0.0, message)
 
 
 def dtype(trial: Trial) -> None:
+    """Precision is kept, and single precision differs by rounding only."""
     for side, source, _ in trial.sides:
         given = random_array(trial.rng, side.source, source)
         results = []
         for precision in ("float64", "float32"):
             lib = backend(side.lib.name, precision)
-            raw = trial.guarded(side.name, lambda side=side, x=lib.asarray(given): side.raw(x))  # type: ignore[misc]
+            raw = trial.guarded(side.name, partial(side.raw, lib.asarray(given)))
             results.append(np.asarray(lib.to_numpy(raw)))
             if precision_of(results[-1]) != precision:
                 message = f"{side.name} of a {lib.asarray(given).dtype} array is {raw.dtype}"
@@ -78,6 +86,7 @@ def dtype(trial: Trial) -> None:
 
 
 def refusal(trial: Trial) -> None:
+    """Arrays whose trailing axes do not fit are refused."""
     for side, source, _ in trial.sides:
         if not side.source:
             continue

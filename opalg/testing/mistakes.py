@@ -1,7 +1,7 @@
 """Where an adjoint is wrong, and which mistake would explain it.
 
-Each suspicion is put to the test: if the adjoint were corrected for it, would ``<A x, y> = <x, A.H y>`` hold? Everything
-is done with a few products, so it works at any size.
+Each suspicion is put to the test: if the adjoint were corrected for it, would ``<A x, y> = <x, A.H y>`` hold? That
+takes a few products, so it works at any size.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from opalg.testing.subject import Shape, place_of, random_array, reals
 
 ArrayMap = Callable[[np.ndarray], np.ndarray]
+Mask = np.ndarray | None
 _MOST_COMPONENTS = 8
 
 
@@ -56,7 +57,7 @@ class Pair:
         """A random pair of arguments."""
         return random_array(rng, self.source, self.source_kind), random_array(rng, self.target, self.target_kind)
 
-    def fits(self, rng: np.random.Generator, keep_x: np.ndarray | None = None, keep_y: np.ndarray | None = None) -> bool:
+    def fits(self, rng: np.random.Generator, keep_x: Mask = None, keep_y: Mask = None) -> bool:
         """Whether random arguments, zero outside given masks, find no difference."""
         for _ in range(3):
             x, y = self.draw(rng)
@@ -126,7 +127,7 @@ def _conjugate(pair: Pair, rng: np.random.Generator) -> str:
     return "A conjugate is missing: A.H is the plain transpose; conjugate the coefficients"
 
 
-def _ratio(pair: Pair, rng: np.random.Generator, keep_x: np.ndarray | None = None, keep_y: np.ndarray | None = None) -> float:
+def _ratio(pair: Pair, rng: np.random.Generator, keep_x: Mask = None, keep_y: Mask = None) -> float:
     """By which factor the adjoint is too large, judged by the pair of arguments with the largest product."""
     best, ratio = 0.0, 0.0
     for _ in range(5):
@@ -188,8 +189,10 @@ def _components(pair: Pair, rng: np.random.Generator) -> str:
     if not pair.with_backward(corrected).fits(rng):
         return ""
     wrong = [(k, r) for k, r in enumerate(ratios) if abs(r - 1) > 1e-6]
-    said = ", ".join(f"{k} has the wrong sign" if abs(r + 1) < 1e-6 else f"{k} has the factor {r:.6g}" for k, r in wrong)
-    return f"Of the components on the first axis, {said}"
+    said = ["has the wrong sign" if abs(r + 1) < 1e-6 else f"has the factor {r:.6g}" for _, r in wrong]
+    return "Of the components on the first axis, " + ", ".join(
+        f"{k} {s}" for (k, _), s in zip(wrong, said, strict=True)
+    )
 
 
 def _exchange(pair: Pair, rng: np.random.Generator) -> str:

@@ -31,8 +31,8 @@ def check_operator(
     Parameters
     ----------
     operator : object
-        An operator of opalg, or any object with ``in_shape`` and ``out_shape`` (or the ``shape`` of a matrix), ``apply``
-        or ``@``, and ``H`` or ``adjoint``.
+        An operator of opalg, or any object with ``in_shape`` and ``out_shape`` (or the ``shape`` of a matrix),
+        ``apply`` or ``@``, and ``H`` or ``adjoint``.
     rng : numpy.random.Generator, optional
         Where random arrays come from; the same ones each time by default.
     kinds : collection of {"real", "complex"}, optional
@@ -85,7 +85,7 @@ def check_operator(
     rng = np.random.default_rng(0) if rng is None else rng
     limit = 200 * lib.epsilon if tolerance is None else tolerance
     for kind in _kinds_to_try(subject, kinds, findings):
-        check = Trial(subject, kind, findings, rng, limit, subject.is_ours if batched is None else batched)
+        trial = Trial(subject, kind, findings, rng, limit, subject.is_ours if batched is None else batched)
         for name, try_it in PROPERTIES.items():
             if findings.trying(name) and not _tried(trial, name, try_it) and name == "runs":
                 break

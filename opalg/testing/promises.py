@@ -8,10 +8,11 @@ import numpy as np
 
 from opalg.testing.mistakes import Pair, likely_mistake, worst_place
 from opalg.testing.subject import Side, adjoint_applier, place_of, random_array
-from opalg.testing.trial import Trial, far
+from opalg.testing.trial import Trial, far, norms
 
 
 def runs(trial: Trial) -> None:
+    """Both sides give finite arrays of the declared shapes and the right kinds."""
     for side, source, target in trial.sides:
         result = trial.run(side, random_array(trial.rng, side.source, source))
         if result.shape != side.target:
@@ -27,53 +28,63 @@ def runs(trial: Trial) -> None:
 
 
 def linear(trial: Trial) -> None:
+    """Both sides respect sums and multiples, large and small ones, and zero."""
     for side, source, _ in trial.sides:
         x, y = (random_array(trial.rng, side.source, source) for _ in range(2))
         there, other = trial.run(side, x), trial.run(side, y)
         scale = float(max(np.abs(there).max(initial=0.0), np.abs(other).max(initial=0.0)))
         error = far(trial.run(side, 1.75 * x - 0.5 * y), 1.75 * there - 0.5 * other, scale)
+        message = f"{side.name}(a x + b y) is not a {side.name} x + b {side.name} y"
         zero = trial.run(side, np.zeros_like(x))
         if np.any(zero != 0):
             trial.findings.fail("linear", f"{side.name} does not map zero to zero", float(np.abs(zero).max()), 0.0)
-        trial.findings.measure("linear", error, trial.tolerance, f"{side.name}(a x + b y) is not a {side.name} x + b {side.name} y")
+        trial.findings.measure("linear", error, trial.tolerance, message)
         for factor in (1e4, -1e-4):
             error = far(trial.run(side, factor * x), factor * there)
-            trial.findings.measure("linear", error, trial.tolerance, f"{side.name}({factor:g} x) is not {factor:g} {side.name} x")
+            message = f"{side.name}({factor:g} x) is not {factor:g} {side.name} x"
+            trial.findings.measure("linear", error, trial.tolerance, message)
 
 
 def adjoint(trial: Trial) -> None:
-    found, forward, where = trial.findings, trial.subject.forward, None
-    if trial.small:
-        matrix, back = trial.matrices
-        difference = np.abs(back - matrix.T)
-        scale = float(max(np.abs(matrix).max(initial=0.0), np.abs(back).max(initial=0.0)))
-        error = float(difference.max(initial=0.0)) / scale if scale > 0 else 0.0
-        if not error <= trial.tolerance:
-            i, j = np.unravel_index(int(np.argmax(difference)), difference.shape)
-            where = (place_of(int(j), forward.target), place_of(int(i), forward.source))
-    else:
-        x, image, y, pulled = trial.probed
-        scales = trial.size * np.outer(_norms(x), _norms(y))
-        difference = np.abs(image @ y.T - x @ pulled.T)
-        error = float(np.max(difference / np.where(scales > 0, scales, 1.0), initial=0.0))
+    """``<A x, y> = <x, A.H y>``: entry by entry where the matrix is small, else for all pairs of probes."""
+    error, where = _by_matrix(trial) if trial.small else (_by_probes(trial), None)
     if error <= trial.tolerance:
-        found.measure("adjoint", error, trial.tolerance, "")
+        trial.findings.measure("adjoint", error, trial.tolerance, "")
         return
-    exact = getattr(trial.subject.operator, "adjoint_exact", True)
-    if not exact:
-        found.note(f"A.H is declared to be approximate, and differs from the adjoint by {error:.1e}")
+    if not getattr(trial.subject.operator, "adjoint_exact", True):
+        trial.findings.note(f"A.H is declared to be approximate, and differs from the adjoint by {error:.1e}")
         return
-    pair = Pair(
-        trial.forward, trial.backward, forward.source, forward.target, trial.kind, trial.out_kind, trial.size, trial.tolerance
-    )
+    ends, kinds = trial.subject.forward, (trial.kind, trial.out_kind)
+    pair = Pair(trial.forward, trial.backward, ends.source, ends.target, *kinds, trial.size, trial.tolerance)
     where = worst_place(pair, trial.rng) if where is None else where
     hint = likely_mistake(pair, where, trial.rng)
-    found.measure("adjoint", error, trial.tolerance, "")
     message = f"<A x, y> is not <x, A.H y> for {trial.kind} x; the worst pair is output {where[0]}, input {where[1]}"
-    found.fail("adjoint", message, error, trial.tolerance, where, hint)
+    trial.findings.measure("adjoint", error, trial.tolerance, message, where, hint)
+
+
+def _by_matrix(trial: Trial) -> tuple[float, tuple | None]:
+    """The largest difference between ``A.H`` and the transposed matrix, and where it is."""
+    matrix, back = trial.matrices
+    difference = np.abs(back - matrix.T)
+    if not difference.size:
+        return 0.0, None
+    scale = float(max(np.abs(matrix).max(), np.abs(back).max()))
+    i, j = np.unravel_index(int(np.argmax(difference)), difference.shape)
+    ends = trial.subject.forward
+    where = (place_of(int(j), ends.target), place_of(int(i), ends.source))
+    return (float(difference[i, j]) / scale if scale > 0 else 0.0), where
+
+
+def _by_probes(trial: Trial) -> float:
+    """The largest difference of ``<A x, y>`` and ``<x, A.H y>``, relative to ``|A| |x| |y|``."""
+    x, image, y, pulled = trial.probed
+    scales = trial.size * np.outer(norms(x), norms(y))
+    difference = np.abs(image @ y.T - x @ pulled.T)
+    return float(np.max(difference / np.where(scales > 0, scales, 1.0), initial=0.0))
 
 
 def involution(trial: Trial) -> None:
+    """The adjoint of the adjoint is the operator."""
     adjoint = getattr(trial.subject.operator, "H", None)
     if adjoint is None or not (hasattr(adjoint, "H") or hasattr(adjoint, "adjoint")):
         trial.findings.note("the adjoint has no adjoint of its own, so A.H.H = A was not tried")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isnan
 from types import MappingProxyType
 
 from opalg.errors import AdjointError, NotLinearError, OpalgError
@@ -153,13 +154,14 @@ class Findings:
         self.checked[name] = None
         return True
 
-    def measure(self, name: str, error: float, tolerance: float, message: str, where: tuple | None = None) -> bool:
-        """Keep an error; a finding where it exceeds the tolerance, or is NaN. The worst finding of a name is kept."""
-        self.errors[name] = max(self.errors.get(name, 0.0), error) if error == error else error
-        if error <= tolerance:
-            return True
-        self.fail(name, message, error, tolerance, where)
-        return False
+    def measure(
+        self, name: str, error: float, tolerance: float, message: str, where: tuple | None = None, hint: str = ""
+    ) -> None:
+        """Keep an error; where it exceeds the tolerance, or is NaN, it is a finding."""
+        known = self.errors.get(name, 0.0)
+        self.errors[name] = known if error <= known or isnan(known) else error
+        if not error <= tolerance:
+            self.fail(name, message, error, tolerance, where, hint)
 
     def fail(
         self,

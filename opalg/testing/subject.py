@@ -106,7 +106,8 @@ def _shapes(operator: Any) -> tuple[Shape, Shape]:
     if isinstance(shape, tuple) and len(shape) == 2:
         return (int(shape[1]),), (int(shape[0]),)
     raise ParameterError(
-        f"{operator!r} does not say its shapes; give it the attributes in_shape and out_shape, or the shape (m, n) of a matrix"
+        f"{operator!r} does not say its shapes; give it the attributes in_shape and out_shape, or the shape (m, n) of "
+        f"a matrix"
     )
 
 
@@ -146,7 +147,8 @@ def adjoint_applier(operator: Any) -> Callable[[Any], Any]:
 
 
 def _kinds(operator: Any) -> tuple[tuple[str, ...], bool]:
-    declared = getattr(operator, "in_kind", None) or getattr(operator, "in_dtype", None) or getattr(operator, "dtype", None)
+    said = (getattr(operator, name, None) for name in ("in_kind", "in_dtype", "dtype"))
+    declared = next((value for value in said if value is not None), None)
     if declared is None:
         return KINDS, isinstance(operator, LinearOperator)
     if declared == "any":

@@ -117,17 +117,24 @@ class Trial:
     @cached_property
     def size(self) -> float:
         """The norm of the map, as far as probes show it."""
-        x, image, y, pulled = self.probed
-        return max(_largest_ratio(image, x), _largest_ratio(pulled, y))
+        _, _, y, pulled = self.probed
+        return max(self.reach, _largest_ratio(pulled, y))
+
+    @cached_property
+    def reach(self) -> float:
+        """The largest ratio ``|A x| / |x|`` among the probes."""
+        x, image, _, _ = self.probed
+        return _largest_ratio(image, x)
 
 
-def _norms(rows: np.ndarray) -> np.ndarray:
+def norms(rows: np.ndarray) -> np.ndarray:
+    """The norm of each row."""
     return np.linalg.norm(rows, axis=1)
 
 
 def _largest_ratio(images: np.ndarray, arguments: np.ndarray) -> float:
-    sizes = _norms(arguments)
-    return float(np.max(_norms(images)[sizes > 0] / sizes[sizes > 0], initial=0.0))
+    sizes = norms(arguments)
+    return float(np.max(norms(images)[sizes > 0] / sizes[sizes > 0], initial=0.0))
 
 
 def far(found: np.ndarray, wanted: np.ndarray, scale: float = 0.0) -> float:
