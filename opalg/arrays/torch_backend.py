@@ -24,7 +24,10 @@ class TorchBackend(Backend):
     negative = staticmethod(torch.neg)
 
     def find_device(self, device: Any) -> Any:
-        found = torch.device("cpu" if device is None else device)
+        try:
+            found = torch.device("cpu" if device is None else device)
+        except (RuntimeError, TypeError):
+            raise DeviceError(f"Torch has no device {device!r}; use 'cpu', 'cuda', 'cuda:1' or 'mps'") from None
         if found.type == "cuda" and not torch.cuda.is_available():
             raise DeviceError("Torch sees no CUDA device here; use device='cpu' or leave it out")
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from opalg.cli.command import Command, add_placement
-from opalg.cli.objects import load
+from opalg.cli.objects import called, load
 from opalg.compiler import Plan, compile
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import ParameterError
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the plan of the energy that the arguments name."""
     found = load(options.energy)
     if callable(found) and not isinstance(found, (EnergyExpression, Plan)):
-        found = found()
+        found = called(found, options.energy)
     if isinstance(found, EnergyExpression):
         found = compile(
             found,

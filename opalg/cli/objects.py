@@ -44,6 +44,22 @@ def load(name: str) -> Any:
     return found
 
 
+def called(function: Any, name: str) -> Any:
+    """What a user's function returns.
+
+    Raises
+    ------
+    LoadError
+        Where it fails.
+    """
+    try:
+        return function()
+    except OpalgError:
+        raise
+    except Exception as problem:
+        raise LoadError(f"{name} fails when it is called: {type(problem).__name__}: {problem}") from problem
+
+
 def _module(name: str) -> ModuleType:
     try:
         if name.endswith(".py"):

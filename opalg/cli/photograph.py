@@ -55,7 +55,7 @@ def photograph(file: str | None, size: int | None) -> Photograph:
     Parameters
     ----------
     file : str, optional
-        Any format that scikit-image reads.
+        Any format that Pillow reads.
     size : int, optional
         Side of the centre square to keep; without it, larger pictures are cropped to 512 x 512, in colour 384 x 384.
 
@@ -81,23 +81,36 @@ def sample() -> np.ndarray:
 
 
 def read(file: str) -> np.ndarray:
-    """A picture file as ``(h, w)`` or ``(3, h, w)`` between 0 and 1; transparency is laid on white."""
-    from skimage import io, util
-
+    """A picture file as ``(h, w)`` or ``(3, h, w)`` between 0 and 1, upright; transparency is laid on white."""
     path = Path(file)
     if not path.is_file():
         raise ParameterError(f"there is no file {file}")
     try:
-        raw = np.asarray(io.imread(path))
-    except Exception as problem:  # each of the readers has errors of its own
-        reason = str(problem).strip().partition("\n")[0] or type(problem).__name__
-        raise ParameterError(f"{file} cannot be read as a picture: {reason}") from problem
-    if raw.dtype.kind not in "buif":
-        raise ParameterError(f"{file} holds {raw.dtype} data, which is no picture")
-    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        raise NonFiniteError(f"{file} holds NaN or infinity")
-    pixels = np.asarray(raw, dtype=float) if raw.dtype.kind == "f" else util.img_as_float64(raw)
-    return channels_first(np.clip(pixels, 0.0, 1.0), file)
+        raw = decoded(path)
+    except (OSError, SyntaxError, ValueError) as problem:  # what Pillow raises for broken files
+        raise ParameterError(f"{file} cannot be read as a picture: {str(problem).partition(chr(10))[0]}") from problem
+    if raw.dtype.kind == "f":
+        if not np.isfinite(raw).all():
+            raise NonFiniteError(f"{file} holds NaN or infinity")
+        scale = 1.0
+    else:
+        scale = {"bool": 1.0, "uint8": 255.0}.get(raw.dtype.name, 65535.0)
+    return channels_first(np.clip(raw / scale, 0.0, 1.0), file)
+
+
+def decoded(path: Path) -> np.ndarray:
+    """The pixels of a file as Pillow decodes them: grey, grey with opacity, RGB or RGBA, channels last."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        if getattr(opened, "n_frames", 1) > 1:
+            raise ValueError(f"it holds {opened.n_frames} frames, and the demo takes one picture")
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode in ("P", "PA"):
+            picture = picture.convert("RGBA" if "transparency" in picture.info or picture.mode == "PA" else "RGB")
+        elif picture.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+            picture = picture.convert("RGB")
+        return np.asarray(picture)
 
 
 def channels_first(pixels: np.ndarray, file: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
 from opalg.facts import YES, Bound
 from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
-from opalg.methods.problem import Problem, adjoint_at, apply_direct_prox, direct_prox, split_prox, squared_norm
+from opalg.methods.problem import Problem, adjoint_at, apply_direct_prox, direct_prox, natural_penalty, split_prox, squared_norm
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal
@@ -111,12 +111,21 @@ class PrimalDual(Method):
             step=(*x_next, *q_next),
             readout=dict(zip(variables, x, strict=True)),
             start={**{a: starts_at(v) for a, v in zip(x, variables, strict=True)}, **zeros},
-            controls={ratio: Literal(1.0)},
+            controls={ratio: start_of_ratio(problem, dual)},
             duals=dict(zip(dual, q, strict=True)),
             residual=moved_x + moved_q,
             scale=size,
             balance=((ratio, moved_q, moved_x),),
         )
+
+
+def start_of_ratio(problem: Problem, dual: list[Term]) -> Expression:
+    """The natural penalty times ``|K|``, so that the unit of the energy does not matter; 1 where nothing has a unit."""
+    norm = dual_norm(dual)
+    assert norm is not None
+    if not problem.smooth_terms and all(t.functional.facts.indicator for t in dual):
+        return Literal(1.0)
+    return natural_penalty(problem, dual) * ex.sqrt(norm.expression)
 
 
 def steps(problem: Problem, dual: list[Term], ratio: Expression) -> tuple[Expression, Expression]:

@@ -10,8 +10,8 @@ from opalg.errors import UnsupportedError
 from opalg.facts import YES
 from opalg.program.expression import as_expression
 from opalg.program.interpreter import number
-from opalg.testing.subject import random_array
-from opalg.testing.trial import OperatorError, Trial, far, norms
+from opalg.testing.subject import random_array, size_of
+from opalg.testing.trial import OperatorError, Trial, far, gram, norms
 
 
 def facts(trial: Trial) -> None:
@@ -26,7 +26,7 @@ def facts(trial: Trial) -> None:
         return
     if "self_adjoint" in said or "positive" in said:
         x, image, _, _ = trial.probed
-        forms = image @ x.T
+        forms = gram(image, x)
         error = far(forms, forms.T, trial.size * float(np.max(norms(x), initial=0.0)) ** 2)
         trial.findings.measure(
             "facts", error, trial.tolerance, "it is declared self-adjoint, but <A x, y> is not <x, A y>"
@@ -121,11 +121,11 @@ def _power_iteration(trial: Trial) -> float:
     x = random_array(trial.rng, trial.subject.forward.source, trial.kind)
     ratio = 0.0
     for _ in range(8):
-        size = float(np.linalg.norm(x))
+        size = size_of(x)
         if size == 0:
             break
         x = x / size
         image = trial.forward(x)
-        ratio = max(ratio, float(np.linalg.norm(image)))
+        ratio = max(ratio, size_of(image))
         x = trial.backward(image)
     return ratio

@@ -13,7 +13,7 @@ from math import prod, sqrt
 
 import numpy as np
 
-from opalg.testing.subject import Shape, place_of, random_array, reals
+from opalg.testing.subject import Shape, inner, place_of, random_array, size_of
 
 ArrayMap = Callable[[np.ndarray], np.ndarray]
 Mask = np.ndarray | None
@@ -49,9 +49,7 @@ class Pair:
 
     def products(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """``Re <A x, y>`` and ``Re <x, A.H y>``."""
-        left = reals(self.forward(x), self.target_kind) @ reals(y, self.target_kind)
-        right = reals(x, self.source_kind) @ reals(self.backward(y), self.source_kind)
-        return float(left), float(right)
+        return inner(self.forward(x), y), inner(x, self.backward(y))
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random pair of arguments."""
@@ -64,7 +62,7 @@ class Pair:
             x = x if keep_x is None else x * keep_x
             y = y if keep_y is None else y * keep_y
             left, right = self.products(x, y)
-            scale = self.size * float(np.linalg.norm(x)) * float(np.linalg.norm(y))
+            scale = self.size * size_of(x) * size_of(y)
             if scale == 0 or not abs(left - right) <= 10 * self.tolerance * scale:
                 return False
         return True
@@ -77,20 +75,18 @@ class Pair:
 def worst_place(pair: Pair, rng: np.random.Generator) -> tuple[Shape, Shape]:
     """An output and an input index at which the two disagree, found by halving the arguments."""
     x, y = pair.draw(rng)
-    pulled = reals(pair.backward(y), pair.source_kind)
+    pulled = pair.backward(y)
 
     def defect_in_x(part: np.ndarray) -> float:
-        left = reals(pair.forward(part), pair.target_kind) @ reals(y, pair.target_kind)
-        return abs(float(left - reals(part, pair.source_kind) @ pulled))
+        return abs(inner(pair.forward(part), y) - inner(part, pulled))
 
     i = _halved(x, defect_in_x)
     alone = np.zeros_like(x)
     alone.flat[i] = x.flat[i]
-    moved = reals(pair.forward(alone), pair.target_kind)
+    moved = pair.forward(alone)
 
     def defect_in_y(part: np.ndarray) -> float:
-        right = reals(alone, pair.source_kind) @ reals(pair.backward(part), pair.source_kind)
-        return abs(float(moved @ reals(part, pair.target_kind) - right))
+        return abs(inner(moved, part) - inner(alone, pair.backward(part)))
 
     j = _halved(y, defect_in_y)
     return place_of(j, pair.target), place_of(i, pair.source)
@@ -151,7 +147,10 @@ def _factor(pair: Pair, rng: np.random.Generator) -> str:
 
 def _meaning(ratio: float, pair: Pair) -> str:
     """What a factor may stand for."""
-    names = {prod(pair.source): "the number of inputs", prod(pair.target): "the number of outputs"}
+    inputs, outputs = prod(pair.source), prod(pair.target)
+    names = {inputs: "the number of inputs", outputs: "the number of outputs"}
+    if inputs == outputs:
+        names = {inputs: "the number of entries"}
     names.update({n: "the length of an axis" for n in (*pair.source, *pair.target) if n not in names})
     for count, name in names.items():
         for value, text in ((float(count), f"{count}"), (sqrt(count), f"the root of {count}")):
@@ -219,8 +218,8 @@ def _repeats(pair: Pair, rng: np.random.Generator) -> str:
         return ""
     _, y = pair.draw(rng)
     there, back = pair.forward(y), pair.backward(y)
-    limit = 10 * pair.tolerance * pair.size * float(np.linalg.norm(y))
-    if not np.linalg.norm(there - back) <= limit:
+    limit = 10 * pair.tolerance * pair.size * size_of(y)
+    if not size_of(there - back) <= limit:
         return ""
     return "A.H repeats the forward map, but A is not self-adjoint; for a convolution, flip the kernel"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from opalg.testing.mistakes import Pair, likely_mistake, worst_place
 from opalg.testing.subject import Side, adjoint_applier, place_of, random_array
-from opalg.testing.trial import Trial, far, norms
+from opalg.testing.trial import Trial, far, gram, norms
 
 
 def runs(trial: Trial) -> None:
@@ -79,7 +79,7 @@ def _by_probes(trial: Trial) -> float:
     """The largest difference of ``<A x, y>`` and ``<x, A.H y>``, relative to ``|A| |x| |y|``."""
     x, image, y, pulled = trial.probed
     scales = trial.size * np.outer(norms(x), norms(y))
-    difference = np.abs(image @ y.T - x @ pulled.T)
+    difference = np.abs(gram(image, y) - gram(x, pulled))
     return float(np.max(difference / np.where(scales > 0, scales, 1.0), initial=0.0))
 
 

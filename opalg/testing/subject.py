@@ -7,6 +7,7 @@ import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,16 @@ def reals(x: np.ndarray, kind: str) -> np.ndarray:
     """An array of a kind as a flat array of reals: real parts, then imaginary parts where it is complex."""
     flat = np.asarray(x).ravel()
     return np.concatenate([flat.real, flat.imag]) if kind == "complex" else np.array(flat.real)
+
+
+def inner(u: np.ndarray, v: np.ndarray) -> float:
+    """``Re sum(conj(u) v)``, by pairwise summation."""
+    return float(np.sum((np.conj(u) * v).real))
+
+
+def size_of(x: np.ndarray) -> float:
+    """The Euclidean norm of all entries."""
+    return sqrt(inner(x, x))
 
 
 def place_of(flat: int, shape: Shape) -> tuple[int, ...]:

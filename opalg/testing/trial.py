@@ -132,6 +132,11 @@ def norms(rows: np.ndarray) -> np.ndarray:
     return np.linalg.norm(rows, axis=1)
 
 
+def gram(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The inner products of rows, by pairwise summation: a matrix product would lose digits on long rows."""
+    return np.array([[np.sum(a * b) for b in right] for a in left]).reshape(len(left), len(right))
+
+
 def _largest_ratio(images: np.ndarray, arguments: np.ndarray) -> float:
     sizes = norms(arguments)
     return float(np.max(norms(images)[sizes > 0] / sizes[sizes > 0], initial=0.0))

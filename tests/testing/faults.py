@@ -54,12 +54,8 @@ def _on_images(forward: Callable[..., Any], adjoint: Callable[..., Any], **optio
     return lambda shape: oa.FunctionOperator(forward, adjoint, in_shape=shape, **options)
 
 
-def _weights(shape: tuple[int, ...]) -> np.ndarray:
-    return np.exp(1j * np.arange(np.prod(shape)).reshape(shape)) * (1 + np.arange(shape[-1]))
-
-
-def _shifted_difference(x: np.ndarray) -> np.ndarray:
-    return np.roll(x, -1, 0) - x
+def _weighted(x: np.ndarray) -> np.ndarray:
+    return x * np.exp(1j * np.arange(x.size).reshape(x.shape)) * (1 + np.arange(x.shape[-1]))
 
 
 def _one_corner_doubled(x: np.ndarray) -> np.ndarray:
@@ -106,7 +102,7 @@ def _one_row_missing(y: np.ndarray) -> np.ndarray:
 
 
 FAULTS = [
-    Fault("dropped conjugate", _on_images(lambda x: _weights(x.shape) * x, lambda y: _weights(y.shape) * y), "conjugate"),
+    Fault("dropped conjugate", _on_images(_weighted, _weighted, in_dtype=complex), "conjugate"),
     Fault(
         "dropped conjugate of a transform",
         _on_images(lambda x: np.fft.fft2(x), lambda y: np.fft.fft2(y), in_dtype=complex),
@@ -128,15 +124,13 @@ FAULTS = [
     Fault("periodic where zero was meant", _on_images(_blur_zero, _blur_periodic), "boundary condition"),
     Fault(
         "periodic adjoint of a Neumann difference",
-        lambda shape: oa.FunctionOperator(
-            lambda x: _gradient(x)[0], lambda y: np.roll(y, 1, 0) - y, in_shape=shape
-        ),
+        _on_images(lambda x: _gradient(x)[0], lambda y: np.roll(y, 1, 0) - y),
         "boundary condition",
     ),
     Fault(
         "a transform without its norm",
-        lambda shape: oa.FunctionOperator(lambda x: np.fft.fft2(x), lambda y: np.fft.ifft2(y), in_shape=shape, in_dtype=complex),
-        "number of inputs",
+        _on_images(lambda x: np.fft.fft2(x), lambda y: np.fft.ifft2(y), in_dtype=complex),
+        "number of entries",
     ),
 ]
 
