@@ -1,6 +1,6 @@
 """Take a blur off a picture by total variation, and differentiate the result in the weight and in the kernel.
 
-    python examples/deblur.py
+python examples/deblur.py
 """
 
 import numpy as np

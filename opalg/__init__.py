@@ -8,7 +8,7 @@
 [1.0, 0.0, 3.0]
 """
 
-from opalg import functionals, learning, operators, testing
+from opalg import functionals, interop, learning, operators, testing
 from opalg.arrays import Backend, backend
 from opalg.compiler import MapPlan, Plan, compile, fixed_point, minimize
 from opalg.energies import (
@@ -154,6 +154,7 @@ __all__ = [
     "huber",
     "hypergradient",
     "indicator",
+    "interop",
     "log",
     "metrics",
     "minimize",

@@ -38,7 +38,7 @@ def parameter_values(parameters: Sequence[Parameter], given: Mapping[Any, Any], 
             known = ", ".join(p.label for p in parameters) or "none"
             raise ParameterError(f"{key!r} is not a parameter here; the parameters are {known}")
         assert parameter is not None
-        array = value if library_name(value) is not None else lib.asarray(value)
+        array = plain(value) if library_name(value) is not None else lib.asarray(value)
         if tuple(array.shape) != parameter.shape:
             raise ShapeError(f"{parameter.label} has shape {parameter.shape}, the value given {tuple(array.shape)}")
         if not any(word in str(array.dtype) for word in ("float", "complex")):
@@ -63,6 +63,12 @@ def start_of(x0: Any, variables: Sequence[Variable]) -> dict[Variable, Any]:
             raise ShapeError(f"{variable.label} has shape {variable.shape}, but x0 has shape {tuple(array.shape)}")
         if variable.kind == "real" and "complex" in str(array.dtype):
             raise DtypeError(f"{variable.label} is real, but x0 is complex")
+        array = plain(array)
         check_finite(array, f"x0 for {variable.label}")
         starts[variable] = array
     return starts
+
+
+def plain(array: Any) -> Any:
+    """An array without the graph that Torch may keep of its past: gradients of solves are implicit."""
+    return array.detach() if hasattr(array, "detach") else array

@@ -58,9 +58,10 @@ class Potential:
 
     Examples
     --------
+    >>> import opalg as oa
     >>> import sympy
     >>> t, eps = sympy.symbols("t eps")
-    >>> charbonnier = Potential(t, sympy.sqrt(t**2 + eps**2) - eps, eps=0.5)
+    >>> charbonnier = oa.Potential(t, sympy.sqrt(t**2 + eps**2) - eps, eps=0.5)
     >>> charbonnier.facts.convex
     yes
     """

@@ -201,7 +201,8 @@ def box(lower: Any = None, upper: Any = None) -> Box:
     Examples
     --------
     >>> import numpy as np
-    >>> box(0.0, 1.0).project(np.array([-2.0, 0.5, 3.0]))
+    >>> import opalg as oa
+    >>> oa.box(0.0, 1.0).project(np.array([-2.0, 0.5, 3.0]))
     array([0. , 0.5, 1. ])
     """
     return Box(lower, upper)

@@ -81,7 +81,7 @@ class _Solve(torch.autograd.Function):
         module.solution = solution
         ctx.solution, ctx.parameters = solution, plan.parameters
         ctx.dtypes = [t.dtype for t in tensors]
-        return tuple(solution.points)
+        return tuple(p.clone() for p in solution.points)  # autograd marks what is returned; the solution stays plain
 
     @staticmethod
     @torch.autograd.function.once_differentiable

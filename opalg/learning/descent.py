@@ -64,6 +64,7 @@ def descend(
     Examples
     --------
     >>> import numpy as np
+    >>> from opalg.learning.descent import descend
     >>> weights = np.array([1.0, 100.0])
     >>> found = descend(lambda u: (float(weights @ (u - 1) ** 2), 2 * weights * (u - 1)), [1, 1], 30, 1e-9)
     >>> found.point.round(3).tolist()

@@ -46,7 +46,7 @@ def hypergradient(
         From `opalg.compile`.
     loss : callable
         ``loss(x)`` returns ``(value, gradient)``; on Torch it may return a scalar tensor instead, which Torch
-        differentiates. With several variables ``x`` and ``gradient`` are mappings from Variable to array.
+        differentiates in a second call. With several variables ``x`` and ``gradient`` are mappings from Variable to array.
     wrt : Parameter or sequence of Parameter
         What to differentiate in.
     params : mapping from Parameter (or its name) to value, optional
@@ -91,10 +91,10 @@ def hypergradient(
 
 def value_and_cotangent(loss: Callable[[Any], Any], x: Any, lib: Backend) -> tuple[float, Any]:
     """The value of a loss and its gradient in the solution."""
-    if lib.name == "torch":
-        return _by_torch(loss, x)
     found = loss(x)
     if not (isinstance(found, tuple) and len(found) == 2):
+        if lib.name == "torch":
+            return _by_torch(loss, x)
         raise ParameterError(
             f"on {lib.name} a loss returns the pair (value, gradient), for example "
             f"lambda x: (((x - truth) ** 2).sum(), 2 * (x - truth)); it returned {type(found).__name__}"
@@ -103,16 +103,13 @@ def value_and_cotangent(loss: Callable[[Any], Any], x: Any, lib: Backend) -> tup
 
 
 def _by_torch(loss: Callable[[Any], Any], x: Any) -> tuple[float, Any]:
+    """The loss and its gradient by Torch's own differentiation."""
     import torch
 
     several = isinstance(x, Mapping)
     points = {v: a.detach().clone().requires_grad_(True) for v, a in (x.items() if several else [(None, x)])}
     with torch.enable_grad():
         found = loss(points if several else points[None])
-        if isinstance(found, tuple) and len(found) == 2:
-            value, gradient = found
-            gradient = {v: g.detach() for v, g in gradient.items()} if several else gradient.detach()
-            return float(value), gradient
         if not (isinstance(found, torch.Tensor) and found.numel() == 1):
             raise ParameterError(
                 f"a loss returns a scalar tensor or the pair (value, gradient); it returned {type(found).__name__}"

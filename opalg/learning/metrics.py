@@ -11,7 +11,8 @@ from opalg.errors import ShapeError
 
 
 def _pair(image: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
-    a, b = (np.asarray(backend_of(v).to_numpy(v), dtype=np.float64) for v in (image, reference))
+    a, b = (np.asarray(backend_of(v).to_numpy(v)) for v in (image, reference))
+    a, b = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (a, b))
     if a.shape != b.shape:
         raise ShapeError(f"the image has shape {a.shape}, the reference {b.shape}")
     return a, b

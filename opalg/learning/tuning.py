@@ -188,7 +188,7 @@ class _Coordinates:
         if not self.parameters:
             raise ParameterError("wrt names no parameter to tune")
         self.starts = [self._start(plan, p) for p in self.parameters]
-        self.sizes = [max(float(np.abs(s).max(initial=0.0)), 1e-3) for s in self.starts]
+        self.sizes = [float(np.abs(s).max(initial=0.0)) or 1.0 for s in self.starts]
 
     def _start(self, plan: Plan, parameter: Any) -> np.ndarray:
         if parameter not in plan.parameters:

@@ -6,7 +6,15 @@ from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
 from opalg.facts import YES, Bound
 from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
-from opalg.methods.problem import Problem, adjoint_at, apply_direct_prox, direct_prox, natural_penalty, split_prox, squared_norm
+from opalg.methods.problem import (
+    Problem,
+    adjoint_at,
+    apply_direct_prox,
+    direct_prox,
+    natural_penalty,
+    split_prox,
+    squared_norm,
+)
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal
@@ -74,8 +82,9 @@ class PrimalDual(Method):
         x = state_inputs(problem.variables)
         point: dict[Variable, Expression] = dict(zip(problem.variables, x, strict=True))
         q = tuple(Input(f"q{i}", t.expression.shape, t.expression.kind) for i, t in enumerate(dual))
-        ratio = Input("ratio", (), "real", role="control")
-        tau, sigma = steps(problem, dual, ratio)
+        controls = step_controls(problem, dual)
+        ratio = next(iter(controls))
+        tau, sigma = steps(*controls)
         slopes = problem.smooth_gradient(point) if problem.smooth_terms else [Literal(0.0)] * len(x)
         x_next = []
         for (variable, old), slope in zip(point.items(), slopes, strict=True):
@@ -87,7 +96,7 @@ class PrimalDual(Method):
         for term, old in zip(dual, q, strict=True):
             moved = old + sigma * term.expression.trace(ahead)
             q_next.append(moved - sigma * split_prox(term, moved / sigma, 1.0 / sigma))
-        return self._lowering(problem, dual, x, q, x_next, q_next, ratio, tau, sigma)
+        return self._lowering(problem, dual, x, q, x_next, q_next, controls, tau, sigma)
 
     def _lowering(
         self,
@@ -97,7 +106,7 @@ class PrimalDual(Method):
         q: tuple[Input, ...],
         x_next: list[Expression],
         q_next: list[Expression],
-        ratio: Input,
+        controls: dict[Input, Expression],
         tau: Expression,
         sigma: Expression,
     ) -> Lowering:
@@ -111,11 +120,11 @@ class PrimalDual(Method):
             step=(*x_next, *q_next),
             readout=dict(zip(variables, x, strict=True)),
             start={**{a: starts_at(v) for a, v in zip(x, variables, strict=True)}, **zeros},
-            controls={ratio: start_of_ratio(problem, dual)},
+            controls=controls,
             duals=dict(zip(dual, q, strict=True)),
             residual=moved_x + moved_q,
             scale=size,
-            balance=((ratio, moved_q, moved_x),),
+            balance=((next(iter(controls)), moved_q, moved_x),),
         )
 
 
@@ -128,12 +137,25 @@ def start_of_ratio(problem: Problem, dual: list[Term]) -> Expression:
     return natural_penalty(problem, dual) * ex.sqrt(norm.expression)
 
 
-def steps(problem: Problem, dual: list[Term], ratio: Expression) -> tuple[Expression, Expression]:
-    """``t`` and ``s`` with ``1 / t = L / 2 + s |K|^2`` and ``s = ratio / |K|``."""
+def step_controls(problem: Problem, dual: list[Term]) -> dict[Input, Expression]:
+    """The balance of the steps and the two norms they rest on, with their formulas.
+
+    The solution does not depend on its steps, so the norms enter the map as numbers and no gradient flows through them.
+    """
     smoothness, norm = problem.smoothness, dual_norm(dual)
     assert smoothness is not None and norm is not None
-    size = ex.sqrt(norm.expression)
-    return 1.0 / (0.5 * smoothness.expression + ratio * size), ratio / size
+    ratio, constant, size = (Input(name, (), "real", role="control") for name in ("ratio", "L", "norm_K"))
+    floor = Literal(1e-30)
+    return {
+        ratio: start_of_ratio(problem, dual),
+        constant: ex.maximum(smoothness.expression, floor),
+        size: ex.maximum(ex.sqrt(norm.expression), floor),
+    }
+
+
+def steps(ratio: Expression, constant: Expression, size: Expression) -> tuple[Expression, Expression]:
+    """``t`` and ``s`` with ``1 / t = L / 2 + s |K|^2`` and ``s = ratio / |K|``."""
+    return 1.0 / (0.5 * constant + ratio * size), ratio / size
 
 
 def _zero(kind: str) -> Expression:

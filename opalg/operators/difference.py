@@ -371,7 +371,7 @@ def _laplacian_spectrum(shape: Shape, axes: tuple[int, ...], scheme: str) -> Exp
 
 @rule(Composed, group="diagonalise")
 def diagonalise_gram_of_differences(product: Composed) -> LinearOperator | None:
-    """D.H @ D  ->  DiagonalIn(RFFT, sum_j |2 sin(pi k_j / n_j)|^2)     (D periodic differences or gradient)"""
+    """D.H @ D  ->  DiagonalIn(RFFT, sum_j (2 sin(pi k_j / n_j))^2)     (D periodic differences or gradient)"""
     a, b, rest = adjacent(product)
     match a, b:
         case (Adjoint(operator=FiniteDifference() as left), FiniteDifference(boundary="periodic") as right):

@@ -10,8 +10,8 @@ from opalg.errors import UnsupportedError
 from opalg.facts import YES
 from opalg.program.expression import as_expression
 from opalg.program.interpreter import number
-from opalg.testing.subject import random_array, size_of
-from opalg.testing.trial import OperatorError, Trial, far, gram, norms
+from opalg.testing.subject import SubjectError, random_array, size_of
+from opalg.testing.trial import Trial, far, gram, norms
 
 
 def facts(trial: Trial) -> None:
@@ -42,7 +42,7 @@ def _isometry(trial: Trial, words: str, declared: Any, maps: tuple[Any, Any]) ->
     if declared is None:
         return
     inner, outer = maps
-    scale, (forward, backward) = _number(declared), (trial.sides[0], trial.sides[1])
+    scale, (forward, backward) = number_of(declared), (trial.sides[0], trial.sides[1])
     side, kind, _ = forward if words == "A.H A" else backward
     x = random_array(trial.rng, side.source, kind)
     error = far(outer(inner(x)), scale * x, trial.size**2)
@@ -50,14 +50,15 @@ def _isometry(trial: Trial, words: str, declared: Any, maps: tuple[Any, Any]) ->
     trial.findings.measure("facts", error, trial.tolerance, message)
 
 
-def _number(value: Any) -> float:
+def number_of(value: Any) -> float:
+    """A declared number, bound or formula as a number."""
     return number(as_expression(value)) if not hasattr(value, "certainty") else float(value)
 
 
 def _lowest(trial: Trial, facts: Any) -> None:
     declared = getattr(facts, "lowest", None)
     floor = 0.0 if getattr(facts, "positive", None) is YES else -np.inf
-    floor = floor if declared is None else max(floor, _number(declared))
+    floor = floor if declared is None else max(floor, number_of(declared))
     if floor == -np.inf:
         return
     x, image, _, _ = trial.probed
@@ -111,7 +112,7 @@ def _norm_bound(trial: Trial) -> Any:
         return None
     try:
         return trial.guarded("norm_bound", given) if callable(given) else given
-    except OperatorError as problem:
+    except SubjectError as problem:
         if isinstance(problem.__cause__, UnsupportedError):
             return None
         raise

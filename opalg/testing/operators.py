@@ -11,8 +11,8 @@ from opalg.arrays import backend
 from opalg.errors import ParameterError
 from opalg.testing import claims, manners, promises
 from opalg.testing.report import Findings, Report
-from opalg.testing.subject import KINDS, Subject, subject_of, takes_complex
-from opalg.testing.trial import OperatorError, Trial
+from opalg.testing.subject import KINDS, Subject, SubjectError, subject_of, takes_complex
+from opalg.testing.trial import Trial
 
 
 def check_operator(
@@ -71,10 +71,11 @@ def check_operator(
     >>> import opalg as oa
     >>> oa.testing.check_operator(oa.Gradient((6, 5))).ok
     True
-    >>> A = oa.FunctionOperator(lambda x: x[1:] - x[:-1], lambda y: y, in_shape=4, out_shape=3)
+    >>> import numpy as np
+    >>> A = oa.FunctionOperator(np.cumsum, np.cumsum, in_shape=5, in_dtype="real", name="cumsum")
     >>> report = oa.testing.check_operator(A)
-    >>> report.failed("adjoint")
-    True
+    >>> report.failed("adjoint"), report.findings[0].hint
+    (True, 'A.H repeats the forward map, but A is not self-adjoint; for a convolution, flip the kernel')
     """
     unknown = [name for name in skip if name not in PROPERTIES]
     if unknown:
@@ -108,7 +109,7 @@ def _tried(trial: Trial, name: str, try_it: Callable[[Trial], None]) -> bool:
     """Try one property; whether it ran and holds. What the operator raises is a finding."""
     try:
         try_it(trial)
-    except OperatorError as problem:
+    except SubjectError as problem:
         trial.findings.fail(name, f"{problem} for {trial.kind} arrays")
     return not any(f == name for f in trial.findings.found)
 

@@ -20,6 +20,18 @@ Shape = tuple[int, ...]
 KINDS = ("real", "complex")
 
 
+class SubjectError(Exception):
+    """An exception of the object under test, on its way to the report."""
+
+
+def guarded(name: str, action: Callable[[], Any]) -> Any:
+    """The result of code of the object under test; its exceptions become `SubjectError`, told apart from ours."""
+    try:
+        return action()
+    except Exception as problem:
+        raise SubjectError(f"{name} raises {type(problem).__name__}: {problem}") from problem
+
+
 @dataclass(frozen=True)
 class Side:
     """One direction of a map: the operator or its adjoint.

@@ -11,13 +11,9 @@ from typing import Any
 import numpy as np
 
 from opalg.testing.report import Findings
-from opalg.testing.subject import Side, Subject, probes, random_array, reals
+from opalg.testing.subject import Side, Subject, guarded, probes, random_array, reals
 
 DENSE_LIMIT = 1 << 14  # entries of the largest matrix that is built and compared in full
-
-
-class OperatorError(Exception):
-    """An exception of the operator under test, on its way to the report."""
 
 
 @dataclass
@@ -52,10 +48,7 @@ class Trial:
 
     def guarded(self, name: str, action: Callable[[], Any]) -> Any:
         """The result of the operator's own code."""
-        try:
-            return action()
-        except Exception as problem:
-            raise OperatorError(f"{name} raises {type(problem).__name__}: {problem}") from problem
+        return guarded(name, action)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """``A x``."""

@@ -9,6 +9,8 @@ import scipy.sparse.linalg
 
 import opalg as oa
 from opalg.errors import AdjointError, NotLinearError, ParameterError
+from opalg.facts import exact
+from opalg.program.expression import as_expression
 from opalg.testing import FailedAdjointError, check_operator
 from tests.operators.test_contract import CASES
 from tests.testing.faults import FAULTS, RIGHT
@@ -105,7 +107,8 @@ def test_a_report_raises_what_its_finding_is():
     ids=["affine", "abs", "clipped", "quadratic"],
 )
 def test_what_is_not_linear_is_caught(forward):
-    report = check_operator(oa.FunctionOperator(forward, lambda y: y, in_shape=(4, 3), in_dtype="real"), skip=["adjoint"])
+    operator = oa.FunctionOperator(forward, lambda y: y, in_shape=(4, 3), in_dtype="real")
+    report = check_operator(operator, skip=["adjoint"])
     assert report.failed("linear")
     assert "adjoint" not in report.checked
     with pytest.raises(NotLinearError):
@@ -172,8 +175,9 @@ class Drifting(Doubling):
         ({"apply": lambda self, x: x / 0.0}, "runs"),
         ({"apply": lambda self, x: x @ x}, "runs"),
         ({"norm_bound": lambda self: 1.9}, "norm"),
-        ({"norm_bound": lambda self: oa.Bound(oa.Expression and oa.operators.Identity((1,)).facts.lowest * 2.5)}, "norm"),
-        ({"facts": oa.operators.Facts(gram_scale=oa.operators.Identity((1,)).facts.lowest)}, "facts"),
+        ({"norm_bound": lambda self: exact(2.5)}, "norm"),
+        ({"facts": oa.operators.Facts(gram_scale=as_expression(1.0))}, "facts"),
+        ({"facts": oa.operators.Facts(lowest=as_expression(2.1))}, "facts"),
         ({"apply": lambda self, x: -2.0 * x, "facts": oa.operators.Facts(positive=oa.YES)}, "facts"),
         ({"apply": lambda self, x: np.roll(x, 1, 0), "facts": oa.operators.Facts(diagonal=oa.YES)}, "facts"),
         ({"apply": lambda self, x: np.roll(x, 1, 0), "facts": oa.operators.Facts(self_adjoint=oa.YES)}, "facts"),

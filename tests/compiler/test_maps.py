@@ -1,0 +1,139 @@
+"""Declared maps that are no gradient: their fixed points, acceleration, failures and gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import opalg as oa
+
+
+def contraction(rng: np.random.Generator, n: int, radius: float) -> np.ndarray:
+    B = rng.standard_normal((n, n))
+    return B * radius / np.max(np.abs(np.linalg.eigvals(B)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "array_api_strict"])
+@pytest.mark.parametrize("acceleration", ["anderson", "none"])
+def test_a_linear_map(acceleration: str, backend: str, rng: np.random.Generator) -> None:
+    pytest.importorskip(backend)
+    B, b = contraction(rng, 12, 0.8), rng.standard_normal(12)
+    x = oa.Variable(12, name="x")
+    plan = oa.fixed_point(x, oa.Matrix(B) @ x + b, acceleration=acceleration, backend=backend)
+    solution = plan.solve(tol=1e-11)
+    assert solution.status is oa.Status.CONVERGED_RESIDUAL_ONLY
+    assert np.isnan(solution.value) and solution.error_bound is None
+    assert solution.certificate.kind == "residual"
+    found = plan.backend.to_numpy(solution.x)
+    assert np.allclose(found, np.linalg.solve(np.eye(12) - B, b), rtol=1e-8, atol=1e-9)
+
+
+def test_acceleration_takes_fewer_iterations_to_the_same_point(rng: np.random.Generator) -> None:
+    B, b = contraction(rng, 12, 0.97), rng.standard_normal(12)
+    x = oa.Variable(12, name="x")
+    fast, slow = (
+        oa.fixed_point(x, oa.Matrix(B) @ x + b, acceleration=a).solve(tol=1e-9) for a in ("anderson", "none")
+    )
+    assert fast.iterations < slow.iterations / 2
+    assert np.allclose(fast.x, slow.x, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_with_tanh(rng: np.random.Generator) -> None:
+    W, b = contraction(rng, 10, 0.9), rng.standard_normal(10)
+    x, bp = oa.Variable(10, name="x"), oa.Parameter(b, name="b")
+    image = oa.apply(np.tanh, oa.Matrix(W) @ x + bp, vjp=lambda v, u: u * (1 - np.tanh(v) ** 2))
+    solution = oa.fixed_point(x, image).solve(tol=1e-13, on_failure="return")
+    assert np.allclose(solution.x, np.tanh(W @ solution.x + b), atol=1e-12)
+    c = rng.standard_normal(10)
+    slope = np.diag(1 - solution.x**2)
+    assert np.allclose(solution.vjp(c, bp)[bp], slope @ np.linalg.solve((np.eye(10) - slope @ W).T, c), rtol=1e-8)
+
+
+def test_regularisation_by_a_denoiser_that_is_no_gradient(rng: np.random.Generator) -> None:
+    # RED with a linear smoother S: 0 = A.T (A x - y) + lam (x - S x), and S is not symmetric.
+    n, lam, tau = 12, 0.3, 0.5
+    A = rng.standard_normal((8, n)) / 4
+    S = np.tril(np.ones((n, n)))
+    S /= S.sum(axis=1, keepdims=True)
+    y = rng.standard_normal(8)
+    yp, lp = oa.Parameter(y, name="y"), oa.Parameter(lam, name="lambda", nonneg=True)
+    x, M = oa.Variable(n, name="x"), oa.Matrix(A)
+    smoothed = oa.apply(lambda v: v @ S.T, x, vjp=lambda v, u: u @ S)
+    data_term = M.H @ (M @ x - yp)
+    plan = oa.fixed_point(x, x - tau * (data_term + lp * (x - smoothed)))
+    solution = plan.solve(tol=1e-12, on_failure="return")
+    H = A.T @ A + lam * (np.eye(n) - S)
+    exact = np.linalg.solve(H, A.T @ y)
+    assert np.allclose(solution.x, exact, atol=1e-8)
+    c = rng.standard_normal(n)
+    u = np.linalg.solve(H.T, c)
+    g = solution.vjp(c, [yp, lp], on_inexact="return")
+    assert np.allclose(g[yp], A @ u, rtol=1e-7, atol=1e-9)
+    assert float(g[lp]) == pytest.approx(-u @ (exact - S @ exact), rel=1e-7)
+
+
+@pytest.mark.parametrize("acceleration", ["anderson", "none"])
+def test_a_map_that_drives_away_is_answered(acceleration: str) -> None:
+    x = oa.Variable(3, name="x")
+    square = oa.apply(lambda v: v * v + 1.0, x)
+    plan = oa.fixed_point(x, square, acceleration=acceleration)
+    with pytest.raises((oa.DivergedError, oa.NonFiniteError, oa.BreakdownError)) as caught:
+        plan.solve(np.full(3, 2.0), max_iter=500, on_failure="raise")
+    assert np.all(np.isfinite(caught.value.solution.x))
+    assert not caught.value.solution
+
+
+def test_divergence_of_a_linear_map_raises_by_default(rng: np.random.Generator) -> None:
+    x = oa.Variable(4, name="x")
+    plan = oa.fixed_point(x, oa.Matrix(np.diag([3.0, 2.0, 2.5, 4.0])) @ x + np.ones(4), acceleration="none")
+    with pytest.raises((oa.DivergedError, oa.NonFiniteError)) as caught:
+        plan.solve()
+    assert np.all(np.isfinite(caught.value.solution.x))
+
+
+def test_a_translation_has_no_fixed_point() -> None:
+    x = oa.Variable(3, name="x")
+    with pytest.warns(oa.ConvergenceWarning):
+        assert not oa.fixed_point(x, x + np.ones(3), acceleration="none").solve(max_iter=50, tol=1e-6)
+
+
+def test_what_cannot_be_compiled_says_why() -> None:
+    x, z = oa.Variable(3, name="x"), oa.Variable(3, name="z")
+    with pytest.raises(oa.ShapeError, match=r"\(2,\)"):
+        oa.fixed_point(x, oa.Matrix(np.ones((2, 3))) @ x)
+    with pytest.raises(oa.ParameterError, match="make them Parameters"):
+        oa.fixed_point(x, x + z)
+    with pytest.raises(oa.ParameterError, match="acceleration"):
+        oa.fixed_point(x, 0.5 * x, acceleration="nesterov")
+    with pytest.raises(oa.NotAffineError):
+        oa.fixed_point(x, 3.0)
+
+
+def test_the_pieces_and_the_texts(rng: np.random.Generator) -> None:
+    b = oa.Parameter(rng.standard_normal(3), name="b")
+    x = oa.Variable(3, name="x")
+    plan = oa.fixed_point(x, 0.5 * x + b)
+    (after,) = plan.step((np.ones(3),))
+    assert np.allclose(after, 0.5 + b.value)
+    (other,) = plan.step((np.ones(3),), params={"b": np.zeros(3)})
+    assert np.allclose(other, 0.5)
+    text = plan.explain()
+    assert "Anderson" in text and "residual" in text and "b" in text
+    assert "def step" in plan.source()
+    assert "fixed_point" in repr(plan)
+
+
+def test_solving_from_a_solution_takes_no_time(rng: np.random.Generator) -> None:
+    B, b = contraction(rng, 8, 0.9), rng.standard_normal(8)
+    x = oa.Variable(8, name="x")
+    plan = oa.fixed_point(x, oa.Matrix(B) @ x + b)
+    first = plan.solve(tol=1e-9)
+    assert plan.solve(first, tol=1e-8).iterations <= 2
+
+
+def test_a_complex_map(rng: np.random.Generator) -> None:
+    b = rng.standard_normal(4) + 1j * rng.standard_normal(4)
+    x = oa.Variable(4, name="x", dtype=complex)
+    solution = oa.fixed_point(x, 0.5j * x + b).solve(tol=1e-12, on_failure="return")
+    assert solution.x.dtype == complex
+    assert np.allclose(solution.x, b / (1 - 0.5j), atol=1e-10)

@@ -1,0 +1,153 @@
+"""Tuning by implicit gradients."""
+
+import numpy as np
+import pytest
+
+import opalg as oa
+from opalg.errors import ParameterError, ShapeError, UnsupportedError
+
+TRUTH = np.repeat([0.0, 1.0, 0.3, 0.8], 12)
+
+
+def shrinkage(rng):
+    """``|x - y|^2 / 2 + w |x|^2 / 2``, whose minimiser is ``y / (1 + w)``; and the best ``w``."""
+    y = oa.Parameter(TRUTH + 0.3 * rng.standard_normal(TRUTH.shape), name="y")
+    x, w = oa.Variable(TRUTH.shape, name="x"), oa.Parameter(3.0, name="w", positive=True)
+    best = (y.value @ y.value) / (y.value @ TRUTH) - 1.0
+    return 0.5 * oa.sum_squares(x - y) + 0.5 * w * oa.sum_squares(x), y, w, best
+
+
+def denoising(rng, start=0.5):
+    """Total variation denoising of a step function."""
+    y = oa.Parameter(TRUTH + 0.1 * rng.standard_normal(TRUTH.shape), name="y")
+    x, lam = oa.Variable(TRUTH.shape, name="x"), oa.Parameter(start, name="lambda", nonneg=True)
+    D = oa.Gradient(x.shape, boundary="periodic")
+    return 0.5 * oa.sum_squares(x - y) + lam * oa.norm1(D @ x), y, lam
+
+
+def test_the_best_weight_of_a_shrinkage_is_found(rng):
+    energy, _, w, best = shrinkage(rng)
+    found = oa.tune(energy, [({}, TRUTH)], w, steps=25, tol=1e-10, stop=1e-10)
+    assert found.values[w] == pytest.approx(best, rel=1e-3)
+    assert w.value == 3.0
+    assert found.loss == min(row.loss for row in found.path)
+
+
+def test_the_best_weight_of_total_variation_is_found(rng):
+    energy, _, lam = denoising(rng)
+    found = oa.tune(energy, [({}, TRUTH)], [lam], steps=20, tol=1e-6)
+    plan = oa.compile(energy)
+    grid = np.geomspace(0.02, 1.0, 25)
+    losses = [np.mean((plan.solve(params={lam: np.asarray(v)}, tol=1e-5).x - TRUTH) ** 2) for v in grid]
+    assert found.loss <= 1.01 * min(losses)
+    assert found.path[0].loss > 1.5 * found.loss
+    assert found.path[0].values[lam] == 0.5
+
+
+def test_rows_hold_gradients_that_agree_with_differences(rng):
+    energy, _, lam = denoising(rng, 0.1)
+    found = oa.tune(energy, [({}, TRUTH)], lam, steps=2, tol=1e-11, max_iter=50_000, gradient_tol=1e-8)
+    row, plan, h = found.path[0], oa.compile(energy), 1e-5
+
+    def loss(v):
+        return float(np.mean((plan.solve(params={lam: np.asarray(v)}, tol=1e-11, max_iter=50_000).x - TRUTH) ** 2))
+
+    assert row.loss == pytest.approx(loss(0.1), rel=1e-6)
+    assert row.gradients[lam] == pytest.approx((loss(0.1 + h) - loss(0.1 - h)) / (2 * h), rel=1e-3)
+    assert row.psnr == pytest.approx(-10 * np.log10(row.loss))
+    assert row.relative_residual <= 1e-7
+    assert row.products > 0
+
+
+def test_several_pairs_and_their_data(rng):
+    energy, y, w, _ = shrinkage(rng)
+    data = [TRUTH + 0.3 * rng.standard_normal(TRUTH.shape) for _ in range(3)]
+    found = oa.tune(energy, [({y: d}, TRUTH) for d in data], w, steps=25, tol=1e-10, stop=1e-10)
+    best = sum(d @ d for d in data) / sum(d @ TRUTH for d in data) - 1.0
+    assert found.values[w] == pytest.approx(best, rel=1e-3)
+    solved = [d / (1.0 + found.values[w]) for d in data]
+    assert found.loss == pytest.approx(np.mean([(s - TRUTH) ** 2 for s in solved]), rel=1e-6)
+
+
+def test_an_array_without_a_sign_moves_freely(rng):
+    x, shift = oa.Variable(4, name="x"), oa.Parameter(np.zeros(4), name="shift")
+    wanted = np.array([1.0, -2.0, 0.5, 0.0])
+    found = oa.tune(oa.sum_squares(x - shift), [({}, wanted)], shift, steps=200, stop=0.0, tol=1e-10)
+    assert found.loss < 1e-4 * np.mean(wanted**2)
+    assert found.values[shift].shape == (4,)
+    assert "arrays: shift" in repr(found)
+
+
+def test_several_variables():
+    a, b = oa.Variable(3, name="a"), oa.Variable(2, name="b")
+    w = oa.Parameter(1.0, name="w", positive=True)
+    energy = oa.sum_squares(a - np.ones(3)) + oa.sum_squares(b - np.ones(2)) + w * oa.sum_squares(a)
+    found = oa.tune(energy, [({}, {a: 0.25 * np.ones(3), b: np.ones(2)})], w, steps=25, tol=1e-12, stop=1e-12)
+    assert found.values[w] == pytest.approx(3.0, rel=1e-2)
+
+
+def test_torch_finds_the_same(rng):
+    torch = pytest.importorskip("torch")
+    energy, _, w, best = shrinkage(rng)
+    found = oa.tune(energy, [({}, torch.from_numpy(TRUTH))], w, backend="torch", steps=25, tol=1e-10, stop=1e-10)
+    assert found.values[w] == pytest.approx(best, rel=1e-3)
+    assert isinstance(found.values[w], float)
+
+
+def test_the_steps_are_kept_and_the_end_has_a_reason(rng, capsys):
+    pytest.importorskip("tqdm")
+    energy, _, w, _ = shrinkage(rng)
+    found = oa.tune(energy, [({}, TRUTH)], w, steps=3, stop=0.0, progress=True)
+    assert len(found.path) == 3
+    assert "used up" in found.message
+    assert "3/3" in capsys.readouterr().err
+    assert "w = " in repr(found)
+    assert found.plan.solve(params=found.values).status.success
+
+
+def test_an_interruption_is_passed_on(rng, monkeypatch):
+    energy, _, w, _ = shrinkage(rng)
+
+    def interrupted(self, *arguments, **options):
+        solution = solve(self, *arguments, **options)
+        solution.status = oa.Status.INTERRUPTED
+        return solution
+
+    solve = oa.Plan.solve
+    monkeypatch.setattr(oa.Plan, "solve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        oa.tune(energy, [({}, TRUTH)], w)
+
+
+def test_wrong_arguments_are_refused(rng):
+    energy, _, w, _ = shrinkage(rng)
+    pairs, stranger = [({}, TRUTH)], oa.Parameter(1.0, name="stranger")
+    with pytest.raises(UnsupportedError, match='by="supervised"'):
+        oa.tune(energy, pairs, w, by="discrepancy")
+    with pytest.raises(ParameterError, match="steps"):
+        oa.tune(energy, pairs, w, steps=0)
+    with pytest.raises(ParameterError, match="the parameters of the energy are"):
+        oa.tune(energy, pairs, stranger)
+    with pytest.raises(ParameterError, match="no parameter to tune"):
+        oa.tune(energy, pairs, [])
+    with pytest.raises(ParameterError, match="one entry at least"):
+        oa.tune(energy, [], w)
+    with pytest.raises(ParameterError, match="an entry of pairs"):
+        oa.tune(energy, [TRUTH], w)
+    with pytest.raises(ShapeError, match="truth of x"):
+        oa.tune(energy, [({}, TRUTH[1:])], w)
+    with pytest.raises(ParameterError, match="every variable"):
+        oa.tune(energy, [({}, {})], w)
+
+
+def test_a_weight_in_log_scale_must_not_start_at_zero(rng):
+    energy, _, lam = denoising(rng, 0.0)
+    with pytest.raises(ParameterError, match="above zero"):
+        oa.tune(energy, [({}, TRUTH)], lam)
+
+
+def test_complex_parameters_are_refused():
+    x = oa.Variable(2, name="x", dtype=complex)
+    y = oa.Parameter(np.array([1j, 2.0]), name="y")
+    with pytest.raises(UnsupportedError, match="real parameters"):
+        oa.tune(oa.sum_squares(x - y), [({}, np.array([1j, 1.0]))], y)
