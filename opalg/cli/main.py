@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 
 import opalg
+from opalg.cli.check import CHECK
 from opalg.cli.command import Command, Parser, UsageError
 from opalg.cli.demo import DEMO
 from opalg.cli.explain import EXPLAIN
 from opalg.cli.info import INFO
 from opalg.errors import OpalgError
 
-COMMANDS: tuple[Command, ...] = (DEMO, INFO, EXPLAIN)
+COMMANDS: tuple[Command, ...] = (DEMO, EXPLAIN, CHECK, INFO)
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 

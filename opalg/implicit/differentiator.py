@@ -30,7 +30,7 @@ from opalg.solving.solution import Solution, warn_caller
 
 ON_INEXACT = ("raise", "warn", "return")
 NEWTON_STEPS = 4
-SETTLE = 1e-2
+SETTLE = 2e-2
 RESTART = 60  # GMRES keeps as many states
 
 
@@ -75,7 +75,7 @@ class Differentiator:
             is all that the default number of products gives, with the flag ``"adjoint_inexact"``: such systems are
             ill-conditioned, and the point's own active set is seldom known more exactly.
         max_iter : int, optional
-            Products at most; by default 400 where terms are split off, else 2000.
+            Products at most; by default 200 where terms are split off, else 2000.
         on_inexact : {"raise", "warn", "return"}
             What to do where the forward or the adjoint solve has not converged.
         refine : bool
@@ -300,7 +300,7 @@ class _Session:
         split = not system.symmetric and self.owner.problem is not None
         settle = SETTLE if tol is None and split else None
         tol = (1e-10 if lib.precision == "float64" else 1e-5) if tol is None else tol
-        max_iter = (400 if split else 2000) if max_iter is None else max_iter
+        max_iter = (200 if split else 2000) if max_iter is None else max_iter
         iteration.start(None)
 
         def measure(_state: Any) -> Measurement:

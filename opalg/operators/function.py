@@ -82,7 +82,7 @@ def FunctionOperator(
     >>> A.H @ np.array([1.0, 2.0, 3.0])
     array([6., 5., 3.])
     """
-    label: str = name or getattr(forward, "__name__", type(forward).__name__)
+    label = str(name or getattr(forward, "__name__", type(forward).__name__))
     for role, function in (("forward", forward), ("adjoint", adjoint)):
         if not callable(function) and not (role == "adjoint" and function is None):
             raise ParameterError(f"{role} of FunctionOperator must be a function of arrays, not {function!r}")

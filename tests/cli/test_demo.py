@@ -78,8 +78,9 @@ def test_torch_restores_the_same(tmp_path, dtype):
     assert figures["psnr"]["restored"] == pytest.approx(numpy["psnr"]["restored"], abs=0.05)
 
 
-def test_torch_tunes_the_same(tmp_path):
+def test_torch_tunes_the_same(tmp_path, monkeypatch):
     pytest.importorskip("torch")
+    monkeypatch.setattr(demo, "STEPS", 3)
     figures, numpy = done(tmp_path, "--size", "24", "--backend", "torch"), done(tmp_path, "--size", "24")
     assert figures["solves"]["tuned"]["width"] == pytest.approx(numpy["solves"]["tuned"]["width"], rel=1e-3)
 

@@ -1,0 +1,78 @@
+"""``opalg check`` on operators and functionals of a user's own."""
+
+import sys
+
+import pytest
+
+from opalg.cli.main import main
+
+MODULE = """
+import numpy as np
+import opalg as oa
+
+blur = oa.Convolve(np.array([[0.2, 0.6, 0.1]]), shape=(4, 5))
+norm = oa.functionals.Norm1()
+number = 3
+
+
+class Wrong:
+    in_shape = out_shape = (4,)
+
+    def apply(self, x):
+        return 2.0 * x
+
+    def adjoint(self, y):
+        return 3.0 * y
+
+
+class Steep:
+    def value(self, v):
+        return float((v**2).sum())
+
+    def gradient(self, v):
+        return 3.0 * v
+
+
+wrong = Wrong()
+steep = Steep()
+
+def make():
+    return blur
+
+def broken():
+    raise ValueError("out of order")
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A folder with a user's module, which is the current one."""
+    (tmp_path / "my_things.py").write_text(MODULE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("my_things", None)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["my_things:blur"], ["my_things:make"], ["my_things:norm"], ["my_things:norm", "--shape", "6"]]
+)
+def test_what_is_right_passes(capsys, arguments):
+    assert main(["check", *arguments]) == 0
+    assert "all hold" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "found"), [("wrong", "adjoint:"), ("steep", "gradient")])
+def test_what_is_wrong_is_said_and_is_a_failure(capsys, name, found):
+    assert main(["check", f"my_things:{name}"]) == 1
+    assert f"- {found}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("number", ["int", "an operator"]), ("broken", ["ValueError", "out of order"])]
+)
+def test_what_cannot_be_checked_gets_a_sentence(capsys, name, words):
+    assert main(["check", f"my_things:{name}"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert all(word in err for word in words)
