@@ -257,7 +257,7 @@ class _Job:
     def _sheet(self, path: Any) -> None:
         """All pictures in a row, and a detail of each below it."""
         pictures = {f"{name}\n{self._caption(name)}": image for name, image in self.images.items()}
-        square = busiest(self.truth, max(16, min(self.photograph.size) // 4))
+        square = busiest(self.data, max(16, min(self.photograph.size) // 4))
         details = {f"detail of {name}": image[square] for name, image in self.images.items()}
         save_images({**pictures, **details}, path, height=3.2, columns=len(pictures))
 

@@ -103,8 +103,9 @@ def decoded(path: Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with Image.open(path) as opened:
-        if getattr(opened, "n_frames", 1) > 1:
-            raise ValueError(f"it holds {opened.n_frames} frames, and the demo takes one picture")
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1:
+            raise ValueError(f"it holds {frames} frames, and the demo takes one picture")
         picture = ImageOps.exif_transpose(opened)
         if picture.mode in ("P", "PA"):
             picture = picture.convert("RGBA" if "transparency" in picture.info or picture.mode == "PA" else "RGB")
@@ -141,13 +142,15 @@ def centre(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def busiest(pixels: np.ndarray, side: int) -> tuple[Any, ...]:
-    """The index of the square with the most contrast, on a grid of half its side."""
+    """The index of the square with the strongest edges, on a grid of half its side."""
     h, w = pixels.shape[-2:]
     side = min(side, h, w)
     step = max(1, side // 2)
     corners = [(i, j) for i in range(0, h - side + 1, step) for j in range(0, w - side + 1, step)]
     squares = [(..., slice(i, i + side), slice(j, j + side)) for i, j in corners]
-    return max(squares, key=lambda square: float(pixels[square].std()))
+    down, right = (np.abs(np.diff(pixels, axis=axis, append=0.0)) for axis in (-2, -1))
+    edges = down + right
+    return max(squares, key=lambda square: float(edges[square][..., :-1, :-1].mean()))
 
 
 def blurred(pixels: np.ndarray, sigma: float, noise: float, rng: np.random.Generator) -> np.ndarray:

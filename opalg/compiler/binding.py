@@ -246,7 +246,8 @@ class Binding:
         The conjugate of ``0 f`` is the indicator of zero, and a singular operator repairs no dual point.
         """
         gap = self.compiled.gap
-        if gap is None or any(self.number(t.weight) == 0 for t in self.problem.terms if not t.functional.facts.indicator):
+        weighted = [t for t in self.problem.terms if not t.functional.facts.indicator]
+        if gap is None or any(self.number(t.weight) == 0 for t in weighted):
             return False
         return gap.lowest is None or self.number(gap.lowest, self._first_controls) > 0
 
@@ -397,8 +398,23 @@ class Binding:
             certificate = gap_certificate(value, dual[0], self.compiled.precise.tiny)
         else:
             found = self.residual(iteration)
-            certificate = Certificate("residual", found.value, max(excess, found.relative))
+            bound = self._error_bound(found.value, sqrt(max(size, 0.0)))
+            certificate = bound or Certificate("residual", found.value, max(excess, found.relative))
         return Measurement(certificate, inf if excess > max(tol, 1e3 * self.lib.epsilon) else value)
+
+    def _error_bound(self, slope: float, size: float) -> Certificate | None:
+        """``|x - x*| <= |grad E| / mu`` for a smooth strongly convex energy of moderate condition, else None.
+
+        The residual of proximal gradient and conjugate gradients is the norm of the gradient, at a point that a step of
+        at most ``2 / L`` brings no farther from the minimiser.
+        """
+        low, mu = self.lowering, self.strong_convexity
+        exact_slope = low.iteration == "nesterov" and not low.backtrack
+        if self.problem.rough_terms or not exact_slope or mu == 0.0 or self.problem.smoothness is None:
+            return None
+        if mu < 1e-6 * self.number(self.problem.smoothness.expression):
+            return None
+        return Certificate("error bound", slope / mu, slope / mu / max(size, self.compiled.precise.tiny))
 
     def residual(self, iteration: Iteration) -> Certificate:
         """What vanishes at a solution, absolute and relative."""

@@ -121,8 +121,9 @@ class Plan:
         binding = self._lent(params)
         if step is not None:
             self._take_step(binding, step)
+        state = self._first_state(binding, x0)
         iteration = binding.iteration()
-        iteration.start(self._first_state(binding, x0))
+        iteration.start(state)
         bar = progress_of(progress, limits.tol, self.method.name)
         outcome = run(
             iteration,
@@ -133,7 +134,8 @@ class Plan:
             progress=bar,
         )
         with quiet():
-            if outcome.measurement is not None and not outcome.status.success and outcome.status is not Status.NONFINITE:
+            certified = outcome.status.success or outcome.status is Status.NONFINITE
+            if outcome.measurement is not None and not certified:
                 outcome.measurement = binding.certify(iteration, limits.tol)
             solution = self._solution(binding, outcome, binding.residual(iteration).relative)
         if not params:
@@ -152,10 +154,10 @@ class Plan:
 
     def _first_state(self, binding: Binding, x0: Any) -> tuple[Any, ...]:
         if isinstance(x0, Solution):
-            same = x0.state and [tuple(getattr(s, "shape", ())) for s in x0.state] == [
-                s.shape for s in self.lowering.state
-            ]
-            if same and x0.method == self.method.name and self.lowering.iteration == "picard" and self.lowering.duals:
+            shapes = [tuple(getattr(s, "shape", ())) for s in x0.state]
+            alike = x0.method == self.method.name and x0.backend == repr(self.backend)
+            if self.lowering.duals and alike and shapes == [s.shape for s in self.lowering.state]:
+                binding.controls.update(x0.differentiator.controls)  # what the dual part of the state is scaled by
                 return x0.state
             x0 = dict(zip(self.variables, x0.points, strict=True))
         if x0 is None:
@@ -206,6 +208,8 @@ class Plan:
 
     def _error_bound(self, binding: Binding, certificate: Any) -> float | None:
         """``|x - x*| <= sqrt(2 gap / mu)`` where the energy is strongly convex with a certified ``mu``."""
+        if certificate.kind == "error bound":
+            return float(certificate.value)
         if certificate.kind != "duality gap" or binding.strong_convexity == 0.0:
             return None
         return sqrt(2.0 * certificate.value / binding.strong_convexity)

@@ -50,6 +50,7 @@ class Differentiator:
     def __init__(self, problem: Problem | None, lowering: Lowering, binding: Any) -> None:
         self.problem, self.lowering, self.binding = problem, lowering, binding
         self.lib: Backend = binding.lib
+        self.controls: dict[Input, float] = binding.controls
 
     def vjp(
         self,

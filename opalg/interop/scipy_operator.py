@@ -149,8 +149,8 @@ def from_scipy(operator: Any, in_shape: Any = None, out_shape: Any = None) -> Li
     is_complex = given.dtype is not None and np.dtype(given.dtype).kind == "c"
     label = f"{type(operator).__name__} of shape {(m, n)}"
     return FunctionOperator(
-        _on_arrays(given.matmat, source, target, is_complex, label),
-        _on_arrays(given.rmatmat, target, source, is_complex, label),
+        _on_arrays(given.matmat, source, target, is_complex, label, "matvec"),
+        _on_arrays(given.rmatmat, target, source, is_complex, f"the adjoint of {label}", "rmatvec"),
         in_shape=source,
         out_shape=target,
         in_dtype="complex" if is_complex else None,
@@ -160,7 +160,7 @@ def from_scipy(operator: Any, in_shape: Any = None, out_shape: Any = None) -> Li
 
 
 def _on_arrays(
-    multiply: Callable[[np.ndarray], np.ndarray], source: Any, target: Any, is_complex: bool, label: str
+    multiply: Callable[[np.ndarray], np.ndarray], source: Any, target: Any, is_complex: bool, label: str, needs: str
 ) -> Callable[[Any], Any]:
     def apply(x: Any) -> Any:
         if library_name(x) != "numpy":
@@ -172,8 +172,10 @@ def _on_arrays(
                 found = multiply(columns.real) + 1j * multiply(columns.imag)
             else:
                 found = multiply(columns)
-        except NotImplementedError as problem:
-            raise UnsupportedError(f"{label} has no adjoint in SciPy; give its LinearOperator rmatvec=") from problem
+        except (NotImplementedError, TypeError) as problem:  # SciPy's ways to say that there is no rmatvec
+            raise UnsupportedError(
+                f"SciPy cannot apply {label}: {problem}; give its LinearOperator {needs}="
+            ) from problem
         return np.asarray(found).T.reshape(batch + target)
 
     return apply

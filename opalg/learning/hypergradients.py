@@ -46,7 +46,8 @@ def hypergradient(
         From `opalg.compile`.
     loss : callable
         ``loss(x)`` returns ``(value, gradient)``; on Torch it may return a scalar tensor instead, which Torch
-        differentiates in a second call. With several variables ``x`` and ``gradient`` are mappings from Variable to array.
+        differentiates in a second call. With several variables ``x`` and ``gradient`` are mappings from Variable to
+        array.
     wrt : Parameter or sequence of Parameter
         What to differentiate in.
     params : mapping from Parameter (or its name) to value, optional

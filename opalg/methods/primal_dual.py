@@ -83,7 +83,6 @@ class PrimalDual(Method):
         point: dict[Variable, Expression] = dict(zip(problem.variables, x, strict=True))
         q = tuple(Input(f"q{i}", t.expression.shape, t.expression.kind) for i, t in enumerate(dual))
         controls = step_controls(problem, dual)
-        ratio = next(iter(controls))
         tau, sigma = steps(*controls)
         slopes = problem.smooth_gradient(point) if problem.smooth_terms else [Literal(0.0)] * len(x)
         x_next = []

@@ -225,11 +225,11 @@ class _Watch:
 
 
 def quiet() -> np.errstate:
-    """A context without NumPy's warnings: a trial step may overflow and a diverging solve does, and the status says so."""
+    """A context without NumPy's warnings: trial steps may overflow and diverging solves do, and the status says so."""
     return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 
 
 def _is_finite(found: Measurement) -> bool:
-    """Whether a measurement is free of NaN; the gap at a point that misses a constraint is infinite, and that is fine."""
+    """Whether a measurement is free of NaN; the gap at a point that misses a constraint may be infinite."""
     relative, value = found.certificate.relative, found.value
     return isfinite(relative) or (relative == inf and value is not None and value == value)

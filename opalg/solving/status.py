@@ -18,8 +18,6 @@ class Status(enum.Enum):
     STAGNATED = "progress stopped at the limit of the working precision; use dtype=float64 or loosen tol"
     DIVERGED = "the iterates grew without bound; the energy may be unbounded below, or a step too long"
     NONFINITE = "NaN or infinity appeared; the solution holds the last finite iterate"
-    INFEASIBLE = "no point satisfies the constraints"
-    UNBOUNDED = "the energy is unbounded below"
     INTERRUPTED = "the solve was interrupted; the solution holds the last iterate"
     STOPPED = "the callback stopped the solve; the solution holds the last iterate"
     BREAKDOWN = "the iteration broke down"

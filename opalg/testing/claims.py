@@ -47,7 +47,7 @@ def _isometry(trial: Trial, words: str, declared: Any, maps: tuple[Any, Any]) ->
     x = random_array(trial.rng, side.source, kind)
     error = far(outer(inner(x)), scale * x, trial.size**2)
     message = f"{words} = {scale:g} I is declared, which is not so"
-    trial.findings.measure("facts", error, trial.tolerance, message)
+    trial.findings.measure("facts", error, trial.tolerance, message, part=words)
 
 
 def number_of(value: Any) -> float:
@@ -69,7 +69,7 @@ def _lowest(trial: Trial, facts: Any) -> None:
         found = float(np.min(np.sum(x * image, axis=1) / np.sum(x * x, axis=1)))
     shortfall = max(0.0, floor - found) / max(trial.size, 1e-300)
     message = f"<x, A x> >= {floor:g} |x|^2 is declared, but {found:g} |x|^2 occurs"
-    trial.findings.measure("facts", shortfall, trial.tolerance, message)
+    trial.findings.measure("facts", shortfall, trial.tolerance, message, part="lowest")
 
 
 def _diagonal(trial: Trial) -> None:
@@ -78,7 +78,9 @@ def _diagonal(trial: Trial) -> None:
         p = random_array(trial.rng, side.source, trial.kind)
         mask = trial.rng.integers(0, 2, side.source).astype(float)
         error = far(trial.forward(mask * p), mask * trial.forward(p), trial.size)
-        trial.findings.measure("facts", error, trial.tolerance, "it is declared diagonal, but mixes entries")
+        trial.findings.measure(
+            "facts", error, trial.tolerance, "it is declared diagonal, but mixes entries", part="diagonal"
+        )
 
 
 def norm(trial: Trial) -> None:

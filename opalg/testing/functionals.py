@@ -158,7 +158,12 @@ class _Trial:
 
     def _array(self, name: str, functional: Any, *arguments: Any) -> np.ndarray:
         given = [self.lib.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        return np.array(self.lib.to_numpy(guarded(name, partial(getattr(functional, name), *given))))
+        found = np.array(self.lib.to_numpy(guarded(name, partial(getattr(functional, name), *given))))
+        wanted = arguments[0]
+        if found.shape != wanted.shape or np.iscomplexobj(found) != np.iscomplexobj(wanted):
+            shapes = f"of shape {found.shape} from {wanted.dtype} arrays of shape {wanted.shape}"
+            raise SubjectError(f"{name} gives {found.dtype} arrays {shapes}")
+        return found
 
     def gradient(self, v: np.ndarray) -> np.ndarray:
         """The gradient."""
@@ -261,9 +266,6 @@ def _prox(trial: _Trial) -> None:
     for t in _STEPS:
         v = trial.some()
         before, u = v.copy(), trial.prox(v, t)
-        if u.shape != v.shape or np.iscomplexobj(u) != np.iscomplexobj(v):
-            trial.findings.fail("prox", f"the prox of {v.dtype} of shape {v.shape} is {u.dtype} of shape {u.shape}")
-            return
         if not np.array_equal(v, before):
             trial.findings.fail("prox", "prox writes into its argument", hint="Work on a copy")
         excess = _excess(trial, u, v, t)
@@ -343,7 +345,8 @@ def _facts(trial: _Trial) -> None:
     if trial.fact("indicator") is True:
         values = {trial.value(trial.inside(scale)) for scale in _SCALES} | {trial.value(trial.some(9.0))}
         if not values <= {0.0, inf}:
-            trial.findings.fail("facts", f"it is declared an indicator, but takes the value {max(values - {0.0, inf})}")
+            message = f"it is declared an indicator, but takes the value {max(values - {0.0, inf})}"
+            trial.findings.fail("facts", message, part="indicator")
 
 
 def _convex(trial: _Trial) -> None:
@@ -357,7 +360,9 @@ def _convex(trial: _Trial) -> None:
             above = trial.value(part * a + (1 - part) * b) + bend - chord
             error = max(0.0, above) / (1.0 + abs(chord)) if isfinite(chord) else 0.0
             what = f"strongly convex of modulus {modulus:g}" if modulus else "convex"
-            trial.findings.measure("facts", error, 1e-11, f"it is declared {what}, but lies above a chord")
+            trial.findings.measure(
+                "facts", error, 1e-11, f"it is declared {what}, but lies above a chord", part="convex"
+            )
 
 
 def _smoothness(trial: _Trial) -> None:
@@ -374,7 +379,7 @@ def _smoothness(trial: _Trial) -> None:
             ratio = max(0.0, size_of(slopes[0] - slopes[1]) - noise) / distance
             excess = max(0.0, ratio / bound - 1.0) if bound > 0 else ratio
             message = f"the gradient is declared Lipschitz with {bound:g}, but {ratio:g} occurs"
-            trial.findings.measure("facts", excess, 1e-7, message)
+            trial.findings.measure("facts", excess, 1e-7, message, part="smoothness")
 
 
 def _two_entries(trial: _Trial) -> tuple[np.ndarray, ...]:
@@ -396,7 +401,7 @@ def _differences(trial: _Trial, fact: str, message: str, moves: tuple[np.ndarray
         size += abs(value)
     if isfinite(total):
         text = f"it is declared {fact}, but {message}"
-        trial.findings.measure("facts", abs(total) / size, 1e-11, text)
+        trial.findings.measure("facts", abs(total) / size, 1e-11, text, part=fact)
 
 
 def _dtype(trial: _Trial) -> None:

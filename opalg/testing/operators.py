@@ -111,7 +111,7 @@ def _tried(trial: Trial, name: str, try_it: Callable[[Trial], None]) -> bool:
         try_it(trial)
     except SubjectError as problem:
         trial.findings.fail(name, f"{problem} for {trial.kind} arrays")
-    return not any(f == name for f in trial.findings.found)
+    return not trial.findings.failed(name)
 
 
 PROPERTIES: dict[str, Callable[[Trial], None]] = {

@@ -143,7 +143,7 @@ class Findings:
     def __init__(self, subject: str, skip: tuple[str, ...] = ()) -> None:
         self.subject, self.skip = subject, skip
         self.checked: dict[str, None] = {}
-        self.found: dict[str, Finding] = {}
+        self.found: dict[tuple[str, str], Finding] = {}
         self.notes: dict[str, None] = {}
         self.errors: dict[str, float] = {}
 
@@ -155,13 +155,20 @@ class Findings:
         return True
 
     def measure(
-        self, name: str, error: float, tolerance: float, message: str, where: tuple | None = None, hint: str = ""
+        self,
+        name: str,
+        error: float,
+        tolerance: float,
+        message: str,
+        where: tuple | None = None,
+        hint: str = "",
+        part: str = "",
     ) -> None:
         """Keep an error; where it exceeds the tolerance, or is NaN, it is a finding."""
         known = self.errors.get(name, 0.0)
         self.errors[name] = known if error <= known or isnan(known) else error
         if not error <= tolerance:
-            self.fail(name, message, error, tolerance, where, hint)
+            self.fail(name, message, error, tolerance, where, hint, part)
 
     def fail(
         self,
@@ -171,11 +178,16 @@ class Findings:
         tolerance: float | None = None,
         where: tuple | None = None,
         hint: str = "",
+        part: str = "",
     ) -> None:
-        """Keep a finding; of several with one name, the one with the largest error."""
-        known = self.found.get(name)
+        """Keep a finding; of several about the same part of a property, the one with the largest error."""
+        known = self.found.get((name, part))
         if known is None or (error is not None and known.error is not None and not error <= known.error):
-            self.found[name] = Finding(name, message, error, tolerance, where, hint)
+            self.found[name, part] = Finding(name, message, error, tolerance, where, hint)
+
+    def failed(self, name: str) -> bool:
+        """Whether there is a finding of that name."""
+        return any(found == name for found, _ in self.found)
 
     def note(self, text: str) -> None:
         """Keep a remark about what could not be tried."""

@@ -66,7 +66,7 @@ def test_functions_may_write_in_place_and_reuse_buffers(rng):
         buffer[...] = x
         return buffer
 
-    A = oa.FunctionOperator(doubled, doubled, in_shape=4)
+    A = oa.FunctionOperator(doubled, doubled, in_shape=4, in_dtype=float)
     x, y = rng.standard_normal((2, 4))
     before = x.copy()
     first = A @ x

@@ -17,9 +17,7 @@ ACCURACY = 1e-7  # relative, of the interior point solver's optimal value
 
 
 def problem_of(instance: Instance) -> tuple[dict, Any]:
-    at = {
-        v: cp.Variable(int(np.prod(v.shape)), complex=v.kind == "complex", name=v.name) for v in instance.energy.variables
-    }
+    at = {v: cp.Variable(int(np.prod(v.shape)), complex=v.kind == "complex") for v in instance.energy.variables}
     objective, constraints = instance.objective(cp, at)
     return at, cp.Problem(cp.Minimize(objective), constraints)
 
