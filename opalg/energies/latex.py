@@ -11,18 +11,9 @@ from typing import Any
 
 from opalg.leaves import Leaf, Parameter
 from opalg.nodes import walk
-from opalg.operators.algebra import (
-    Added,
-    Adjoint,
-    Composed,
-    Conjugated,
-    Identity,
-    LinearOperator,
-    Scaled,
-    Stacked,
-    Zero,
-)
+from opalg.operators.algebra import Added, Adjoint, Composed, Conjugated, Identity, LinearOperator, Scaled, Zero
 from opalg.operators.batched import AsComplex, Batched
+from opalg.operators.stack import Stacked
 from opalg.program.expression import Expression, Literal
 from opalg.program.notation import data_latex, data_text, factor_latex, latex_name, plain, summands
 

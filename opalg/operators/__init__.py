@@ -1,28 +1,17 @@
 """Linear operators: what can stand in front of an unknown."""
 
 from opalg.operators import simplify_rules as _simplify_rules
-from opalg.operators.algebra import (
-    Added,
-    Adjoint,
-    Composed,
-    Conjugated,
-    Facts,
-    Identity,
-    LinearOperator,
-    Scaled,
-    Stacked,
-    Zero,
-    hstack,
-    vstack,
-)
+from opalg.operators.algebra import Added, Adjoint, Composed, Conjugated, Identity, LinearOperator, Scaled, Zero
 from opalg.operators.batched import AsComplex, Batched
 from opalg.operators.convolution import Convolve, gaussian_kernel
 from opalg.operators.diagonal import Diagonal, Mask
 from opalg.operators.difference import Divergence, FiniteDifference, Gradient
 from opalg.operators.fourier import FFT, RFFT, InverseRFFT
 from opalg.operators.function import FunctionOperator, OpaqueOperator
+from opalg.operators.knowledge import Facts
 from opalg.operators.matrix import DenseMatrix, Matrix, SparseMatrix
 from opalg.operators.spectral import DiagonalIn
+from opalg.operators.stack import Stacked, hstack, vstack
 from opalg.operators.wavelet import Wavelet
 
 __all__ = [

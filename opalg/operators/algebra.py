@@ -1,4 +1,4 @@
-"""Linear operators and what their ``+``, ``-``, ``*``, ``@``, ``.H`` and stacks build.
+"""Linear operators and what their ``+``, ``-``, ``*``, ``@``, ``.H`` build.
 
 An operator is defined by what it does in the step language (`LinearOperator.trace`). Its adjoint follows from that by
 transposition unless the class states it, so the two cannot disagree; only primitives bring a pair of kernels.
@@ -6,7 +6,6 @@ transposition unless the class states it, so the two cannot disagree; only primi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -15,52 +14,14 @@ import numpy as np
 from opalg.arrays import Backend, backend_of, library_name
 from opalg.emit import call
 from opalg.errors import DtypeError, ShapeError, UnsupportedError
-from opalg.facts import NO, UNKNOWN, YES, Bound, Fact, exact
+from opalg.facts import NO, UNKNOWN, YES, Bound, exact
 from opalg.nodes import node
+from opalg.operators.knowledge import Facts, is_nonnegative_number, isometric, lowest_known, lowest_scaled, product
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of, vjp
-from opalg.program.expression import Expression, Input, Join, Literal, Shape
-from opalg.program.linear import Linear, Window
+from opalg.program.expression import Expression, Input, Literal, Shape
+from opalg.program.linear import Linear
 from opalg.rules import rewrite
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known about an operator; silence is unknown.
-
-    Attributes
-    ----------
-    diagonal : Fact
-        It multiplies entry by entry.
-    self_adjoint : Fact
-        ``A.H = A``.
-    positive : Fact
-        ``Re <x, A x> >= 0`` and self-adjoint.
-    gram_scale : Expression or None
-        The ``c`` with ``A.H A = c I`` where there is one.
-    cogram_scale : Expression or None
-        The ``c`` with ``A A.H = c I`` where there is one.
-    norm : Bound or None
-        A bound on the spectral norm.
-    lowest : Expression or None
-        A lower bound of the spectrum of a self-adjoint operator, so that ``A - lowest I`` is positive.
-    """
-
-    diagonal: Fact = UNKNOWN
-    self_adjoint: Fact = UNKNOWN
-    positive: Fact = UNKNOWN
-    gram_scale: Expression | None = None
-    cogram_scale: Expression | None = None
-    norm: Bound | None = None
-    lowest: Expression | None = None
-
-    @property
-    def unitary(self) -> Fact:
-        """``A.H A = A A.H = I``."""
-        if self.gram_scale is None or self.cogram_scale is None:
-            return UNKNOWN
-        both = [s.value if isinstance(s, Literal) else None for s in (self.gram_scale, self.cogram_scale)]
-        return UNKNOWN if None in both else (YES if both == [1.0, 1.0] else NO)
 
 
 class LinearOperator(Linear):
@@ -468,7 +429,7 @@ class Scaled(LinearOperator):
         f, size = self.operator.facts, abs(self.factor)
         square = ex.square(size)
         real = YES if self.factor.kind == "real" else UNKNOWN
-        positive = f.positive if _is_positive(self.factor) else UNKNOWN
+        positive = f.positive if is_nonnegative_number(self.factor) else UNKNOWN
         return Facts(
             diagonal=f.diagonal,
             self_adjoint=f.self_adjoint & real,
@@ -476,7 +437,7 @@ class Scaled(LinearOperator):
             gram_scale=None if f.gram_scale is None else square * f.gram_scale,
             cogram_scale=None if f.cogram_scale is None else square * f.cogram_scale,
             norm=None if f.norm is None else f.norm.scaled(size),
-            lowest=_lowest_scaled(self.factor, f),
+            lowest=lowest_scaled(self.factor, f),
         )
 
     def inverse(self) -> LinearOperator:
@@ -533,13 +494,13 @@ class Composed(LinearOperator):
             root = _chain(factors[half:]).facts.norm
             norm = None if root is None else root.times(root, exact=True)
         elif a.norm is not None and b.norm is not None:
-            norm = a.norm.times(b.norm, exact=_isometric(a) or _isometric(b, adjoint=True))
+            norm = a.norm.times(b.norm, exact=isometric(a) or isometric(b, adjoint=True))
         return Facts(
             diagonal=YES if a.diagonal is YES and b.diagonal is YES else UNKNOWN,
             self_adjoint=YES if self_adjoint else UNKNOWN,
             positive=YES if positive else UNKNOWN,
-            gram_scale=_product(a.gram_scale, b.gram_scale),
-            cogram_scale=_product(b.cogram_scale, a.cogram_scale),
+            gram_scale=product(a.gram_scale, b.gram_scale),
+            cogram_scale=product(b.cogram_scale, a.cogram_scale),
             norm=norm,
             lowest=Literal(0.0) if positive else None,
         )
@@ -587,7 +548,7 @@ class Added(LinearOperator):
         norm = each[0].norm
         for f in each[1:]:
             norm = None if norm is None or f.norm is None else norm.plus(f.norm)
-        bottoms = [_lowest_known(f) for f in each]
+        bottoms = [lowest_known(f) for f in each]
         lowest = None if any(b is None for b in bottoms) else sum_of([b for b in bottoms if b is not None])
         return Facts(
             diagonal=YES if all(f.diagonal is YES for f in each) else UNKNOWN,
@@ -599,64 +560,6 @@ class Added(LinearOperator):
 
     def __repr__(self) -> str:
         return " + ".join(_wrapped(o) for o in self.operators)
-
-
-@node
-class Stacked(LinearOperator):
-    """Operators on one input, their results joined along the first axis (``vstack``)."""
-
-    operators: tuple[LinearOperator, ...]
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.operators[0].in_shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        first = self.operators[0].out_shape
-        return (sum(o.out_shape[0] for o in self.operators), *first[1:])
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return next((o.in_kind for o in self.operators if o.in_kind != "any"), "any")
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if any(o.out_kind(kind) == "complex" for o in self.operators) else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return "complex" if any(o.adjoint_kind(kind) == "complex" for o in self.operators) else "real"
-
-    def trace(self, x: Expression) -> Expression:
-        return Join(tuple(o.trace(x) for o in self.operators), -len(self.out_shape))
-
-    def trace_adjoint(self, y: Expression) -> Expression:
-        parts, begin = [], 0
-        for o in self.operators:
-            end = begin + o.out_shape[0]
-            window = Window(self.out_shape, (begin,) + (0,) * (len(o.out_shape) - 1), (end, *o.out_shape[1:]))
-            parts.append(o.trace_adjoint(ex.Apply(window, y)))
-            begin = end
-        return sum_of(parts)
-
-    @property
-    def facts(self) -> Facts:
-        each = [o.facts for o in self.operators]
-        scales = [f.gram_scale for f in each]
-        gram = None if any(s is None for s in scales) else sum_of([s for s in scales if s is not None])
-        norms = [f.norm for f in each]
-        if gram is not None:
-            norm: Bound | None = exact(ex.sqrt(gram))
-        elif all(n is not None for n in norms):
-            squares = sum_of([ex.square(n.expression) for n in norms if n is not None])
-            worst = "asserted" if any(n is not None and n.certainty == "asserted" for n in norms) else "upper"
-            worst = "estimate" if any(n is not None and n.certainty == "estimate" for n in norms) else worst
-            norm = Bound(ex.sqrt(squares), worst)
-        else:
-            norm = None
-        return Facts(gram_scale=gram, norm=norm)
-
-    def __repr__(self) -> str:
-        return f"vstack([{', '.join(map(repr, self.operators))}])"
 
 
 def as_shape(shape: Any) -> Shape:
@@ -679,34 +582,6 @@ def _wrapped(operator: LinearOperator) -> str:
 def _factor_text(factor: Expression) -> str:
     text = repr(factor)
     return f"({text})" if " " in text else text
-
-
-def _is_positive(factor: Expression) -> bool:
-    return isinstance(factor, Literal) and not isinstance(factor.value, complex) and factor.value >= 0
-
-
-def _product(a: Expression | None, b: Expression | None) -> Expression | None:
-    return None if a is None or b is None else a * b
-
-
-def _isometric(facts: Facts, adjoint: bool = False) -> bool:
-    """Whether multiplying by it (from the left, or from the right with ``adjoint``) scales the norm exactly."""
-    return (facts.cogram_scale if adjoint else facts.gram_scale) is not None
-
-
-def _lowest_known(facts: Facts) -> Expression | None:
-    """A lower bound of the spectrum of a self-adjoint operator: its own, or minus the certified norm."""
-    if facts.lowest is not None or facts.self_adjoint is not YES:
-        return facts.lowest
-    return None if facts.norm is None or not facts.norm.certified else -facts.norm.expression
-
-
-def _lowest_scaled(factor: Expression, facts: Facts) -> Expression | None:
-    if not isinstance(factor, Literal) or isinstance(factor.value, complex) or facts.self_adjoint is not YES:
-        return None
-    if factor.value >= 0:
-        return None if facts.lowest is None else factor * facts.lowest
-    return None if facts.norm is None or not facts.norm.certified else factor * facts.norm.expression
 
 
 def _factors(operator: LinearOperator) -> list[LinearOperator]:
@@ -781,30 +656,3 @@ def add(*operators: LinearOperator) -> LinearOperator:
     if not kept:
         return flat[0]
     return kept[0] if len(kept) == 1 else Added(tuple(kept))
-
-
-def vstack(operators: Any) -> LinearOperator:
-    """Operators on the same input, their results joined along the first axis.
-
-    Raises
-    ------
-    ShapeError
-        Where inputs differ, or outputs differ in more than the first axis.
-    """
-    stack = tuple(operators)
-    if not stack:
-        raise ShapeError("vstack needs at least one operator")
-    for other in stack:
-        if other.in_shape != stack[0].in_shape or other.out_shape[1:] != stack[0].out_shape[1:] or not other.out_shape:
-            raise ShapeError(
-                f"vstack joins results along their first axis, but {stack[0]!r} maps {stack[0].in_shape} to "
-                f"{stack[0].out_shape} and {other!r} maps {other.in_shape} to {other.out_shape}"
-            )
-    return stack[0] if len(stack) == 1 else Stacked(stack)
-
-
-def hstack(operators: Any) -> LinearOperator:
-    """Operators side by side: the input is cut along its first axis and the results are added."""
-    return vstack([o.H for o in operators]).H
-
-

@@ -10,7 +10,6 @@ from opalg.operators.algebra import (
     Added,
     Adjoint,
     Composed,
-    Facts,
     Identity,
     LinearOperator,
     Scaled,
@@ -19,6 +18,7 @@ from opalg.operators.algebra import (
     compose,
     scale,
 )
+from opalg.operators.knowledge import Facts
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.rules import rule

@@ -13,8 +13,9 @@ from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.facts import upper
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Facts, LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator, as_shape
 from opalg.operators.fourier import FFT, RFFT
+from opalg.operators.knowledge import Facts
 from opalg.operators.spectra import as_data, text
 from opalg.operators.spectral import DiagonalIn
 from opalg.program import expression as ex

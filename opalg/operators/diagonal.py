@@ -10,17 +10,8 @@ from opalg.errors import DtypeError, ParameterError
 from opalg.facts import UNKNOWN, YES, exact
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import (
-    Added,
-    Composed,
-    Facts,
-    Identity,
-    LinearOperator,
-    Scaled,
-    add,
-    as_shape,
-    compose,
-)
+from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, add, as_shape, compose
+from opalg.operators.knowledge import Facts
 from opalg.operators.spectra import as_data, check_broadcast, conjugate, is_nonnegative, text, times
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape

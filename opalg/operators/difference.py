@@ -12,9 +12,10 @@ from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import exact
 from opalg.leaves import Constant
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, Facts, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
 from opalg.operators.diagonal import adjacent
 from opalg.operators.fourier import RFFT
+from opalg.operators.knowledge import Facts
 from opalg.operators.spectral import DiagonalIn
 from opalg.program.expression import Expression, Shape
 from opalg.program.linear import Kernel
@@ -387,5 +388,3 @@ def diagonalise_gram_of_differences(product: Composed) -> LinearOperator | None:
     scheme = getattr(right, "scheme", "forward")
     merged = DiagonalIn(RFFT(right.shape, norm="backward"), _laplacian_spectrum(right.shape, axes, scheme))
     return merged if rest is None else compose(merged, rest)
-
-

@@ -10,8 +10,9 @@ import numpy as np
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.facts import exact
 from opalg.nodes import node
-from opalg.operators.algebra import Composed, Facts, Identity, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Composed, Identity, LinearOperator, as_shape, compose
 from opalg.operators.diagonal import adjacent
+from opalg.operators.knowledge import Facts
 from opalg.program.expression import Literal, Shape
 from opalg.program.linear import Kernel
 from opalg.rules import rule

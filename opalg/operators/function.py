@@ -11,7 +11,8 @@ import numpy as np
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound
 from opalg.nodes import node
-from opalg.operators.algebra import Facts, LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.knowledge import Facts
 from opalg.program.expression import Expression, Shape, as_expression
 from opalg.program.linear import Kernel
 

@@ -11,7 +11,8 @@ from opalg.errors import DtypeError, ShapeError
 from opalg.facts import exact, upper
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Facts, LinearOperator
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.knowledge import Facts
 from opalg.operators.spectra import as_data, conjugate, text
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Product, Reduce, Shape

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from opalg.operators.algebra import (
-    Added,
-    Adjoint,
-    Composed,
-    Identity,
-    LinearOperator,
-    Scaled,
-    Stacked,
-    add,
-    compose,
-    scale,
-)
+from opalg.operators.algebra import Added, Adjoint, Composed, Identity, LinearOperator, Scaled, add, compose, scale
 from opalg.operators.diagonal import adjacent
+from opalg.operators.stack import Stacked
 from opalg.rules import rule
 
 
@@ -91,4 +81,3 @@ def product_of_stacks(product: Composed) -> LinearOperator | None:
             merged = add(*(compose(p.H, q) for p, q in zip(left, right, strict=True)))  # type: ignore[call-overload]
             return merged if rest is None else compose(merged, rest)
     return None
-

@@ -10,20 +10,11 @@ from opalg.errors import ParameterError
 from opalg.facts import UNKNOWN, YES, exact
 from opalg.leaves import Leaf, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import (
-    Added,
-    Adjoint,
-    Composed,
-    Facts,
-    Identity,
-    LinearOperator,
-    Scaled,
-    add,
-    compose,
-)
+from opalg.operators.algebra import Added, Adjoint, Composed, Identity, LinearOperator, Scaled, add, compose
 from opalg.operators.batched import AsComplex
 from opalg.operators.diagonal import Diagonal, Mask, adjacent, diagonal_of
 from opalg.operators.fourier import FFT, RFFT, gram_scale
+from opalg.operators.knowledge import Facts
 from opalg.operators.mirrored import Mirrored, Unfolded
 from opalg.operators.round_trip import from_spectrum, to_spectrum
 from opalg.operators.spectra import as_data, check_broadcast, conjugate, is_nonnegative, text, times

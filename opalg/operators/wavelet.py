@@ -10,7 +10,8 @@ import numpy as np
 from opalg.errors import DeviceError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import exact
 from opalg.nodes import node
-from opalg.operators.algebra import Facts, LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.knowledge import Facts
 from opalg.program.expression import Literal, Shape
 from opalg.program.linear import Kernel
 

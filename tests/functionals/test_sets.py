@@ -10,7 +10,8 @@ from opalg.facts import YES
 from opalg.functionals import Box, Indicator, Set, affine, box, nonneg, point
 from opalg.leaves import Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Facts, Identity, LinearOperator
+from opalg.operators.algebra import Identity, LinearOperator
+from opalg.operators.knowledge import Facts
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
 from opalg.program.linear import Window

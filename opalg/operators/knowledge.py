@@ -1,0 +1,78 @@
+"""What is known about an operator, and how that follows for products and multiples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
+from opalg.program.expression import Expression, Literal
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about an operator; silence is unknown.
+
+    Attributes
+    ----------
+    diagonal : Fact
+        It multiplies entry by entry.
+    self_adjoint : Fact
+        ``A.H = A``.
+    positive : Fact
+        ``Re <x, A x> >= 0`` and self-adjoint.
+    gram_scale : Expression or None
+        The ``c`` with ``A.H A = c I`` where there is one.
+    cogram_scale : Expression or None
+        The ``c`` with ``A A.H = c I`` where there is one.
+    norm : Bound or None
+        A bound on the spectral norm.
+    lowest : Expression or None
+        A lower bound of the spectrum of a self-adjoint operator, so that ``A - lowest I`` is positive.
+    """
+
+    diagonal: Fact = UNKNOWN
+    self_adjoint: Fact = UNKNOWN
+    positive: Fact = UNKNOWN
+    gram_scale: Expression | None = None
+    cogram_scale: Expression | None = None
+    norm: Bound | None = None
+    lowest: Expression | None = None
+
+    @property
+    def unitary(self) -> Fact:
+        """``A.H A = A A.H = I``."""
+        if self.gram_scale is None or self.cogram_scale is None:
+            return UNKNOWN
+        both = [s.value if isinstance(s, Literal) else None for s in (self.gram_scale, self.cogram_scale)]
+        return UNKNOWN if None in both else (YES if both == [1.0, 1.0] else NO)
+
+
+def is_nonnegative_number(factor: Expression) -> bool:
+    """Whether a factor is a literal that is not negative."""
+    return isinstance(factor, Literal) and not isinstance(factor.value, complex) and factor.value >= 0
+
+
+def product(a: Expression | None, b: Expression | None) -> Expression | None:
+    """The product of two scales where both are known."""
+    return None if a is None or b is None else a * b
+
+
+def isometric(facts: Facts, adjoint: bool = False) -> bool:
+    """Whether multiplying by it (from the left, or from the right with ``adjoint``) scales the norm exactly."""
+    return (facts.cogram_scale if adjoint else facts.gram_scale) is not None
+
+
+def lowest_known(facts: Facts) -> Expression | None:
+    """A lower bound of the spectrum of a self-adjoint operator: its own, or minus the certified norm."""
+    if facts.lowest is not None or facts.self_adjoint is not YES:
+        return facts.lowest
+    return None if facts.norm is None or not facts.norm.certified else -facts.norm.expression
+
+
+def lowest_scaled(factor: Expression, facts: Facts) -> Expression | None:
+    """A lower bound of the spectrum of a multiple of a self-adjoint operator."""
+    if not isinstance(factor, Literal) or isinstance(factor.value, complex) or facts.self_adjoint is not YES:
+        return None
+    if factor.value >= 0:
+        return None if facts.lowest is None else factor * facts.lowest
+    return None if facts.norm is None or not facts.norm.certified else factor * facts.norm.expression
