@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from opalg.arrays import Backend, library_name
 from opalg.energies.affine import Variable
 from opalg.errors import DtypeError, ParameterError, ShapeError
@@ -21,11 +23,11 @@ def limits_of(tol: float | None, max_iter: int | None, time_limit: float | None,
     max_iter = DEFAULT_MAX_ITER if max_iter is None else max_iter
     if not tol >= 0:
         raise ParameterError(f"tol must be a nonnegative number, not {tol!r}")
-    if not isinstance(max_iter, int) or max_iter < 0:
+    if isinstance(max_iter, bool) or not isinstance(max_iter, (int, np.integer)) or max_iter < 0:
         raise ParameterError(f"max_iter must be a nonnegative integer, not {max_iter!r}")
     if time_limit is not None and not time_limit > 0:
         raise ParameterError(f"time_limit must be a positive number of seconds, not {time_limit!r}")
-    return Limits(float(tol), max_iter, time_limit, spacing=spacing)
+    return Limits(float(tol), int(max_iter), time_limit, spacing=spacing)
 
 
 def parameter_values(parameters: Sequence[Parameter], given: Mapping[Any, Any], lib: Backend) -> dict[Parameter, Any]:

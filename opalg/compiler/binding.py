@@ -37,10 +37,12 @@ class CompiledEnergy:
     problem : Problem
     lowering : Lowering
     lib : Backend
+    nonconvex : bool
+        Whether the caller accepts an energy that is not convex, also through a negative weight.
     """
 
-    def __init__(self, problem: Problem, lowering: Lowering, lib: Backend) -> None:
-        self.problem, self.lowering, self.lib = problem, lowering, lib
+    def __init__(self, problem: Problem, lowering: Lowering, lib: Backend, nonconvex: bool = False) -> None:
+        self.problem, self.lowering, self.lib, self.nonconvex = problem, lowering, lib, nonconvex
         self.precise = backend(lib.name, "float64", None if lib.name == "numpy" else lib.device)
 
     @cached_property
@@ -187,8 +189,11 @@ class Binding:
         self.lowering, self.problem = compiled.lowering, compiled.problem
         self.values = dict(values)
         self.known: dict[Any, Any] = {}
+        self.convex = self.problem.convex is YES
         self._check_parameters()
         self.controls = {c: self.number(e) for c, e in self.lowering.controls.items()}
+        if self.lowering.epsilon is not None:
+            self.controls[self.lowering.epsilon] = self.lib.epsilon
         self._first_controls = dict(self.controls)
         self._check_method()
 
@@ -210,10 +215,13 @@ class Binding:
             parameter.check(value)
         for term in self.problem.terms:
             weight = self.number(term.weight)
-            if weight < 0 and term.functional.facts.convex is YES and not term.functional.facts.indicator:
-                raise ConvexityError(
-                    f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights"
-                )
+            if weight < 0 and not term.functional.facts.indicator:
+                self.convex = False
+                if not self.compiled.nonconvex or term in self.problem.rough_terms:
+                    raise ConvexityError(
+                        f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights. For a "
+                        f"smooth term, nonconvex=True accepts a stationary point."
+                    )
 
     def _check_method(self) -> None:
         for control, value in self.controls.items():
@@ -233,7 +241,7 @@ class Binding:
     def strong_convexity(self) -> float:
         """A certified modulus, 0 where none is known or where it cannot be told from rounding."""
         modulus, smoothness = self.problem.strong_convexity, self.problem.smoothness
-        if modulus is None:
+        if modulus is None or not self.convex:
             return 0.0
         found = self.number(modulus)
         rounding = 0.0 if smoothness is None else 1e-12 * self.number(smoothness.expression)
@@ -247,7 +255,7 @@ class Binding:
         """
         gap = self.compiled.gap
         weighted = [t for t in self.problem.terms if not t.functional.facts.indicator]
-        if gap is None or any(self.number(t.weight) == 0 for t in weighted):
+        if gap is None or not self.convex or any(self.number(t.weight) == 0 for t in weighted):
             return False
         return gap.lowest is None or self.number(gap.lowest, self._first_controls) > 0
 
@@ -265,7 +273,7 @@ class Binding:
         """The values and controls as they are, apart from this binding's later changes."""
         twin = Binding.__new__(Binding)
         twin.compiled, twin.lib, twin.lowering, twin.problem = self.compiled, self.lib, self.lowering, self.problem
-        twin.values, twin.known = self.values, self.known
+        twin.values, twin.known, twin.convex = self.values, self.known, self.convex
         twin.controls, twin._first_controls = dict(self.controls), self._first_controls
         return twin
 
@@ -342,7 +350,7 @@ class Binding:
             first, second = (self._float(r) for r in measured(*state))
             return first, second
 
-        balance = Balance(control, self.controls[control], both)
+        balance = Balance(control, self.controls[control], both, imbalance=self.lowering.imbalance)
         if rescaled is not None:
             factor = next(i for i in rescaled.inputs if i.name == "factor")
             moved = self.bound(rescaled, {factor: 1.0})
@@ -395,7 +403,7 @@ class Binding:
         value, *dual, violation, size = (_number(v, lib) for v in function(*state))
         excess = violation / (1.0 + sqrt(size)) if size >= 0 else size
         if self.has_gap and tol >= GAP_RESOLUTION and excess <= 10 * self.lib.epsilon:
-            certificate = gap_certificate(value, dual[0], self.compiled.precise.tiny)
+            certificate = gap_certificate(value, dual[0], self.compiled.precise.tiny, function is self.certificate)
         else:
             found = self.residual(iteration)
             bound = self._error_bound(found.value, sqrt(max(size, 0.0)))
@@ -435,10 +443,11 @@ class Binding:
         return {t: float(precise.item(v).real) for t, v in zip(self.problem.terms, values, strict=True)}
 
 
-def gap_certificate(value: float, dual: float, tiny: float) -> Certificate:
+def gap_certificate(value: float, dual: float, tiny: float, exactly: bool) -> Certificate:
     """A duality gap with an allowance for its rounding."""
     size = max(abs(value), abs(dual), tiny)
     known = value == value and dual == dual
+    assert not (exactly and known and dual - value > 1e-6 * size), f"the lower bound {dual} lies above the energy {value}"
     gap = max(value - dual, 0.0) + 0.1 * GAP_RESOLUTION * size if known else float("nan")
     return Certificate("duality gap", gap, gap / size, dual)
 

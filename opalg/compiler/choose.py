@@ -10,7 +10,7 @@ import opalg.methods
 from opalg.errors import ConvexityError, ParameterError, UnsupportedError
 from opalg.facts import NO, YES
 from opalg.methods.method import Fit, Method
-from opalg.methods.problem import Problem
+from opalg.methods.problem import Problem, term_convexity
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def choose(problem: Problem, wanted: str, nonconvex: bool) -> tuple[Method, list
         Where the wanted method, or every method, refuses; the message holds the reasons.
     """
     if problem.convex is not YES and not nonconvex:
-        doubtful = next(t for t in problem.terms if t.functional.facts.convex is not YES)
-        known = "is not convex" if doubtful.functional.facts.convex is NO else "is not known to be convex"
+        doubtful = next(t for t in problem.terms if term_convexity(t) is not YES)
+        known = "is not convex" if term_convexity(doubtful) is NO else "is not known to be convex"
         raise ConvexityError(
             f"the term {doubtful!r} {known}, so a minimiser cannot be promised. Say nonconvex=True to accept a "
             f"stationary point, or use a convex functional."

@@ -62,7 +62,7 @@ def compile(  # the name that users type as opalg.compile
     chosen, candidates = choose(problem, method, nonconvex)
     lowering = chosen.lower(problem)
     lib = placement(energy, backend, device, dtype)
-    compiled = CompiledEnergy(problem, lowering, lib)
+    compiled = CompiledEnergy(problem, lowering, lib, nonconvex)
     return Plan(energy, problem, tuple(rewrites), tuple(candidates), chosen, lowering, lib, compiled)
 
 

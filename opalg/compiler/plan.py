@@ -15,7 +15,6 @@ from opalg.compiler.explain import Explanation, explain
 from opalg.energies.affine import Variable
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import NonFiniteError, ParameterError
-from opalg.facts import YES
 from opalg.implicit import Differentiator
 from opalg.leaves import Parameter
 from opalg.methods.method import Lowering, Method
@@ -184,7 +183,7 @@ class Plan:
         settled = binding.snapshot()
         by_variable = dict(zip(self.variables, points, strict=True))
         status = outcome.status
-        if status.success and self.problem.convex is not YES:
+        if status.success and not binding.convex:
             status = Status.STATIONARY
         seconds = outcome.history.rows[-1].seconds if outcome.history.rows else 0.0
         return Solution(
@@ -248,7 +247,9 @@ class Plan:
             return self._embedded(None).step.source
         from opalg.arrays import backend as backend_named
 
-        other = CompiledEnergy(self.problem, self.lowering, backend_named(backend, self.backend.precision))
+        other = CompiledEnergy(
+            self.problem, self.lowering, backend_named(backend, self.backend.precision), self.compiled.nonconvex
+        )
         return other.bind({}).step.source
 
     def explain(self) -> Explanation:

@@ -269,7 +269,9 @@ class Generator:
     def _kernel_call(self, n: Apply, out: str) -> str:
         kernel = kernel_of(n)
         arguments = ["lib", self._whole(n.argument), *(self._static(a) for a in kernel.arguments)]
-        return f"{self._function(kernel.function)}({', '.join(arguments)}{out})"
+        lent = [place.name for place in self.plan.scratch.get(n, ())]
+        scratch = f", scratch={_tuple(lent)}" if lent else ""
+        return f"{self._function(kernel.function)}({', '.join(arguments)}{scratch}{out})"
 
     def _static(self, argument: Any) -> str:
         return _plain(argument) or self.datum("static", argument)

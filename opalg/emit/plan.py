@@ -51,6 +51,8 @@ class Plan:
         The buffers ``b0, b1, ...``.
     spare : dict from Expression to Place
         For reductions gathered over blocks into an array: room for the sum of one block.
+    scratch : dict from Expression to list of Place
+        The room that kernels ask for while they run.
     given : dict from int to Expression
         The outputs computed directly in a result array ``o0, o1, ...``, by position.
     """
@@ -58,6 +60,7 @@ class Plan:
     places: dict[Expression, Place] = field(default_factory=dict)
     buffers: list[Slot] = field(default_factory=list)
     spare: dict[Expression, Place] = field(default_factory=dict)
+    scratch: dict[Expression, list[Place]] = field(default_factory=dict)
     given: dict[int, Expression] = field(default_factory=dict)
 
 
@@ -141,6 +144,17 @@ class _Planner:
             places[n] = Place(f"f{len(places)}", owned=not may_share(n))
         else:
             places[n] = self.target(n)
+            self._lend_scratch(n)
+
+    def _lend_scratch(self, n: Expression) -> None:
+        """Buffers for a kernel to work in, free again after it."""
+        shapes = kernel_of(n).scratch if isinstance(n, Apply) else ()
+        if isinstance(n, Apply) and shapes:
+            consumed = n.operator.out_shape if n.adjoint else n.operator.in_shape
+            batch = n.argument.shape[: n.argument.ndim - len(consumed)]
+            self.plan.scratch[n] = [self.acquire((batch + shape, n.kind)) for shape in shapes]
+            for place in self.plan.scratch[n]:
+                self.put_back(place)
 
     def target(self, n: Expression) -> Place:
         """A result array, or a buffer, for a value to be computed."""

@@ -26,6 +26,7 @@ from opalg.program.differentiate import jvp, vjp
 from opalg.program.expression import Expression, Input
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Limits, Measurement, run
+from opalg.solving.status import Status
 from opalg.solving.solution import Solution, warn_caller
 
 ON_INEXACT = ("raise", "warn", "return")
@@ -309,6 +310,8 @@ class _Session:
             return Measurement(Certificate("residual", iteration.residual, relative))
 
         outcome = run(iteration, measure, Limits(tol, max_iter, spacing=1, growth=1.0, adapt_until=0), keep=lib.copy)
+        if outcome.status is Status.INTERRUPTED:
+            raise KeyboardInterrupt
         residual = iteration.true_residual() / size
         solver = "conjugate_gradients" if system.symmetric else "gmres"
         flags = self._judge(iteration, residual, tol, on_inexact, settle)

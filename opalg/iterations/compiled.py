@@ -12,7 +12,6 @@ from opalg.emit import BoundFunction
 from opalg.iterations.iteration import Iteration
 
 State = tuple[Any, ...]
-IMBALANCE = 20.0
 SATURATED = 1e-6  # a residual this far below the other is one that a bound holds at zero, which says nothing of balance
 
 
@@ -30,12 +29,15 @@ class Balance:
         ``state -> (squared first residual, squared second residual)``; a larger control makes the first smaller.
     rescale : callable or None
         ``(state, factor) -> state`` that keeps what the state means when the control grows by a factor.
+    imbalance : float
+        The factor between the residuals up to which the control is left alone.
     """
 
     control: Any
     value: float
     residuals: Callable[[State], tuple[float, float]]
     rescale: Callable[[State, float], State] | None = None
+    imbalance: float = 20.0
     changes: int = 0
 
 
@@ -72,7 +74,7 @@ class CompiledPicard(Iteration):
         return self._now
 
     def adapt(self, strength: float) -> bool:
-        """Change controls whose two relative residuals differ by more than `IMBALANCE`; returns whether one changed.
+        """Change controls whose two relative residuals differ by more than their imbalance; returns whether one changed.
 
         Each change is at most a factor ``10 ** strength``. A mild imbalance is left alone: balancing too finely helps the
         dual at the cost of the primal.
@@ -83,7 +85,7 @@ class CompiledPicard(Iteration):
             if not (isfinite(first) and isfinite(second)) or first <= 0 or second <= 0:
                 continue
             ratio, limit = sqrt(first / second), 10.0**strength
-            if 1 / IMBALANCE < ratio < IMBALANCE or not SATURATED < ratio < 1 / SATURATED:
+            if 1 / balance.imbalance < ratio < balance.imbalance or not SATURATED < ratio < 1 / SATURATED:
                 continue
             factor = min(max(sqrt(ratio), 1 / limit), limit)
             balance.value *= factor

@@ -100,7 +100,7 @@ class Admm(Method):
             start={a: start_of(t) for a, t in zip(v, split, strict=True)},
             controls={rho: natural_penalty(problem, split)},
             duals={t: rho * (a - c) for t, a, c in zip(split, v, u, strict=True)},
-            residual=gaps,
+            residual=gaps + moved,
             scale=size + pull,
             balance=((rho, ex.safe_divide(gaps, size), ex.safe_divide(moved, pull)),),
             rescale=lambda control, factor: tuple(c + (a - c) / factor for a, c in zip(v, u, strict=True)),

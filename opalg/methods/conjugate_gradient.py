@@ -9,7 +9,7 @@ from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state
 from opalg.methods.problem import Problem, effort
 from opalg.program import expression as ex
 from opalg.program.differentiate import jvp, sum_of
-from opalg.program.expression import Expression, Input, Literal, safe_divide
+from opalg.program.expression import Expression, Input, Literal, safe_divide, square
 
 
 class ConjugateGradient(Method):
@@ -33,13 +33,16 @@ class ConjugateGradient(Method):
         x = state_inputs(variables)
         r, p = state_inputs(variables, "r"), state_inputs(variables, "p")
         size = Input("rr", (), "real")
+        epsilon = Input("epsilon", (), "real", role="control")
+        scale = sum_of([ex.norm_squared(g) for g in problem.gradient_at_zero.values()])
+        going = ex.pointwise("greater", size, square(epsilon) * scale)  # below it there is nothing but rounding
         product = hessian_product(problem, x, p)
         curvature = sum_of([ex.inner(a, b) for a, b in zip(p, product, strict=True)])
-        length = safe_divide(size, ex.maximum(curvature, 0.0))
+        length = ex.where(going, safe_divide(size, ex.maximum(curvature, 0.0)), 0.0)
         x_next = tuple(a + length * b for a, b in zip(x, p, strict=True))
         r_next = tuple(a - length * b for a, b in zip(r, product, strict=True))
         size_next = sum_of([ex.norm_squared(a) for a in r_next])
-        ratio = safe_divide(size_next, size)
+        ratio = ex.where(going, safe_divide(size_next, size), 0.0)
         p_next = tuple(a + ratio * b for a, b in zip(r_next, p, strict=True))
 
         def residual_at(point: dict) -> list[Expression]:
@@ -52,7 +55,6 @@ class ConjugateGradient(Method):
         for i in range(len(variables)):
             start[r[i]] = start[p[i]] = partial(entry, i)
         start[size] = lambda point: sum_of([ex.norm_squared(g) for g in residual_at(point)])
-        scale = sum_of([ex.norm_squared(g) for g in problem.gradient_at_zero.values()])
         return Lowering(
             state=(*x, *r, *p, size),
             step=(*x_next, *r_next, *p_next, size_next),
@@ -60,6 +62,8 @@ class ConjugateGradient(Method):
             start=start,
             residual=size,
             scale=scale,
+            controls={epsilon: Literal(2.0**-52)},
+            epsilon=epsilon,
         )
 
 

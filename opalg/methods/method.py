@@ -70,6 +70,12 @@ class Lowering:
         Controls to be balanced: control, squared primal residual, squared dual residual.
     rescale : callable or None
         ``(control, factor) -> state expressions`` that keep the dual variables when a control changes.
+    imbalance : float
+        The factor between the two residuals up to which a balance is left alone.
+    epsilon : Input or None
+        A control that is the spacing of 1 at the working precision, where the step asks for it.
+    positive : tuple of (Expression, str)
+        What must be positive for the method to work, with words for it.
     notes : tuple of str
         Sentences for ``explain()``.
     """
@@ -89,6 +95,8 @@ class Lowering:
     smooth_gradient: Callable[[tuple[Expression, ...]], list[Expression]] | None = None
     balance: tuple[tuple[Input, Expression, Expression], ...] = ()
     rescale: Callable[[Input, Expression], tuple[Expression, ...]] | None = None
+    imbalance: float = 20.0
+    epsilon: Input | None = None
     positive: tuple[tuple[Expression, str], ...] = ()
     notes: tuple[str, ...] = ()
 

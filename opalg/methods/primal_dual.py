@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
 from opalg.facts import YES, Bound
@@ -112,7 +114,6 @@ class PrimalDual(Method):
         variables = problem.variables
         moved_x = sum_of([ex.norm_squared(a - b) for a, b in zip(x_next, x, strict=True)]) / tau
         moved_q = sum_of([ex.norm_squared(a - b) for a, b in zip(q_next, q, strict=True)]) / sigma
-        size = sum_of([ex.norm_squared(a) for a in x_next]) / tau + sum_of([ex.norm_squared(a) for a in q_next]) / sigma
         zeros = {a: lambda point, a=a: ex.broadcast_to(_zero(a.kind), a.shape) for a in q}
         return Lowering(
             state=(*x, *q),
@@ -121,10 +122,56 @@ class PrimalDual(Method):
             start={**{a: starts_at(v) for a, v in zip(x, variables, strict=True)}, **zeros},
             controls=controls,
             duals=dict(zip(dual, q, strict=True)),
-            residual=moved_x + moved_q,
-            scale=size,
+            residual=optimality(problem, dual, (x, q), (x_next, q_next), (tau, sigma)),
+            scale=Literal(1.0),
             balance=((next(iter(controls)), moved_q, moved_x),),
+            imbalance=5.0,
         )
+
+
+def optimality(
+    problem: Problem,
+    dual: list[Term],
+    before: tuple[Sequence[Expression], Sequence[Expression]],
+    after: tuple[Sequence[Expression], Sequence[Expression]],
+    steps: tuple[Expression, Expression],
+) -> Expression:
+    """How far the new point is from the optimality conditions, relative and squared; it does not depend on the steps.
+
+    What is left of ``0 in grad f(x) + K.H q + dg(x)`` and of ``K x + b in dh*(q)`` after a step, the first relative to the
+    gradient at zero and ``K.H q``, the second to ``K x + b`` (Goldstein et al. 2015, section 2.2).
+    """
+    (x, q), (x_next, q_next), (tau, sigma) = before, after, steps
+    old = dict(zip(problem.variables, x, strict=True))
+    new = dict(zip(problem.variables, x_next, strict=True))
+    change = {v: old[v] - new[v] for v in old}
+    slopes = [Literal(0.0)] * len(x)
+    if problem.smooth_terms:
+        pairs = zip(problem.smooth_gradient(new), problem.smooth_gradient(old), strict=True)
+        slopes = [a - b for a, b in pairs]
+    primal, primal_size = [], []
+    for variable, slope in zip(problem.variables, slopes, strict=True):
+        pulls = [adjoint_at(t, variable, a - b) for t, a, b in zip(dual, q, q_next, strict=True)]
+        forces = [adjoint_at(t, variable, b) for t, b in zip(dual, q_next, strict=True)]
+        left = change[variable] / tau + slope - sum_of([p for p in pulls if p is not None])
+        primal.append(ex.norm_squared(left))
+        primal_size.append(ex.norm_squared(problem.gradient_at_zero[variable]))
+        primal_size.append(ex.norm_squared(sum_of([f for f in forces if f is not None])))
+    rest = [
+        (a - b) / sigma - t.expression.linear_trace(change) for t, a, b in zip(dual, q, q_next, strict=True)
+    ]
+    size = sum_of([ex.norm_squared(t.expression.trace(new)) for t in dual])
+    whole = 1e-6 * norm_squared_of(dual) * sum_of([ex.norm_squared(a) for a in x_next])  # where K x vanishes
+    return ex.safe_divide(sum_of(primal), sum_of(primal_size)) + ex.safe_divide(
+        sum_of([ex.norm_squared(r) for r in rest]), size + whole
+    )
+
+
+def norm_squared_of(dual: list[Term]) -> Expression:
+    """The certified bound on ``|K|^2``."""
+    bound = dual_norm(dual)
+    assert bound is not None
+    return bound.expression
 
 
 def start_of_ratio(problem: Problem, dual: list[Term]) -> Expression:

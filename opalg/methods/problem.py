@@ -8,7 +8,7 @@ from functools import cached_property
 from opalg.energies.affine import Variable
 from opalg.energies.energy import EnergyExpression, Term
 from opalg.errors import UnsupportedError
-from opalg.facts import YES, Bound, Fact, exact, upper
+from opalg.facts import NO, YES, Bound, Fact, exact, upper
 from opalg.functionals import SumSquares
 from opalg.nodes import walk
 from opalg.operators.algebra import Identity, LinearOperator, add, compose, scale
@@ -44,10 +44,10 @@ class Problem:
 
     @cached_property
     def convex(self) -> Fact:
-        """Whether every term is convex, given that weights are nonnegative."""
+        """Whether every term is convex, given that parameters make no weight negative."""
         out = YES
         for term in self.terms:
-            out = out & term.functional.facts.convex
+            out = out & term_convexity(term)
         return out
 
     @cached_property
@@ -143,6 +143,18 @@ class Problem:
         return total_operator([curvature_operator(t, variable) for t in terms])
 
 
+def term_convexity(term: Term) -> Fact:
+    """Whether a term is convex, given that parameters do not make its weight negative."""
+    return NO if has_negative_weight(term) else term.functional.facts.convex
+
+
+def has_negative_weight(term: Term) -> bool:
+    """Whether the weight is a negative number; an indicator has no weight to speak of."""
+    if term.functional.facts.indicator or not isinstance(term.weight, Literal):
+        return False
+    return term.weight.value.real < 0
+
+
 def effort(expressions: list[Expression], inputs: list[Expression]) -> tuple[int, int]:
     """Transforms and nodes of a program that depend on its inputs: a rough cost that no timing enters."""
     moving: set[Expression] = set(inputs)
@@ -196,7 +208,7 @@ def squared_norm(term: Term) -> Bound | None:
 
 def direct_prox(term: Term) -> Expression | None:
     """The ``c`` with ``A A.H = c I`` that gives the term a closed-form prox in its variable; None where it has none."""
-    if len(term.expression.parts) != 1 or not term.functional.offers("prox"):
+    if len(term.expression.parts) != 1 or not term.functional.offers("prox") or has_negative_weight(term):
         return None
     operator = term.expression.parts[0].operator
     if term.expression.parts[0].kind != term.expression.parts[0].variable.kind:

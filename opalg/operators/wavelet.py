@@ -77,10 +77,15 @@ class Wavelet(LinearOperator):
         return self.shape
 
     def kernel(self) -> Kernel:
-        return Kernel(analyse, (self.shape, low_pass(self.wavelet), self.levels), passes=self._passes)
+        return self._kernel(analyse)
 
     def adjoint_kernel(self) -> Kernel:
-        return Kernel(synthesise, (self.shape, low_pass(self.wavelet), self.levels), passes=self._passes)
+        return self._kernel(synthesise)
+
+    def _kernel(self, function: Any) -> Kernel:
+        low = low_pass(self.wavelet)
+        scratch = scratch_shapes(self.shape, len(low))
+        return Kernel(function, (self.shape, low, self.levels), passes=self._passes, scratch=scratch)
 
     @property
     def _passes(self) -> float:
@@ -163,12 +168,27 @@ def _slice(axis: int, start: int | None, stop: int | None, step: int | None = No
     return (..., slice(start, stop, step), *(slice(None) for _ in range(-1 - axis)))
 
 
-def _wrapped(lib: Any, x: Any, axis: int, before: int, after: int) -> Any:
-    """A copy of x that goes on periodically by some entries on both sides."""
+def scratch_shapes(shape: Any, length: int) -> Any:
+    """The trailing shapes of what the kernels work in: a copy with its borders, on any axis, and a product."""
+    return tuple(n + 2 * length for n in shape), tuple(shape)
+
+
+def _room(lib: Any, x: Any, shape: Any, length: int, scratch: Any) -> Any:
+    """The arrays to work in, made here where none were given."""
+    batch = tuple(x.shape[: x.ndim - len(shape)])
+    return scratch or tuple(lib.empty_like(x, batch + trailing) for trailing in scratch_shapes(shape, length))
+
+
+def _corner_of(array: Any, shape: Any) -> Any:
+    return array[tuple(slice(0, n) for n in shape)]
+
+
+def _wrap(x: Any, axis: int, before: int, after: int, room: Any) -> Any:
+    """A copy of x, in the corner of some room, that goes on periodically by some entries on both sides."""
     n = x.shape[axis]
     shape = list(x.shape)
     shape[axis] = n + before + after
-    out = lib.empty_like(x, tuple(shape))
+    out = _corner_of(room, shape)
     done = 0
     while done < n + before + after:
         begin = (done - before) % n
@@ -193,34 +213,37 @@ def _corners(shape: Any, levels: int) -> list[tuple[Any, ...]]:
     return [(..., *(slice(0, n >> level) for n in shape)) for level in range(levels)]
 
 
-def analyse(lib: Any, x: Any, shape: Any, low: Any, levels: int, out: Any = None) -> Any:
+def analyse(lib: Any, x: Any, shape: Any, low: Any, levels: int, scratch: Any = None, out: Any = None) -> Any:
     """Wavelet coefficients: on each level ``a_k = sum_j h_j x_(2k + L/2 - j)`` and ``d_k`` likewise, axis by axis."""
     out = lib.copy(x, out=out)
     length = len(low)
+    room, products = _room(lib, x, shape, length, scratch)
     for corner in _corners(shape, levels):
         block = out[corner]
         for axis in range(-len(shape), 0):
             n = block.shape[axis]
-            source = _wrapped(lib, block, axis, length // 2 - 1, length // 2)
+            source = _wrap(block, axis, length // 2 - 1, length // 2, room)
             halves = block[_slice(axis, 0, n // 2)], block[_slice(axis, n // 2, n)]
-            spare = lib.empty_like(x, tuple(halves[0].shape))
+            spare = _corner_of(products, halves[0].shape)
             for taps, half in zip((low, high_pass(low)), halves, strict=True):
                 parts = ((h, source[_slice(axis, length - 1 - j, length - 1 - j + n, 2)]) for j, h in enumerate(taps))
                 _combine(lib, parts, half, spare)
     return out
 
 
-def synthesise(lib: Any, x: Any, shape: Any, low: Any, levels: int, out: Any = None) -> Any:
+def synthesise(lib: Any, x: Any, shape: Any, low: Any, levels: int, scratch: Any = None, out: Any = None) -> Any:
     """The image of wavelet coefficients; the adjoint and inverse of `analyse`."""
     out = lib.copy(x, out=out)
     length, reach = len(low), len(low) // 2
+    room, products = _room(lib, x, shape, length, scratch)
     for corner in reversed(_corners(shape, levels)):
         block = out[corner]
         for axis in reversed(range(-len(shape), 0)):
             n = block.shape[axis]
             halves = block[_slice(axis, 0, n // 2)], block[_slice(axis, n // 2, n)]
-            coarse, detail = (_wrapped(lib, half, axis, reach, reach) for half in halves)
-            spare = lib.empty_like(x, tuple(halves[0].shape))
+            rooms = room[_slice(axis, 0, n // 2 + length)], room[_slice(axis, n // 2 + length, n + 2 * length)]
+            coarse, detail = (_wrap(h, axis, reach, reach, r) for h, r in zip(halves, rooms, strict=True))
+            spare = _corner_of(products, halves[0].shape)
             for parity in (0, 1):
                 parts = []
                 for j in range((length // 2 - parity) % 2, length, 2):

@@ -2,7 +2,9 @@
 
 A primitive names plain functions of arrays, its kernels. They are called as ``function(lib, x, *arguments, out=None)``
 with ``lib`` a `opalg.arrays.Backend`, act on trailing axes, and return their result (in ``out`` where that was given and
-``in_place`` is true). Because a kernel is a plain function, generated code can carry its text along.
+``in_place`` is true). A kernel that needs room to work in names its shapes, and is handed arrays of them as ``scratch=``
+by steps that plan their memory; without, it makes its own. Because a kernel is a plain function, generated code can
+carry its text along.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ class Kernel:
         Number of fast transforms it makes, for the cost model.
     passes : float
         Passes over memory besides the transforms, for the cost model.
+    scratch : tuple of tuple of int
+        Trailing shapes of the arrays that the function takes as ``scratch=None``, of the kind of its result and behind
+        the batch axes of its argument; their content is arbitrary before and after. Needs ``in_place``.
     """
 
     function: Callable[..., Any]
@@ -39,6 +44,7 @@ class Kernel:
     in_place: bool = True
     transforms: int = 0
     passes: float = 1.0
+    scratch: tuple[Shape, ...] = ()
 
 
 class Linear(Node):
@@ -94,13 +100,13 @@ class Window(Linear):
 
 def take_window(lib: Any, x: Any, start: Any, stop: Any, out: Any = None) -> Any:
     """Copy the box ``start <= index < stop`` of the trailing axes."""
-    box = (..., *(slice(a, b) for a, b in zip(start, stop)))
+    box = (..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))
     return lib.copy(x[box], out=out)
 
 
 def place_window(lib: Any, x: Any, start: Any, stop: Any, shape: Any, out: Any = None) -> Any:
     """Put x into the box ``start <= index < stop`` of an array of zeros."""
     out = lib.zeros_like(x, tuple(x.shape[: x.ndim - len(shape)]) + tuple(shape), out=out)
-    box = (..., *(slice(a, b) for a, b in zip(start, stop)))
+    box = (..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))
     out[box] = x
     return out

@@ -20,7 +20,7 @@ from opalg.solving.progress import Progress
 from opalg.solving.status import Status
 
 ADAPT_FIRST, ADAPT_GROWTH = 10, 2  # controls are balanced at counts of their own, so that looking changes nothing
-_STALLED = 12  # measurements without progress at the rounding floor before a solve counts as stagnated
+_STALLED, _PROGRESS = 8, 0.95  # measurements in a row that each better the best by less than 5 % count as a standstill
 _EXPLODED = 1e12  # growth of the energy over its first value that counts as divergence
 
 
@@ -186,7 +186,7 @@ class _Watch:
             return Status.STOPPED
         if self._exploded(found):
             return Status.DIVERGED
-        self.stalled = 0 if relative < 0.999 * self.best else self.stalled + 1
+        self.stalled = 0 if relative < _PROGRESS * self.best else self.stalled + 1
         self.best = min(self.best, relative)
         if self._late():
             return Status.TIME_LIMIT
