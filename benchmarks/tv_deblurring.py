@@ -88,7 +88,8 @@ class HandWritten:
         x = x.astype(np.float64)
         residual = fft.irfft2(self.spectrum.astype(complex) * fft.rfft2(x), s=x.shape) - self.y
         slopes = [np.roll(x, -1, axis) - x for axis in (0, 1)]
-        return 0.5 * float(np.sum(residual**2)) + float(self.weight) * float(np.sum(np.sqrt(slopes[0] ** 2 + slopes[1] ** 2)))
+        variation = float(np.sum(np.sqrt(slopes[0] ** 2 + slopes[1] ** 2)))
+        return 0.5 * float(np.sum(residual**2)) + float(self.weight) * variation
 
 
 def iterations_needed(value_after, target: float, most: int = 2000) -> int | None:  # type: ignore[no-untyped-def]

@@ -18,7 +18,9 @@ class Fact(enum.Enum):
 
     def __bool__(self) -> bool:
         if self is Fact.UNKNOWN:
-            raise ValueError("this fact is unknown; compare with `is YES`, `is NO` or `is UNKNOWN` instead of using bool()")
+            raise ValueError(
+                "this fact is unknown; compare with `is YES`, `is NO` or `is UNKNOWN` instead of using bool()"
+            )
         return self is Fact.YES
 
     def __and__(self, other: Fact) -> Fact:

@@ -169,4 +169,6 @@ class Parameter(Leaf):
         lowest = float(value.min()) if value.shape else float(value)
         if lowest < 0 or (self.positive and lowest == 0):
             domain = "positive" if self.positive else "nonnegative"
-            raise ParameterError(f"parameter {self.label!r} was declared {domain}, but its smallest entry is {lowest:g}")
+            raise ParameterError(
+                f"parameter {self.label!r} was declared {domain}, but its smallest entry is {lowest:g}"
+            )

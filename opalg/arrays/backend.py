@@ -1,7 +1,7 @@
 """A backend: one array library, on one device, at one precision. Nothing mathematical lives here.
 
-A backend for the library ``name`` is the class in ``opalg/arrays/<name>_backend.py``; it is imported when arrays of that
-library first arrive, so that ``import opalg`` never imports Torch or CuPy.
+A backend for the library ``name`` is the class in ``opalg/arrays/<name>_backend.py``; it is imported when arrays of
+that library first arrive, so that ``import opalg`` never imports Torch or CuPy.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Backend:
         raise UnsupportedError(f"{self.name} has no sparse matrices; use NumPy, CuPy or Torch")
 
     def kind_of(self, array: Any) -> str:
-        """"real", "complex" or "bool"."""
+        """Which of "real", "complex" and "bool" it is."""
         dtype = str(array.dtype)
         return "complex" if "complex" in dtype else "bool" if "bool" in dtype else "real"
 

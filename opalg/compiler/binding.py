@@ -219,8 +219,8 @@ class Binding:
                 self.convex = False
                 if not self.compiled.nonconvex or term in self.problem.rough_terms:
                     raise ConvexityError(
-                        f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights. For a "
-                        f"smooth term, nonconvex=True accepts a stationary point."
+                        f"the term {term!r} has the weight {weight:g}; a convex energy needs nonnegative weights. For "
+                        f"a smooth term, nonconvex=True accepts a stationary point."
                     )
 
     def _check_method(self) -> None:
@@ -447,7 +447,9 @@ def gap_certificate(value: float, dual: float, tiny: float, exactly: bool) -> Ce
     """A duality gap with an allowance for its rounding."""
     size = max(abs(value), abs(dual), tiny)
     known = value == value and dual == dual
-    assert not (exactly and known and dual - value > 1e-6 * size), f"the lower bound {dual} lies above the energy {value}"
+    assert not (exactly and known and dual - value > 1e-6 * size), (
+        f"the lower bound {dual} lies above the energy {value}"
+    )
     gap = max(value - dual, 0.0) + 0.1 * GAP_RESOLUTION * size if known else float("nan")
     return Certificate("duality gap", gap, gap / size, dual)
 

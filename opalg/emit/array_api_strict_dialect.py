@@ -11,7 +11,7 @@ from opalg.emit.dialect import Dialect, Operand
 
 _NAMES = {"power": "pow"}
 
-_PRELUDE = '''from types import SimpleNamespace
+_PRELUDE = """from types import SimpleNamespace
 
 import array_api_strict as xp
 import numpy as np
@@ -57,7 +57,7 @@ lib = SimpleNamespace(
     kind_of=kind_of,
     asarray=asarray,
 )
-'''
+"""
 
 
 class StrictDialect(Dialect):

@@ -308,9 +308,7 @@ class Generator:
         given = [
             i for i, o in enumerate(self.outputs) if self.dialect.in_place and o.shape and not self._hands_over(o, i)
         ]
-        results = [
-            f"lib.empty({o.shape}, {o.kind!r})" if i in given else "None" for i, o in enumerate(self.outputs)
-        ]
+        results = [f"lib.empty({o.shape}, {o.kind!r})" if i in given else "None" for i, o in enumerate(self.outputs)]
         body = [f"# {name}: {printable(text_of(e))}, shape {e.shape}" for e, name in self.inputs.items()]
         body += _unpacked(list(self.inputs.values()), "inputs")
         body += [f"# c{i}: {d.comment}" for i, d in enumerate(self.data)]

@@ -35,7 +35,7 @@ def quotient(a, b):
     return a / b if b else np.divide(a, b).item()
 '''
 
-PRELUDE = '''from types import SimpleNamespace
+PRELUDE = """from types import SimpleNamespace
 
 import numpy as np
 import scipy.fft
@@ -88,7 +88,7 @@ lib = SimpleNamespace(
     asarray=asarray,
     sparse_matmul=lambda matrix, x: (matrix @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], matrix.shape[0]),
 )
-'''
+"""
 
 
 class NumpyDialect(Dialect):

@@ -32,7 +32,7 @@ _SWAPPED = {
     "less_equal": "greater_equal",
 }
 
-_PRELUDE = '''from types import SimpleNamespace
+_PRELUDE = """from types import SimpleNamespace
 
 import torch
 
@@ -75,7 +75,7 @@ lib = SimpleNamespace(
     asarray=asarray,
     sparse_matmul=lambda matrix, x: (matrix @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], matrix.shape[0]),
 )
-'''
+"""
 
 
 class TorchDialect(Dialect):

@@ -26,8 +26,8 @@ from opalg.program.differentiate import jvp, vjp
 from opalg.program.expression import Expression, Input
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Limits, Measurement, run
-from opalg.solving.status import Status
 from opalg.solving.solution import Solution, warn_caller
+from opalg.solving.status import Status
 
 ON_INEXACT = ("raise", "warn", "return")
 NEWTON_STEPS = 4
@@ -367,8 +367,8 @@ def _forward_flags(solution: Solution, on_inexact: str) -> tuple[str, ...]:
     if solution.status.success:
         return ()
     text = (
-        f"the solution ended with {solution.status.name} ({solution.certificate}), so its gradient would be wrong by an "
-        f"unknown amount; solve to the tolerance first, or say on_inexact='warn'"
+        f"the solution ended with {solution.status.name} ({solution.certificate}), so its gradient would be wrong by "
+        f"an unknown amount; solve to the tolerance first, or say on_inexact='warn'"
     )
     if on_inexact == "raise":
         raise InexactSolutionError(text)

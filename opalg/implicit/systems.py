@@ -1,8 +1,8 @@
 """The linear systems of implicit differentiation, one class for each kind of solution.
 
-At a fixed point ``z = T(z; theta)`` with ``J = dT/dz`` the adjoint ``u`` of a cotangent ``c`` solves ``(I - J^T) u = c``
-and the gradient is ``(dT/dtheta)^T u`` (implicit function theorem). What is differentiated is always a reference map,
-never the accelerator that found the point. Symmetric forms are used where there are such.
+At a fixed point ``z = T(z; theta)`` with ``J = dT/dz`` the adjoint ``u`` of a cotangent ``c`` solves
+``(I - J^T) u = c`` and the gradient is ``(dT/dtheta)^T u`` (implicit function theorem). What is differentiated is
+always a reference map, never the accelerator that found the point. Symmetric forms are used where there are such.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from opalg.methods.proximal_gradient import prox_terms, proximal_step
 from opalg.program import expression as ex
 from opalg.program.differentiate import jvp, vjp
 from opalg.program.expression import Expression, Input, Literal
+
+UNIT_STEP = Literal(1.0)
 
 
 def full(found: Sequence[Expression | None], like: Sequence[Any]) -> list[Expression]:
@@ -125,7 +127,7 @@ class ProximalSystem(System):
     moved_formula: tuple[Expression, ...] = ()
     proxed: tuple[Expression, ...] = ()
     slopes: tuple[Expression, ...] = ()
-    step: Expression = Literal(1.0)
+    step: Expression = UNIT_STEP
 
     @property
     def auxiliary(self) -> tuple[tuple[Input, Expression], ...]:

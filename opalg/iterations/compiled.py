@@ -74,10 +74,10 @@ class CompiledPicard(Iteration):
         return self._now
 
     def adapt(self, strength: float) -> bool:
-        """Change controls whose two relative residuals differ by more than their imbalance; returns whether one changed.
+        """Change controls whose two relative residuals differ by more than their imbalance; returns whether any did.
 
-        Each change is at most a factor ``10 ** strength``. A mild imbalance is left alone: balancing too finely helps the
-        dual at the cost of the primal.
+        Each change is at most a factor ``10 ** strength``. A mild imbalance is left alone: balancing too finely helps
+        the dual at the cost of the primal.
         """
         changed = False
         for balance in self.balances:

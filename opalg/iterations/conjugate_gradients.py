@@ -156,4 +156,3 @@ class ConjugateGradients(LinearIteration):
             "r . M r is not positive for a residual r that is not zero: the preconditioner M is not positive "
             "definite, or the squares underflow; scale the system or leave the preconditioner out.",
         )
-

@@ -59,9 +59,10 @@ def why_not(problem: Problem) -> str | None:
 
 
 class Admm(Method):
-    """Douglas-Rachford form of ADMM: split terms keep ``v``; ``u = prox(v)``, ``x`` solves, ``v+ = v + a (A x + b - u)``.
+    """Douglas-Rachford form of ADMM: each split term keeps a ``v``.
 
-    ``x = M^-1 (rhs + rho sum A.H (2 u - v - b))`` with ``M = sum 2 w A.H A + rho sum A.H A`` diagonalised.
+    A step is ``u = prox(v)``, then ``x = M^-1 (rhs + rho sum A.H (2 u - v - b))`` with
+    ``M = sum 2 w A.H A + rho sum A.H A`` diagonalised, then ``v+ = v + a (A x + b - u)``.
 
     References
     ----------

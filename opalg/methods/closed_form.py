@@ -40,7 +40,8 @@ class ClosedForm(Method):
     def lower(self, problem: Problem) -> Lowering:
         inverse = inverse_of_hessian(problem)
         hessian = problem.hessian(problem.terms)
-        assert isinstance(inverse, LinearOperator) and hessian is not None
+        assert isinstance(inverse, LinearOperator)
+        assert hessian is not None
         (variable,) = problem.variables
         (x,) = state_inputs(problem.variables)
         at_zero = problem.gradient_at_zero[variable]

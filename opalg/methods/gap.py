@@ -5,9 +5,9 @@ For ``E(x) = sum_i f_i(A_i x + b_i)`` any ``q`` with ``sum_i A_i.H q_i = 0`` giv
 come from gradients of smooth terms and from the dual variables of a method; they are repaired in one of two ways.
 
 *Free term*: a term on one variable with ``A.H A = c I`` and a conjugate that is finite on a ball, or everywhere, takes
-whatever the others leave over. *Solve*: where ``M = sum_i c_i A_i.H A_i`` has a cheap inverse, ``w = M^-1 sum_i A_i.H q_i``
-and ``q_i - c_i A_i w`` balance. Then everything is scaled back into the domains of the conjugates, which are cones or
-contain a ball, so that the balance stays.
+whatever the others leave over. *Solve*: where ``M = sum_i c_i A_i.H A_i`` has a cheap inverse, the
+``q_i - c_i A_i w`` with ``w = M^-1 sum_i A_i.H q_i`` balance. Then everything is scaled back into the domains of the
+conjugates, which are cones or contain a ball, so that the balance stays.
 """
 
 from __future__ import annotations

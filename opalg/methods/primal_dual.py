@@ -138,8 +138,8 @@ def optimality(
 ) -> Expression:
     """How far the new point is from the optimality conditions, relative and squared; it does not depend on the steps.
 
-    What is left of ``0 in grad f(x) + K.H q + dg(x)`` and of ``K x + b in dh*(q)`` after a step, the first relative to the
-    gradient at zero and ``K.H q``, the second to ``K x + b`` (Goldstein et al. 2015, section 2.2).
+    What is left of ``0 in grad f(x) + K.H q + dg(x)`` and of ``K x + b in dh*(q)`` after a step, the first relative to
+    the gradient at zero and ``K.H q``, the second to ``K x + b`` (Goldstein et al. 2015, section 2.2).
     """
     (x, q), (x_next, q_next), (tau, sigma) = before, after, steps
     old = dict(zip(problem.variables, x, strict=True))
@@ -157,9 +157,7 @@ def optimality(
         primal.append(ex.norm_squared(left))
         primal_size.append(ex.norm_squared(problem.gradient_at_zero[variable]))
         primal_size.append(ex.norm_squared(sum_of([f for f in forces if f is not None])))
-    rest = [
-        (a - b) / sigma - t.expression.linear_trace(change) for t, a, b in zip(dual, q, q_next, strict=True)
-    ]
+    rest = [(a - b) / sigma - t.expression.linear_trace(change) for t, a, b in zip(dual, q, q_next, strict=True)]
     size = sum_of([ex.norm_squared(t.expression.trace(new)) for t in dual])
     whole = 1e-6 * norm_squared_of(dual) * sum_of([ex.norm_squared(a) for a in x_next])  # where K x vanishes
     return ex.safe_divide(sum_of(primal), sum_of(primal_size)) + ex.safe_divide(
@@ -189,7 +187,8 @@ def step_controls(problem: Problem, dual: list[Term]) -> dict[Input, Expression]
     The solution does not depend on its steps, so the norms enter the map as numbers and no gradient flows through them.
     """
     smoothness, norm = problem.smoothness, dual_norm(dual)
-    assert smoothness is not None and norm is not None
+    assert smoothness is not None
+    assert norm is not None
     ratio, constant, size = (Input(name, (), "real", role="control") for name in ("ratio", "L", "norm_K"))
     floor = Literal(1e-30)
     return {

@@ -23,7 +23,10 @@ def prox_terms(problem: Problem) -> dict[Variable, Term] | str:
             )
         variable = term.expression.parts[0].variable
         if variable in found:
-            return f"two terms need a prox of {variable.label}, and the prox of a sum is not known: {found[variable]!r}, {term!r}"
+            return (
+                f"two terms need a prox of {variable.label}, and the prox of a sum is not known: {found[variable]!r}, "
+                f"{term!r}"
+            )
         found[variable] = term
     return found
 

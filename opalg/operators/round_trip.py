@@ -12,7 +12,7 @@ from opalg.program.linear import Kernel, Linear
 
 @node
 class FromSpectrum(Linear):
-    """The inverse of an `RFFT` on half spectra that are known to belong to real arrays, so that it undoes it exactly."""
+    """The inverse of an `RFFT` on half spectra that are known to belong to real arrays: it undoes it exactly."""
 
     transform: RFFT
 

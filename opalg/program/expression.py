@@ -247,7 +247,9 @@ def as_expression(value: Any) -> Expression:
         return Literal(float(value))
     if isinstance(value, (complex, np.complexfloating)):
         return Literal(complex(value))
-    raise DtypeError(f"{type(value).__name__} is not a number or an expression; wrap arrays in oa.Constant or oa.Parameter")
+    raise DtypeError(
+        f"{type(value).__name__} is not a number or an expression; wrap arrays in oa.Constant or oa.Parameter"
+    )
 
 
 def _binary(function: str, left: Any, right: Any) -> Any:

@@ -1,10 +1,10 @@
 """Linear primitives: the linear maps that a step applies as one kernel.
 
 A primitive names plain functions of arrays, its kernels. They are called as ``function(lib, x, *arguments, out=None)``
-with ``lib`` a `opalg.arrays.Backend`, act on trailing axes, and return their result (in ``out`` where that was given and
-``in_place`` is true). A kernel that needs room to work in names its shapes, and is handed arrays of them as ``scratch=``
-by steps that plan their memory; without, it makes its own. Because a kernel is a plain function, generated code can
-carry its text along.
+with ``lib`` a `opalg.arrays.Backend`, act on trailing axes, and return their result (in ``out`` where that was given
+and ``in_place`` is true). A kernel that needs room to work in names its shapes, and is handed arrays of them as
+``scratch=`` by steps that plan their memory; without, it makes its own. Because a kernel is a plain function, generated
+code can carry its text along.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ class Steep:
         return 3.0 * v
 
 
+x = oa.Variable((4, 5), name="x")
+energy = 0.5 * oa.sum_squares(blur @ x - oa.Parameter(np.ones((4, 5)), name="y")) + 0.1 * oa.sum_squares(x)
 wrong = Wrong()
 steep = Steep()
 
@@ -55,7 +57,15 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["my_things:blur"], ["my_things:make"], ["my_things:norm"], ["my_things:norm", "--shape", "6"]]
+    "arguments",
+    [
+        ["my_things:blur"],
+        ["my_things.py:blur"],
+        ["my_things:make"],
+        ["my_things:norm"],
+        ["my_things:norm", "--shape", "6"],
+        ["my_things:energy"],
+    ],
 )
 def test_what_is_right_passes(capsys, arguments):
     assert main(["check", *arguments]) == 0
@@ -69,10 +79,18 @@ def test_what_is_wrong_is_said_and_is_a_failure(capsys, name, found):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("number", ["int", "an operator"]), ("broken", ["ValueError", "out of order"])]
+    ("name", "words"),
+    [
+        ("my_things:number", ["int", "an operator"]),
+        ("my_things:broken", ["ValueError", "out of order"]),
+        ("my_things:missing", ["my_things", "'missing'"]),
+        ("no_such_module:blur", ["no module 'no_such_module'"]),
+        ("no_such_file.py:blur", ["no file no_such_file.py"]),
+    ],
 )
 def test_what_cannot_be_checked_gets_a_sentence(capsys, name, words):
-    assert main(["check", f"my_things:{name}"]) == 1
+    assert main(["check", name]) == 1
     out, err = capsys.readouterr()
     assert out == ""
+    assert len(err.splitlines()) == 1
     assert all(word in err for word in words)

@@ -23,6 +23,11 @@ def done(tmp_path, *options):
     return figures
 
 
+def in_one_line(text):
+    """Text without its line breaks, which fall where the length of a folder's name puts them."""
+    return " ".join(text.split())
+
+
 def without_times(figures):
     """Figures less what differs from run to run."""
     if isinstance(figures, dict):
@@ -39,7 +44,7 @@ def test_restoring_writes_pictures_and_a_certificate(tmp_path, capsys):
     assert solve["certificate"]["relative"] <= figures["options"]["tol"]
     assert figures["psnr"]["restored"] > figures["psnr"]["blurred"] + 3.0
     assert figures["tuning"] is None
-    assert "no picture has less than" in out
+    assert "no picture has less than" in in_one_line(out)
     assert "* admm" in out
     original = skimage_io.imread(tmp_path / "out" / "original.png")
     restored = skimage_io.imread(tmp_path / "out" / "restored.png")
@@ -61,19 +66,21 @@ def test_tuning_finds_the_width_and_gains_outside_the_crop(tmp_path, capsys):
     assert "after" in capsys.readouterr().out
 
 
-def test_the_same_seed_gives_the_same_figures_and_replaces_the_files(tmp_path, capsys):
-    first = done(tmp_path, "--size", "32")
-    second = done(tmp_path, "--size", "32")
+def test_the_same_seed_gives_the_same_figures_and_replaces_the_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "STEPS", 3)
+    first = done(tmp_path, "--size", "24")
+    second = done(tmp_path, "--size", "24")
     assert without_times(first) == without_times(second)
-    assert "were replaced" in capsys.readouterr().out
-    assert without_times(done(tmp_path, "--size", "32", "--seed", "1")) != without_times(first)
+    assert "were replaced" in in_one_line(capsys.readouterr().out)
+    assert without_times(done(tmp_path, "--size", "24", "--seed", "1")) != without_times(first)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_torch_restores_the_same(tmp_path, dtype):
     pytest.importorskip("torch")
-    figures = done(tmp_path, "--size", "32", "--backend", "torch", "--dtype", dtype, "--no-tune")
-    numpy = done(tmp_path, "--size", "32", "--no-tune")
+    options = ["--size", "24", "--tol", "3e-3", "--no-tune"]
+    figures = done(tmp_path, *options, "--backend", "torch", "--dtype", dtype)
+    numpy = done(tmp_path, *options)
     assert figures["options"]["dtype"] == dtype
     assert figures["psnr"]["restored"] == pytest.approx(numpy["psnr"]["restored"], abs=0.05)
 
@@ -81,7 +88,9 @@ def test_torch_restores_the_same(tmp_path, dtype):
 def test_torch_tunes_the_same(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(demo, "STEPS", 3)
-    figures, numpy = done(tmp_path, "--size", "24", "--backend", "torch"), done(tmp_path, "--size", "24")
+    options = ["--size", "24", "--tol", "3e-3"]
+    figures, numpy = done(tmp_path, *options, "--backend", "torch"), done(tmp_path, *options)
+    assert numpy["solves"]["tuned"]["width"] != numpy["solves"]["guessed"]["width"]
     assert figures["solves"]["tuned"]["width"] == pytest.approx(numpy["solves"]["tuned"]["width"], rel=1e-3)
 
 

@@ -31,9 +31,7 @@ def test_a_linear_map(acceleration: str, backend: str, rng: np.random.Generator)
 def test_acceleration_takes_fewer_iterations_to_the_same_point(rng: np.random.Generator) -> None:
     B, b = contraction(rng, 12, 0.97), rng.standard_normal(12)
     x = oa.Variable(12, name="x")
-    fast, slow = (
-        oa.fixed_point(x, oa.Matrix(B) @ x + b, acceleration=a).solve(tol=1e-9) for a in ("anderson", "none")
-    )
+    fast, slow = (oa.fixed_point(x, oa.Matrix(B) @ x + b, acceleration=a).solve(tol=1e-9) for a in ("anderson", "none"))
     assert fast.iterations < slow.iterations / 2
     assert np.allclose(fast.x, slow.x, rtol=1e-5, atol=1e-6)
 

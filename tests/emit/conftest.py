@@ -36,6 +36,16 @@ def running_sum(lib: Any, x: Any, factor: float, out: Any = None) -> Any:
     return out
 
 
+def reversed_rows(lib: Any, x: Any, scratch: Any = None, out: Any = None) -> Any:
+    """The rows in reverse, by way of scratch that is spoilt first."""
+    (room,) = scratch or (lib.empty_like(x, (*x.shape[:-1], x.shape[-1] + 1)),)
+    room[...] = float("nan")
+    n = x.shape[-1]
+    for i in range(n):
+        room[..., n - i] = x[..., i]
+    return lib.copy(room[..., 1:], out=out)
+
+
 def forward_rfft(lib: Any, x: Any, out: Any = None) -> Any:
     """A real transform, which returns a fresh array."""
     return lib.rfftn(x, (-2, -1), "ortho")
@@ -69,6 +79,23 @@ class Neighbours(Linear):
 
     def kernel(self) -> Kernel:
         return Kernel(running_sum, (self.factor,))
+
+
+@node
+class Reversed(Linear):
+    """The last axis in reverse, with room to work in."""
+
+    in_shape: tuple[int, ...]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.in_shape
+
+    def kernel(self) -> Kernel:
+        return Kernel(reversed_rows, scratch=((self.in_shape[0] + 1,),))
+
+    def adjoint_kernel(self) -> Kernel:
+        return self.kernel()
 
 
 @node
@@ -317,4 +344,4 @@ def random_program() -> type[RandomProgram]:
 @pytest.fixture(scope="session")
 def primitives() -> dict[str, Any]:
     """The primitives that tests apply, by name."""
-    return {"Neighbours": Neighbours, "Spectrum": Spectrum, "FirstRows": FirstRows, "Weigh": Weigh}
+    return {c.__name__: c for c in (Neighbours, Reversed, Spectrum, FirstRows, Weigh)}

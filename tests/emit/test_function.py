@@ -97,6 +97,29 @@ def test_a_view_that_a_kernel_returns_is_never_written_over(library: str, primit
     assert not np.shares_memory(got[1], plain(lib, given))
 
 
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_kernels_are_lent_scratch_that_nothing_else_uses_meanwhile(library: str, kind: str, primitives: Any) -> None:
+    lib, turn = backend(library, "float64"), primitives["Reversed"]((3,))
+    x, y = Input("x", (2, 3), kind), Input("y", (2, 4), kind)
+    once = Apply(turn, 2.0 * x)
+    more = 3.0 * y  # of the shape of the scratch, and alive over both calls
+    outputs = [once, Apply(turn, once + 1.0, True), more * y, Apply(turn, x) - once]
+    bound = Function(outputs, [x, y], lib).bind()
+    a, b = np.arange(6.0).reshape(2, 3), np.arange(8.0).reshape(2, 4)
+    if kind == "complex":
+        a, b = a * (1 + 2j), b * (2 - 1j)
+    got = bound(lib.asarray(a), lib.asarray(b))
+    for value, wanted in zip(got, [2 * a[:, ::-1], 2 * a + 1, 3 * b * b, -a[:, ::-1]], strict=True):
+        np.testing.assert_allclose(plain(lib, value), wanted)
+    assert ("scratch=(b" in bound.source) == (library != "array_api_strict")
+    namespace: dict[str, Any] = {}
+    exec(compile(bound.source, "source", "exec"), namespace)
+    alone = namespace["step"]([lib.asarray(a), lib.asarray(b)], bound.data, namespace["new_buffers"]())
+    for value, wanted in zip(alone, got, strict=True):
+        np.testing.assert_array_equal(plain(lib, value), plain(lib, wanted))
+
+
 def test_scalars_are_python_numbers_on_numpy_and_never_promote() -> None:
     x, s = Input("x", (300,)), Input("s", ())
     lib = backend("numpy", "float32")

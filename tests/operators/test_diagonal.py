@@ -80,7 +80,7 @@ def test_sum_of_identities_is_a_multiple_of_the_identity():
 
 def test_scaled_by_an_array_of_one_entry_keeps_scalar_shapes():
     factor = Parameter(np.array([2.0]), name="f")
-    assert (factor * Identity(())) .facts.norm.value == 2.0
+    assert (factor * Identity(())).facts.norm.value == 2.0
     assert ((factor * Identity(())) @ np.array(3.0)).shape == ()
 
 

@@ -9,9 +9,11 @@ import pytest
 import pywt
 
 from opalg.arrays import backend
+from opalg.emit import Function
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.operators import Identity, Wavelet
-from opalg.operators.wavelet import high_pass, low_pass
+from opalg.operators.wavelet import analyse, high_pass, low_pass, scratch_shapes, synthesise
+from opalg.program.expression import Apply, Input
 from tests.operators.dense import real_matrix
 
 
@@ -74,6 +76,28 @@ def test_batches_and_libraries(library, rng):
     found = lib.to_numpy(Wavelet((8, 8), "db3", 1) @ lib.asarray(x))
     wanted = reference(x.real, "db3", 1, (1, 2)) + 1j * reference(x.imag, "db3", 1, (1, 2))
     assert np.allclose(found, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", [analyse, synthesise])
+def test_scratch_may_hold_anything(function, rng):
+    lib, low = backend(), low_pass("db3")
+    x = rng.standard_normal((3, 8, 4))
+    scratch = tuple(np.full((3, *shape), np.nan) for shape in scratch_shapes((8, 4), len(low)))
+    found = function(lib, x, (8, 4), low, 2, scratch=scratch, out=np.empty_like(x))
+    assert np.array_equal(found, function(lib, x, (8, 4), low, 2))
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_its_source_stands_alone(library, rng):
+    lib, w = backend(library), Wavelet((8, 4), "db2", 1)
+    x = Input("x", (2, 8, 4))
+    bound = Function([Apply(w, x), Apply(w, x, True)], [x], lib).bind()
+    names = {}
+    exec(compile(bound.source, "source", "exec"), names)
+    a = lib.asarray(rng.standard_normal((2, 8, 4)))
+    for found, wanted in zip(names["step"]((a,), bound.data, names["new_buffers"]()), bound(a), strict=True):
+        assert np.array_equal(lib.to_numpy(found), lib.to_numpy(wanted))
+    assert len(names["new_buffers"]()) == 2  # the scratch, shared by both calls
 
 
 def test_misuse_is_explained():

@@ -125,9 +125,7 @@ def test_translation_works_for_constraints_and_operators(rng: np.random.Generato
     y, s = rng.standard_normal((6, 5)), rng.standard_normal((6, 5))
     x, D = oa.Variable((6, 5), name="x"), oa.Gradient((6, 5), boundary="periodic")
     plain = solve(0.5 * oa.sum_squares(x - y) + 0.2 * oa.norm21(D @ x) + oa.indicator(x >= 0), tol=1e-9)
-    moved = solve(
-        0.5 * oa.sum_squares(x - (y + s)) + 0.2 * oa.norm21(D @ (x - s)) + oa.indicator(x - s >= 0), tol=1e-9
-    )
+    moved = solve(0.5 * oa.sum_squares(x - (y + s)) + 0.2 * oa.norm21(D @ (x - s)) + oa.indicator(x - s >= 0), tol=1e-9)
     assert np.allclose(moved.x, plain.x + s, atol=1e-3)
     assert moved.value == pytest.approx(plain.value, rel=1e-7)
 
