@@ -44,7 +44,6 @@ from opalg.errors import (
     RewriteCycleError,
     ShapeError,
     SingularAdjointError,
-    StepSizeError,
     UnsafeExpressionError,
     UnsupportedError,
 )
@@ -133,7 +132,6 @@ __all__ = [
     "Solution",
     "SparseMatrix",
     "Status",
-    "StepSizeError",
     "Term",
     "UnsafeExpressionError",
     "UnsupportedError",

@@ -53,10 +53,6 @@ class ConvexityError(OpalgError, ValueError):
     """An energy is not known to be convex and the caller did not allow that."""
 
 
-class StepSizeError(OpalgError, ValueError):
-    """A step size lies outside the range in which the method converges."""
-
-
 class UnsupportedError(OpalgError, NotImplementedError):
     """What was asked for is not offered: no method fits, or an ability is missing."""
 

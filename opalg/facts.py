@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from opalg.program.expression import Expression, Literal, as_expression
+from opalg.program.expression import Expression, as_expression
 from opalg.program.interpreter import number
 
 
@@ -100,6 +100,3 @@ def exact(value: Expression | float) -> Bound:
 def upper(value: Expression | float) -> Bound:
     """A bound proved from above."""
     return Bound(as_expression(value), "upper")
-
-
-ZERO = Literal(0.0)

@@ -14,8 +14,6 @@ from opalg.errors import DtypeError, NonFiniteError, ParameterError
 from opalg.nodes import node
 from opalg.program.expression import Expression
 
-_DENSE_LIMIT = 12
-
 
 def _kind_of(value: Any, name: str) -> str:
     dtype = str(value.dtype).rpartition(".")[2]
@@ -25,6 +23,11 @@ def _kind_of(value: Any, name: str) -> str:
         return "complex"
     if dtype == "bool":
         return "bool"
+    if not getattr(value.dtype, "isnative", True) and value.dtype.kind in "fc":
+        raise DtypeError(
+            f"{name} has dtype {dtype}, whose bytes are not in the order of this machine. "
+            f"Convert it with array.astype(array.dtype.newbyteorder('='))."
+        )
     raise DtypeError(
         f"{name} has dtype {dtype}; opalg computes with real or complex floating point data. "
         f"Convert it, for example with array.astype(numpy.float64)."
@@ -37,6 +40,11 @@ def _is_sparse(value: Any) -> bool:
 
 def _own(value: Any, copy: bool, name: str) -> Any:
     """The value as an array of its own library that nobody else will write to."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise DtypeError(
+            f"{name} is a numpy masked array, whose mask would be ignored. Fill it with array.filled(0), and leave "
+            f"the masked entries out with Mask(~array.mask)."
+        )
     if isinstance(value, (list, tuple, int, float, complex, bool, np.generic)):
         value = np.asarray(value)
         if value.dtype.kind in "iu" and value.ndim == 0:
@@ -66,8 +74,13 @@ def check_finite(value: Any, name: str) -> None:
         bad = np.argwhere(~np.isfinite(host))
         raise NonFiniteError(
             f"{name} holds NaN or infinity in {len(bad)} of {host.size} entries, the first at index "
-            f"{tuple(int(i) for i in bad[0])}. Replace them, or leave missing entries out with a Mask or Restrict."
+            f"{tuple(int(i) for i in bad[0])}. Replace them (for example by 0) and leave those entries out with a Mask."
         )
+
+
+def _check_name(name: Any) -> None:
+    if name is not None and not isinstance(name, str):
+        raise ParameterError(f"the name of a leaf must be a string, not {name!r}; write name={str(name)!r}")
 
 
 class Leaf(Expression):
@@ -99,9 +112,11 @@ class Constant(Leaf):
     Raises
     ------
     DtypeError
-        For integer or object arrays.
+        For integer, object and masked arrays, and for foreign byte orders.
     NonFiniteError
         For NaN or infinite entries.
+    ParameterError
+        For a name that is no string.
     """
 
     interned = False
@@ -110,6 +125,7 @@ class Constant(Leaf):
     copy: bool = True
 
     def __post_init__(self) -> None:
+        _check_name(self.name)
         label = self.name or "the constant"
         object.__setattr__(self, "value", _own(self.value, self.copy, label))
         object.__setattr__(self, "shape", tuple(int(n) for n in self.value.shape))
@@ -137,7 +153,8 @@ class Parameter(Leaf):
     DtypeError, NonFiniteError
         As for `Constant`.
     ParameterError
-        Where the value lies outside the declared domain.
+        Where the value lies outside the declared domain, a sign is declared for a complex one, or the name is no
+        string.
 
     Examples
     --------
@@ -155,10 +172,15 @@ class Parameter(Leaf):
     copy: bool = True
 
     def __post_init__(self) -> None:
+        _check_name(self.name)
         label = f"parameter {self.name!r}" if self.name else "a parameter"
         object.__setattr__(self, "value", _own(self.value, self.copy, label))
         object.__setattr__(self, "shape", tuple(int(n) for n in self.value.shape))
         object.__setattr__(self, "kind", _kind_of(self.value, label))
+        if self.kind == "complex" and (self.nonneg or self.positive):
+            raise ParameterError(
+                f"{label} is complex and has no sign; leave nonneg= and positive= out, or give its real values"
+            )
         self.check(self.value)
 
     def check(self, value: Any) -> None:

@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Self, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 _interned: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
@@ -84,6 +84,14 @@ class Node(metaclass=_Interning):
             if new is not value:
                 changed[field.name] = new
         return dataclasses.replace(self, **changed) if changed else self  # type: ignore[type-var]
+
+    def __copy__(self) -> Self:
+        """The node itself: it cannot change, and a second leaf would be a different one."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The node itself, for the same reason."""
+        return self
 
 
 def walk(*roots: Node, within: type = object) -> Iterator[Node]:

@@ -49,7 +49,7 @@ def test_what_is_no_array_is_refused():
 def test_nan_and_infinity_are_refused_with_their_place(leaf, bad, dtype):
     value = np.ones((3, 4), dtype)
     value[1, 2] = bad
-    with pytest.raises(NonFiniteError, match=r"1 of 12 entries, the first at index \(1, 2\).*Mask or Restrict"):
+    with pytest.raises(NonFiniteError, match=r"1 of 12 entries, the first at index \(1, 2\).*by 0.*with a Mask"):
         leaf(value)
     with pytest.raises(NonFiniteError):
         leaf(bad)
@@ -119,6 +119,34 @@ def test_domains():
         lam.check(np.array([0.1, -5.0]))
     with pytest.raises(NonFiniteError, match="'w'"):
         lam.check(np.array([0.1, np.nan]))
+
+
+@pytest.mark.parametrize("leaf", [Constant, Parameter])
+def test_names_are_strings(leaf):
+    for name in (3, b"x", ("x",)):
+        with pytest.raises(ParameterError, match="must be a string"):
+            leaf(1.0, name=name)
+
+
+@pytest.mark.parametrize("sign", ["nonneg", "positive"])
+def test_complex_parameters_have_no_sign(sign):
+    with pytest.raises(ParameterError, match="complex and has no sign"):
+        Parameter(-1j, **{sign: True})
+
+
+@pytest.mark.parametrize("leaf", [Constant, Parameter])
+def test_foreign_byte_orders_are_refused_with_the_remedy(leaf):
+    for code in ("f8", "f4", "c16"):
+        value = np.ones(2, np.dtype(code).newbyteorder("S"))
+        with pytest.raises(DtypeError, match="newbyteorder"):
+            leaf(value)
+        assert leaf(value.astype(value.dtype.newbyteorder("="))).shape == (2,)
+
+
+@pytest.mark.parametrize("leaf", [Constant, Parameter])
+def test_masked_arrays_are_refused_with_the_remedy(leaf):
+    with pytest.raises(DtypeError, match=r"filled\(0\).*Mask"):
+        leaf(np.ma.masked_invalid([1.0, np.nan]))
 
 
 def test_labels():

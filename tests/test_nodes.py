@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 
@@ -71,6 +72,16 @@ def test_not_interned_nodes_are_compared_by_identity():
 def test_nodes_are_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         a.name = "z"
+
+
+def test_copies_of_a_node_are_the_node():
+    from opalg import Parameter, Variable
+    from opalg.leaves import Constant
+
+    for made in (a, Pair(a, b), Own("x"), Parameter(1.0), Constant(1.0), Variable(3, name="v")):
+        assert copy.copy(made) is made
+        assert copy.deepcopy(made) is made
+        assert copy.deepcopy({"inside": [made]})["inside"][0] is made
 
 
 def test_unused_nodes_are_forgotten():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from math import inf, isfinite, sqrt
 from typing import Any
@@ -23,10 +24,10 @@ from opalg.methods.problem import Problem
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal
 from opalg.program.interpreter import evaluate
-from opalg.solving.certificate import Certificate
+from opalg.solving.certificate import RESOLUTION, Certificate, gap_certificate
 from opalg.solving.loop import Measurement
 
-GAP_RESOLUTION = 1e-12  # relative: sums of a million terms in double precision are good to about a tenth of this
+SINGULAR = 1e-14  # an eigenvalue that is smaller beside the largest is taken for zero
 
 
 class CompiledEnergy:
@@ -99,15 +100,18 @@ class CompiledEnergy:
         return self.look if self.lib.precision == "float64" else self._look(self.precise)
 
     def _look(self, lib: Backend) -> Function:
+        """At the working precision, of the read-out; in double, of the very arrays that are handed out."""
         low, variables = self.lowering, self.problem.variables
-        point = {v: low.readout[v] for v in variables}
+        handed = [Input(f"handed{i}", v.shape, v.kind) for i, v in enumerate(variables)]
+        working = lib is self.lib
+        point = {v: low.readout[v] if working else x for v, x in zip(variables, handed, strict=True)}
+        gap = self.gap if working or self.gap is None else duality_gap(self.problem, low, point)
         outputs: list[Expression] = [self.problem.energy.trace(point)]
-        if self.gap is not None:
-            outputs.append(self.gap.dual)
-        violations = [t.functional.define_violation(t.expression.trace(point)) for t in self.problem.rough_terms]
-        outputs.append(_largest([v for v in violations if not isinstance(v, Literal)]))
+        if gap is not None:
+            outputs += [gap.dual, gap.rounding]
+        outputs.append(_largest([relative_violation(t, point) for t in self.problem.rough_terms]))
         outputs.append(_sum([ex.norm_squared(point[v]) for v in variables]))
-        return Function(outputs, [*low.state, *low.controls], lib, "certificate")
+        return Function(outputs, [*low.state, *([] if working else handed), *low.controls], lib, "certificate")
 
     @cached_property
     def residual(self) -> Function:
@@ -142,6 +146,17 @@ class CompiledEnergy:
     def bind(self, values: Mapping[Parameter, Any]) -> Binding:
         """The functions at parameter values (leaves without one keep their own)."""
         return Binding(self, values)
+
+
+def relative_violation(term: Term, point: Mapping[Variable, Expression]) -> Expression:
+    """By how much a term leaves its domain, relative to the largest entry of what it is computed from."""
+    violation = term.functional.define_violation(term.expression.trace(point))
+    if isinstance(violation, Literal):
+        return Literal(0.0)
+    size = ex.largest(abs(term.expression.linear_trace(point)))
+    if term.expression.offset is not None:
+        size = ex.maximum(size, ex.largest(abs(term.expression.offset)))
+    return ex.safe_divide(violation, size)
 
 
 def work(function: Function) -> float:
@@ -214,6 +229,10 @@ class Binding:
         for parameter, value in self.values.items():
             parameter.check(value)
         for term in self.problem.terms:
+            for condition, strict, sentence in term.functional.define_conditions():
+                found = self.number(condition)
+                if found < 0 or (strict and found == 0):
+                    raise ParameterError(f"in the term {term!r} {sentence}")
             weight = self.number(term.weight)
             if weight < 0 and not term.functional.facts.indicator:
                 self.convex = False
@@ -229,9 +248,9 @@ class Binding:
                 raise ParameterError(
                     f"the start value of {control.name} is {value:g}, which makes no step; check the data"
                 )
-        for lowest, what in self.lowering.positive:
+        for lowest, size, what in self.lowering.positive:
             value = self.number(lowest, self.controls)
-            if not value > 0:
+            if not value > SINGULAR * self.number(size, self.controls):
                 raise UnsupportedError(
                     f"{what} is {value:.3g}, so the method cannot divide by it; add a regulariser that sees every "
                     f"direction, or use method='primal_dual' or 'conjugate_gradient'"
@@ -257,7 +276,10 @@ class Binding:
         weighted = [t for t in self.problem.terms if not t.functional.facts.indicator]
         if gap is None or not self.convex or any(self.number(t.weight) == 0 for t in weighted):
             return False
-        return gap.lowest is None or self.number(gap.lowest, self._first_controls) > 0
+        if gap.lowest is None:
+            return True
+        lowest, size = (self.number(e, self._first_controls) for e in gap.lowest)
+        return lowest > SINGULAR * size
 
     def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
         """A function at these values and controls."""
@@ -390,25 +412,50 @@ class Binding:
         return self.certify(iteration, tol) if close and self.certificate is not self.look else found
 
     def certify(self, iteration: Iteration, tol: float) -> Measurement:
-        """The measurement in double precision."""
+        """The measurement in double precision, at the arrays that are handed out."""
         self.synchronise(iteration)
-        return self._measured(iteration, tol, self.certificate)
+        if self.certificate is self.look:
+            return self._measured(iteration, tol, self.look)
+        self._refresh(self.readout)
+        return self._measured(iteration, tol, self.certificate, self.readout(*iteration.state))
 
-    def _measured(self, iteration: Iteration, tol: float, function: BoundFunction) -> Measurement:
+    def _measured(
+        self, iteration: Iteration, tol: float, function: BoundFunction, handed: tuple[Any, ...] = ()
+    ) -> Measurement:
         self._refresh(function)
         lib = function.lib
-        state = iteration.state
+        arrays = (*iteration.state, *handed)
         if lib is not self.lib:
-            state = tuple(lib.asarray(s) if hasattr(s, "shape") else s for s in state)
-        value, *dual, violation, size = (_number(v, lib) for v in function(*state))
-        excess = violation / (1.0 + sqrt(size)) if size >= 0 else size
-        if self.has_gap and tol >= GAP_RESOLUTION and excess <= 10 * self.lib.epsilon:
-            certificate = gap_certificate(value, dual[0], self.compiled.precise.tiny, function is self.certificate)
-        else:
+            arrays = tuple(lib.asarray(s) if hasattr(s, "shape") else s for s in arrays)
+        value, *bound, excess, size = (_number(v, lib) for v in function(*arrays))
+        certificate = None
+        if self.has_gap and tol >= RESOLUTION and excess <= 10 * self.lib.epsilon:
+            dual, rounding = bound
+            certificate = gap_certificate(value - self.constant, dual - self.constant, rounding, self.floor)
+        if certificate is None:
             found = self.residual(iteration)
-            bound = self._error_bound(found.value, sqrt(max(size, 0.0)))
-            certificate = bound or Certificate("residual", found.value, max(excess, found.relative))
+            near = self._error_bound(found.value, sqrt(max(size, 0.0)))
+            certificate = near or Certificate("residual", found.value, max(excess, found.relative))
+        elif self.constant:
+            certificate = replace(certificate, lower_bound=dual)
         return Measurement(certificate, inf if excess > max(tol, 1e3 * self.lib.epsilon) else value)
+
+    @cached_property
+    def constant(self) -> float:
+        """The energy's constant, which no tolerance is relative to."""
+        return self.number(self.problem.energy.constant)
+
+    @cached_property
+    def floor(self) -> float:
+        """The least size that a gap is relative to: a small part of the energy at zero."""
+        parts = []
+        for term in self.problem.terms:
+            offset = term.expression.offset
+            zero = ex.broadcast_to(Literal(0.0) if term.expression.kind == "real" else Literal(0j), term.expression.shape)
+            value = term.functional.define_value(zero if offset is None else offset)
+            parts.append(abs(value) if term.functional.facts.indicator else abs(term.weight * value))
+        size = self.number(_sum(parts))
+        return max(1e-10 * size if isfinite(size) else 0.0, self.compiled.precise.tiny)
 
     def _error_bound(self, slope: float, size: float) -> Certificate | None:
         """``|x - x*| <= |grad E| / mu`` for a smooth strongly convex energy of moderate condition, else None.
@@ -439,19 +486,12 @@ class Binding:
         precise = self.compiled.precise
         points = {v: Input(f"x{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)}
         bindings = {points[v]: precise.asarray(x[v], v.kind) for v in points}
-        values = evaluate([t.trace(points) for t in self.problem.terms], {**self._arrays(precise), **bindings}, precise)
-        return {t: float(precise.item(v).real) for t, v in zip(self.problem.terms, values, strict=True)}
-
-
-def gap_certificate(value: float, dual: float, tiny: float, exactly: bool) -> Certificate:
-    """A duality gap with an allowance for its rounding."""
-    size = max(abs(value), abs(dual), tiny)
-    known = value == value and dual == dual
-    assert not (exactly and known and dual - value > 1e-6 * size), (
-        f"the lower bound {dual} lies above the energy {value}"
-    )
-    gap = max(value - dual, 0.0) + 0.1 * GAP_RESOLUTION * size if known else float("nan")
-    return Certificate("duality gap", gap, gap / size, dual)
+        terms = self.problem.terms
+        wanted = [*(t.trace(points) for t in terms), *(relative_violation(t, points) for t in terms)]
+        found = [float(precise.item(v).real) for v in evaluate(wanted, {**self._arrays(precise), **bindings}, precise)]
+        values, excesses = found[: len(terms)], found[len(terms) :]
+        limit = 1e3 * self.lib.epsilon
+        return {t: inf if e > limit else v for t, v, e in zip(terms, values, excesses, strict=True)}
 
 
 def _number(value: Any, lib: Backend) -> float:

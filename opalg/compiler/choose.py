@@ -7,9 +7,10 @@ import pkgutil
 from dataclasses import dataclass
 
 import opalg.methods
+from opalg.energies.energy import Term
 from opalg.errors import ConvexityError, ParameterError, UnsupportedError
 from opalg.facts import NO, YES
-from opalg.methods.method import Fit, Method
+from opalg.methods.method import Fit, Method, refuse
 from opalg.methods.problem import Problem, term_convexity
 
 
@@ -34,8 +35,22 @@ def judge(problem: Problem) -> list[Candidate]:
     return sorted(found, key=lambda c: (-c.fit.fits, -c.fit.preference, c.method.name))
 
 
-def choose(problem: Problem, wanted: str, nonconvex: bool) -> tuple[Method, list[Candidate]]:
-    """The method to use and all judgements.
+def hint_of(term: Term) -> str:
+    """What to declare so that a term's convexity can be proved, as one more sentence."""
+    hint = term.functional.hint()
+    return f" Or {hint}." if hint else ""
+
+
+def at_values(candidates: list[Candidate], refused: list[str]) -> list[Candidate]:
+    """The judgements, with those turned to no that failed at the values of the data (``"name: reason"``)."""
+    reasons = dict(text.split(": ", 1) for text in refused)
+    names = [c.method.name for c in candidates]
+    assert all(name in names for name in reasons)
+    return [Candidate(c.method, refuse(reasons[c.method.name])) if c.method.name in reasons else c for c in candidates]
+
+
+def choose(problem: Problem, wanted: str, nonconvex: bool) -> list[Candidate]:
+    """All judgements, the best first; at least the wanted method fits.
 
     Raises
     ------
@@ -51,13 +66,13 @@ def choose(problem: Problem, wanted: str, nonconvex: bool) -> tuple[Method, list
         known = "is not convex" if term_convexity(doubtful) is NO else "is not known to be convex"
         raise ConvexityError(
             f"the term {doubtful!r} {known}, so a minimiser cannot be promised. Say nonconvex=True to accept a "
-            f"stationary point, or use a convex functional."
+            f"stationary point, or use a convex functional.{hint_of(doubtful)}"
         )
     candidates = judge(problem)
     by_name = {c.method.name: c for c in candidates}
     if wanted == "auto":
         if candidates[0].fit.fits:
-            return candidates[0].method, candidates
+            return candidates
         reasons = "\n".join(f"  {c.method.name}: {c.fit.reason}" for c in candidates)
         raise UnsupportedError(f"no method fits the energy {problem.energy!r}:\n{reasons}")
     if wanted not in by_name:
@@ -65,4 +80,4 @@ def choose(problem: Problem, wanted: str, nonconvex: bool) -> tuple[Method, list
     if not by_name[wanted].fit.fits:
         fitting = ", ".join(c.method.name for c in candidates if c.fit.fits) or "none"
         raise UnsupportedError(f"{wanted} does not fit: {by_name[wanted].fit.reason} (methods that fit: {fitting})")
-    return by_name[wanted].method, candidates
+    return candidates

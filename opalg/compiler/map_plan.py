@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from opalg.arrays import Backend
+from opalg.arrays import backend as backend_named
 from opalg.compiler.arguments import limits_of, parameter_values, start_of
 from opalg.compiler.explain import Explanation, block
 from opalg.compiler.placement import placement_of
@@ -93,6 +94,7 @@ class MapPlan:
             Its ``value`` is NaN, since no energy is known, and its certificate a residual.
         """
         limits = limits_of(tol, max_iter, time_limit, spacing=1)
+        limits.look_at_start = False  # the first application of the map measures the start
         binding, lib = self.bind(params), self.backend
         space = VectorSpace([self.variable.shape], [self.variable.kind], lib)
 
@@ -100,20 +102,15 @@ class MapPlan:
             return space.pack(binding.step(*space.unpack(flat)))
 
         iteration = Picard(step, lib) if self.acceleration == "none" else Anderson(step, lib, memory=self.memory)
-        start = lib.zeros(self.variable.shape, self.variable.kind)
-        if x0 is not None:
-            x0 = x0.x if isinstance(x0, Solution) else x0
-            start = lib.asarray(start_of(x0, self.variables)[self.variable], self.variable.kind)
-        iteration.start(space.pack([start]))
+        iteration.start(space.pack(list(self.initial_state(x0))))
 
         def measure(flat: Any) -> Measurement:
             size = norm(flat, lib)
-            residual = iteration.residual
+            residual = iteration.residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
             relative = residual / max(size, lib.tiny) if residual > 0 else 0.0
             return Measurement(Certificate("residual", residual, relative))
 
         bar = progress_of(progress, limits.tol, "fixed_point")
-        iteration.advance()
         outcome = run(iteration, measure, limits, keep=lib.copy, callback=callback, progress=bar)
         if outcome.measurement is None:
             raise NonFiniteError(
@@ -127,7 +124,7 @@ class MapPlan:
             value=float("nan"),
             certificate=outcome.measurement.certificate,
             residual=outcome.measurement.certificate.relative,
-            iterations=outcome.iterations + 1,
+            iterations=outcome.iterations,
             seconds=outcome.history.rows[-1].seconds,
             history=outcome.history,
             error_bound=None,
@@ -139,6 +136,19 @@ class MapPlan:
         )
         return deliver(solution, on_failure)
 
+    # Pieces for embedding.
+
+    def initial_state(self, x0: Any = None) -> tuple[Any, ...]:
+        """The state from which the map starts: a tuple of one array, zero where no start is given."""
+        if x0 is None:
+            return (self.backend.zeros(self.variable.shape, self.variable.kind),)
+        start = start_of(x0.x if isinstance(x0, Solution) else x0, self.variables)[self.variable]
+        return (self.backend.asarray(start, self.variable.kind),)
+
+    def readout(self, state: tuple[Any, ...]) -> Any:
+        """The variable at a state."""
+        return state[0]
+
     def step(self, state: tuple[Any, ...], *, params: Mapping[Any, Any] | None = None) -> tuple[Any, ...]:
         """``T`` applied once to a state, a tuple of one array."""
         return self.bind(params).step(*state)
@@ -148,9 +158,12 @@ class MapPlan:
         """What one application of the map costs."""
         return self.function.cost
 
-    def source(self) -> str:
-        """The generated map as stand-alone Python."""
-        return self.function.source
+    def source(self, backend: str | None = None) -> str:
+        """The generated map as stand-alone Python for this plan's backend, or for another by name."""
+        if backend is None or backend == self.backend.name:
+            return self.function.source
+        other = backend_named(backend, self.backend.precision)
+        return Function(self.lowering.step, self.lowering.state, other, "step").source
 
     def as_module(self, **options: Any) -> Any:
         """A ``torch.nn.Module`` whose parameters are the map's; see ``Plan.as_module``."""

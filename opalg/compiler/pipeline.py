@@ -10,12 +10,13 @@ from typing import Any
 
 from opalg.compiler.binding import CompiledEnergy
 from opalg.compiler.canonical import canonical
-from opalg.compiler.choose import choose
+from opalg.compiler.choose import at_values, choose
 from opalg.compiler.placement import placement
 from opalg.compiler.plan import Plan
 from opalg.energies.affine import Constraint
 from opalg.energies.energy import EnergyExpression
 from opalg.energies.functions import indicator
+from opalg.errors import UnsupportedError
 from opalg.methods.problem import Problem
 from opalg.solving.solution import Solution
 
@@ -59,11 +60,20 @@ def compile(  # the name that users type as opalg.compile
     """
     form, rewrites = canonical(energy)
     problem = Problem(form)
-    chosen, candidates = choose(problem, method, nonconvex)
-    lowering = chosen.lower(problem)
+    candidates = choose(problem, method, nonconvex)
     lib = placement(energy, backend, device, dtype)
-    compiled = CompiledEnergy(problem, lowering, lib, nonconvex)
-    return Plan(energy, problem, tuple(rewrites), tuple(candidates), chosen, lowering, lib, compiled)
+    refused: list[str] = []
+    for candidate in [c for c in candidates if c.fit.fits and method in ("auto", c.method.name)]:
+        compiled = CompiledEnergy(problem, candidate.method.lower(problem), lib, nonconvex)
+        try:
+            first = compiled.bind({})
+        except UnsupportedError as refusal:  # it fits by structure, but not at the values: the next one may
+            refused.append(f"{candidate.method.name}: {refusal}")
+            continue
+        judged = tuple(at_values(candidates, refused))
+        return Plan(energy, problem, tuple(rewrites), judged, candidate.method, compiled.lowering, lib, compiled, [first])
+    reasons = "\n".join(f"  {reason}" for reason in refused)
+    raise UnsupportedError(f"no method fits the energy {energy!r} at the values of its data:\n{reasons}")
 
 
 SOLVE_OPTIONS = ("x0", "params", "tol", "max_iter", "time_limit", "callback", "progress", "on_failure", "step")

@@ -115,6 +115,8 @@ class Plan:
         """
         limits = limits_of(tol, max_iter, time_limit, spacing=self.compiled.spacing)
         limits.look_at_start = x0 is not None
+        if self.lowering.iteration == "once":
+            limits.max_iter = min(limits.max_iter, 2)
         if on_failure not in (None, *POLICIES):
             raise ParameterError(f"on_failure must be one of {POLICIES}, not {on_failure!r}")
         binding = self._lent(params)

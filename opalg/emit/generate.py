@@ -1,13 +1,13 @@
 """Code generation: the planned steps of a program as the text of a Python function.
 
-All names in the text are opalg's own: ``x0`` inputs, ``c0`` hoisted data, ``b0`` planned buffers, ``f0`` fresh arrays,
+No name that a user gave to data gets into the text. All names in it are opalg's own: ``x0`` inputs, ``c0`` hoisted data, ``b0`` planned buffers, ``f0`` fresh arrays,
 ``s0`` scalars, ``o0`` results, and the functions of kernels under names that were checked to be identifiers.
 """
 
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -16,7 +16,7 @@ from opalg.arrays.backend import Backend
 from opalg.emit.dialect import Dialect, Operand
 from opalg.emit.fuse import Barrier, Scalar, Schedule, Sweep, arguments_of, is_view
 from opalg.emit.plan import Plan, gathers, kernel_of, may_share
-from opalg.leaves import Leaf
+from opalg.nodes import Node
 from opalg.program.expression import (
     Apply,
     Broadcast,
@@ -29,7 +29,7 @@ from opalg.program.expression import (
     Product,
     Reduce,
 )
-from opalg.program.text import printable, text_of
+from opalg.program.text import neutral_names, neutral_text
 
 _RESERVED = {
     *("np", "xp", "torch", "cupy", "scipy", "SimpleNamespace", "lib", "dtypes", "device", "inf", "nan"),
@@ -46,16 +46,16 @@ class Datum:
     content: Any
     kind: str = "real"
 
-    @property
-    def comment(self) -> str:
-        """What it is, on one line."""
+    def comment(self, names: Mapping[Any, str]) -> str:
+        """What it is, on one line, with the given names of leaves."""
         if self.sort == "value":
             shape = f"shape {self.content.shape}" if self.content.shape else "a number"
-            return f"{text_of(self.content)} ({shape})"
+            return f"{neutral_text(self.content, names)} ({shape})"
         if self.sort == "literal":
             return f"the number {self.content!r}"
-        label = self.content.label if isinstance(self.content, Leaf) else type(self.content).__name__
-        return printable(f"{label}, an argument of a kernel" if self.sort == "static" else f"the function {label}")
+        label = names.get(self.content) if isinstance(self.content, Node) else None
+        label = label or type(self.content).__name__
+        return f"{label}, an argument of a kernel" if self.sort == "static" else f"the function {label}"
 
 
 @dataclass
@@ -309,9 +309,10 @@ class Generator:
             i for i, o in enumerate(self.outputs) if self.dialect.in_place and o.shape and not self._hands_over(o, i)
         ]
         results = [f"lib.empty({o.shape}, {o.kind!r})" if i in given else "None" for i, o in enumerate(self.outputs)]
-        body = [f"# {name}: {printable(text_of(e))}, shape {e.shape}" for e, name in self.inputs.items()]
+        names = neutral_names(*self.outputs)
+        body = [f"# {name}: state {i}, shape {e.shape}" for i, (e, name) in enumerate(self.inputs.items())]
         body += _unpacked(list(self.inputs.values()), "inputs")
-        body += [f"# c{i}: {d.comment}" for i, d in enumerate(self.data)]
+        body += [f"# c{i}: {d.comment(names)}" for i, d in enumerate(self.data)]
         body += _unpacked([f"c{i}" for i in range(len(self.data))], "data")
         body += _unpacked([f"b{i}" for i in range(len(buffers))], "buffers")
         if given:

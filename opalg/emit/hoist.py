@@ -75,10 +75,6 @@ class Hoisting:
                 done[current] = current.rebuild(lambda child: done.get(child, child))
         self._controlled = {e: done[e] for e in controlled}
 
-    def depends_on_controls(self, e: Expression) -> bool:
-        """Whether a hoisted value changes with the controls."""
-        return bool(self._depends[e])
-
     def bind(self, bindings: Mapping[Any, Any], lib: Backend) -> HoistedValues:
         """Compute what depends on leaves only."""
         return HoistedValues(self, bindings, lib)

@@ -127,7 +127,7 @@ class EnergyExpression(Node):
         if not outputs:
             return 0.0
         found = [lib_number(lib, v) for v in call(outputs, list(point.values()), arrays, lib)]
-        excesses = [v / (10 * lib.epsilon * (1.0 + size)) for v, size in zip(found[::2], found[1::2], strict=True)]
+        excesses = [v / max(10 * lib.epsilon * size, lib.tiny) for v, size in zip(found[::2], found[1::2], strict=True)]
         return float("nan") if any(map(isnan, excesses)) else max(excesses)
 
     def gradient(self, at: Any) -> Any:

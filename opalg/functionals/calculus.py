@@ -16,7 +16,7 @@ from opalg.arrays import Backend, backend_of, library_name
 from opalg.emit import call
 from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact, upper
-from opalg.functionals.weights import positive
+from opalg.functionals.weights import Condition, positive
 from opalg.nodes import Node, node, substitute
 from opalg.program import expression as ex
 from opalg.program.differentiate import gradient, jvp
@@ -116,6 +116,14 @@ class Functional(Node):
 
     def check_kind(self, kind: str) -> None:
         """Raise DtypeError where the functional cannot take ``"real"`` or ``"complex"`` arrays."""
+
+    def define_conditions(self) -> list[Condition]:
+        """What the data must obey for the functional to be what it says, checked whenever a plan gets values."""
+        return []
+
+    def hint(self) -> str:
+        """What to declare so that more can be proved, such as the sign of a parameter; empty where nothing helps."""
+        return ""
 
     def why_not(self, ability: str) -> str:
         """Why an ability is missing, and what to do about it, where that can be said; else nothing."""
@@ -302,6 +310,12 @@ class Conjugate(Functional):
             strong_convexity=1.0 / slope.expression if curved and slope is not None else None,
             separable=known.separable,
         )
+
+    def define_conditions(self) -> list[Condition]:
+        return self.functional.define_conditions()
+
+    def hint(self) -> str:
+        return self.functional.hint()
 
     def check_kind(self, kind: str) -> None:
         self.functional.check_kind(kind)

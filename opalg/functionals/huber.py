@@ -10,7 +10,15 @@ import numpy as np
 from opalg.facts import NO, YES, exact
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.norms import clip_magnitude
-from opalg.functionals.weights import Data, check_broadcasts, real_data, require_positive
+from opalg.functionals.weights import (
+    Condition,
+    Data,
+    check_broadcasts,
+    condition,
+    real_data,
+    require_positive,
+    sign_hint,
+)
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
@@ -77,6 +85,12 @@ class Huber(Functional):
     def facts(self) -> FunctionalFacts:
         # __post_init__ refused a delta known not to be positive, and f is only defined for positive ones
         return FunctionalFacts(convex=YES, smooth=YES, smoothness=exact(1.0), quadratic=NO, separable=YES)
+
+    def define_conditions(self) -> list[Condition]:
+        return condition(self.delta, True, "the delta of huber must be positive")
+
+    def hint(self) -> str:
+        return sign_hint([self.delta], strict=True)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         check_broadcasts(self.delta, shape, self, "delta")

@@ -11,6 +11,7 @@ from opalg.errors import DtypeError
 from opalg.facts import NO
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.sets import SET_ABILITIES, Affine, Box, Point, Set
+from opalg.functionals.weights import Condition
 from opalg.nodes import node
 from opalg.program.expression import Expression, Literal
 
@@ -62,6 +63,9 @@ class Indicator(Functional):
         return FunctionalFacts(
             convex=self.set.convex, smooth=NO, quadratic=NO, separable=self.set.separable, indicator=True
         )
+
+    def define_conditions(self) -> list[Condition]:
+        return self.set.define_conditions()
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         self.set.check_shape(shape)

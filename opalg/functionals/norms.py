@@ -10,7 +10,16 @@ import numpy as np
 from opalg.errors import ShapeError
 from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.weights import Data, check_broadcasts, nonnegative, positive, real_data
+from opalg.functionals.weights import (
+    Condition,
+    Data,
+    check_broadcasts,
+    condition,
+    nonnegative,
+    positive,
+    real_data,
+    sign_hint,
+)
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
@@ -79,6 +88,12 @@ class Norm1(Functional):
         w = self._weights
         smooth = NO if positive(w) is YES else UNKNOWN
         return FunctionalFacts(convex=nonnegative(w), smooth=smooth, quadratic=smooth, separable=YES)
+
+    def define_conditions(self) -> list[Condition]:
+        return condition(self._weights, False, "the weights of norm1 must be nonnegative")
+
+    def hint(self) -> str:
+        return sign_hint([self._weights], strict=False)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         check_broadcasts(self.weights, shape, self, "weights")

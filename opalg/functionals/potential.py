@@ -12,7 +12,15 @@ from opalg.errors import DtypeError, ParameterError, UnsafeExpressionError
 from opalg.facts import NO, UNKNOWN, YES, Bound
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.curvature import ScalarFacts, analyse
-from opalg.functionals.weights import check_broadcasts, nonnegative, positive, real_data
+from opalg.functionals.weights import (
+    Condition,
+    check_broadcasts,
+    condition,
+    nonnegative,
+    positive,
+    real_data,
+    sign_hint,
+)
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
@@ -21,6 +29,7 @@ from opalg.program.formula import expression_of, from_sympy, symbol_of
 from opalg.program.notation import latex_name
 
 _SMALL = 64  # fractions of numbers up to this enter sympy as they are
+_NO_SOLVER = "a potential with domain= has values, and derivatives inside, but no solver in this version"
 _SIMPLIFY_LIMIT = 80  # operations; larger derivatives are taken as sympy differentiates them
 
 
@@ -37,7 +46,8 @@ class Potential:
         The formula; never text.
     domain : pair of numbers or None, optional
         Where the formula holds, ``(lower, upper)`` with None for an infinite end; everywhere by default. Outside, the
-        potential is infinite.
+        potential is infinite. A potential with a domain has values, and derivatives inside, but no solver in this
+        version: no prox is known and no step is kept inside, so every method declines it and says so.
     **parameters : number, Parameter or Expression
         What the other symbols of the formula stand for, by name. A `Parameter` may also stand in the formula itself.
         Declare parameters ``positive=True`` where they are: proofs of smoothness mostly need it.
@@ -121,6 +131,14 @@ class Potential:
             (not s.is_positive or positive(p) is YES) and (not s.is_nonnegative or nonnegative(p) is YES)
             for s, p in zip(self._symbols, parameters, strict=True)
         )
+
+    def signs(self, parameters: tuple[Expression, ...]) -> list[tuple[str, str, Expression]]:
+        """Name, declared sign ("positive" or "nonnegative") and value of the parameters that have a sign."""
+        return [
+            (s.name, "positive" if s.is_positive else "nonnegative", p)
+            for s, p in zip(self._symbols, parameters, strict=True)
+            if s.is_nonnegative
+        ]
 
     def bound(self, formula: Any, parameters: tuple[Expression, ...]) -> Expression:
         """A formula in the parameters as an expression."""
@@ -325,6 +343,24 @@ class PotentialSum(Functional):
         smooth = known.smooth if everywhere else (NO if known.smooth is NO else UNKNOWN)
         return FunctionalFacts(known.convex, smooth, smoothness, strong, known.quadratic, YES)
 
+    def define_conditions(self) -> list[Condition]:
+        if not self.potential.meets_assumptions(self._values):
+            return []
+        conditions: list[Condition] = []
+        for name, sign, value in self.potential.signs(self._values):
+            sentence = f"the parameter {name!r} of a potential must be {sign}"
+            conditions += condition(value, sign == "positive", sentence)
+        return conditions
+
+    def hint(self) -> str:
+        if self.potential.bounded_domain:
+            return _NO_SOLVER
+        known = self.potential.facts
+        proved = known.convex is not UNKNOWN and known.smooth is not UNKNOWN
+        if proved and self.potential.meets_assumptions(self._values):
+            return ""
+        return sign_hint(self._values, strict=True)
+
     def check_shape(self, shape: tuple[int, ...]) -> None:
         for name, value in zip(self.potential.names, self._values, strict=True):
             check_broadcasts(value, shape, self, f"the parameter {name!r}")
@@ -334,8 +370,11 @@ class PotentialSum(Functional):
             raise DtypeError(f"{self!r} takes real arrays, but was given a complex one; apply it to its parts")
 
     def why_not(self, ability: str) -> str:
+        if self.potential.bounded_domain:
+            return _NO_SOLVER
         if ability == "gradient":
-            return "sympy did not prove its potential differentiable; declare parameters positive=True where they are"
+            remedy = self.hint() or "declare parameters positive=True where they are"
+            return f"sympy did not prove its potential differentiable; {remedy}"
         return ""
 
     def text(self, inner: str) -> str:

@@ -11,7 +11,7 @@ from opalg.emit import call
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Fact
 from opalg.functionals.calculus import checked_argument, is_within
-from opalg.functionals.weights import Data, check_broadcasts, data, nonnegative, real_data
+from opalg.functionals.weights import Condition, Data, check_broadcasts, condition, data, nonnegative, real_data
 from opalg.nodes import Node, node
 from opalg.operators.algebra import Identity, LinearOperator
 from opalg.program import expression as ex
@@ -47,6 +47,10 @@ class Set(Node):
     def define_dual_projection(self, q: Expression) -> Expression:
         """The nearest point at which the support function is finite."""
         raise NotImplementedError
+
+    def define_conditions(self) -> list[Condition]:
+        """What the data must obey for the set to exist; as `Functional.define_conditions`."""
+        return []
 
     @property
     def convex(self) -> Fact:
@@ -146,6 +150,11 @@ class Box(Set):
         if self.upper is None:
             return ex.minimum(q, 0.0)
         return ex.maximum(q, 0.0) if self.lower is None else q
+
+    def define_conditions(self) -> list[Condition]:
+        if self.lower is None or self.upper is None:
+            return []
+        return condition(self.upper - self.lower, False, "the lower bound of the box lies above the upper one")
 
     def offers(self, ability: str) -> bool:
         bounded = self.lower is not None and self.upper is not None

@@ -9,7 +9,7 @@ import numpy as np
 
 from opalg.facts import YES, Bound
 from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.weights import Data, check_broadcasts, nonnegative, positive, real_data
+from opalg.functionals.weights import Data, check_broadcasts, nonnegative, positive, real_data, sign_hint
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
@@ -93,6 +93,9 @@ class SumSquares(Functional):
             quadratic=YES,
             separable=YES,
         )
+
+    def hint(self) -> str:
+        return sign_hint([self._weights], strict=False)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         check_broadcasts(self.weights, shape, self, "weights")

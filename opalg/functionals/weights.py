@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,13 +10,36 @@ import numpy as np
 from opalg.arrays import backend, library_name
 from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.facts import NO, UNKNOWN, YES, Fact
-from opalg.leaves import Constant, Leaf, check_finite
+from opalg.leaves import Constant, Leaf, Parameter, check_finite
 from opalg.nodes import fold, walk
 from opalg.program import expression as ex
 from opalg.program.expression import Broadcast, Expression, Literal, Pointwise, Reduce, as_expression
 from opalg.program.interpreter import number
 
 Data: TypeAlias = Any  # a number, array, leaf, expression or sympy formula; nodes keep it as an Expression
+
+
+Condition: TypeAlias = tuple[Expression, bool, str]
+"""A scalar that must be at least 0 (above 0 where the flag is True), and the sentence for when it is not."""
+
+
+def condition(expression: Expression, strict: bool, sentence: str) -> list[Condition]:
+    """The condition that every entry is at least 0, or above 0 where strict; none where no value can change it."""
+    if is_fixed(expression) or 0 in expression.shape:
+        return []
+    return [(ex.smallest(expression), strict, sentence)]
+
+
+def sign_hint(expressions: Iterable[Expression], strict: bool) -> str:
+    """Which parameters to declare so that the expressions are known to be nonnegative, or positive where strict."""
+    wanted = [e for e in expressions if (positive(e) if strict else nonnegative(e)) is UNKNOWN]
+    leaves = [n for n in walk(*wanted) if isinstance(n, Parameter) and n.kind == "real"]
+    free = [p for p in leaves if not (p.positive or (p.nonneg and not strict))]
+    if not free:
+        return ""
+    names = ", ".join(dict.fromkeys(repr(p.name) if p.name else "without a name" for p in free))
+    declaration = "positive=True" if strict else "nonneg=True"
+    return f"declare the parameter{'s' if len(free) > 1 else ''} {names} with {declaration}"
 
 
 def real_data(value: Any, name: str) -> Expression:
@@ -135,4 +159,16 @@ def _sign_of_function(
     return False, False
 
 
-__all__ = ["Data", "check_broadcasts", "data", "is_fixed", "nonnegative", "positive", "real_data", "require_positive"]
+__all__ = [
+    "Condition",
+    "Data",
+    "check_broadcasts",
+    "condition",
+    "data",
+    "is_fixed",
+    "nonnegative",
+    "positive",
+    "real_data",
+    "require_positive",
+    "sign_hint",
+]

@@ -7,7 +7,7 @@ from opalg.energies.energy import Term
 from opalg.errors import UnsupportedError
 from opalg.facts import YES
 from opalg.functionals import Indicator, SumSquares
-from opalg.methods.method import Fit, Lowering, Method, refuse
+from opalg.methods.method import Fit, Lowering, Method, must_exceed_rounding, refuse
 from opalg.methods.problem import (
     Problem,
     adjoint_at,
@@ -93,7 +93,6 @@ class Admm(Method):
         moved = sum_of([ex.norm_squared(a - b) for a, b in zip(u_next, u, strict=True)])
         size = sum_of([ex.norm_squared(c) for c in u])
         pull = sum_of([ex.norm_squared(a - c) for a, c in zip(v, u, strict=True)])
-        lowest = normal.facts.lowest
         return Lowering(
             state=v,
             step=v_next,
@@ -101,13 +100,34 @@ class Admm(Method):
             start={a: start_of(t) for a, t in zip(v, split, strict=True)},
             controls={rho: natural_penalty(problem, split)},
             duals={t: rho * (a - c) for t, a, c in zip(split, v, u, strict=True)},
-            residual=gaps + moved,
-            scale=size + pull,
+            residual=optimality(problem, split, (u, u_next), (gaps, size + 1e-12 * pull), (v, rho)),
+            scale=Literal(1.0),
             balance=((rho, ex.safe_divide(gaps, size), ex.safe_divide(moved, pull)),),
             rescale=lambda control, factor: tuple(c + (a - c) / factor for a, c in zip(v, u, strict=True)),
-            positive=() if lowest is None else ((lowest, "the smallest eigenvalue of the x-update"),),
+            positive=must_exceed_rounding(normal, "the smallest eigenvalue of the x-update"),
             notes=(f"x-update: inverse of {normal!r}",),
         )
+
+
+def optimality(
+    problem: Problem,
+    split: list[Term],
+    copies: tuple[list[Expression], list[Expression]],
+    primal: tuple[Expression, Expression],
+    dual: tuple[tuple[Input, ...], Expression],
+) -> Expression:
+    """How far a step is from the optimality conditions, relative and squared (Boyd et al. 2011, section 3.3).
+
+    ``A x + b = u`` relative to u, and the change of ``rho sum A.H u`` relative to the slopes that have to cancel.
+    """
+    (variable,) = problem.variables
+    (u, u_next), (v, rho) = copies, dual
+    changes = [adjoint_at(t, variable, b - a) for t, a, b in zip(split, u, u_next, strict=True)]
+    forces = [adjoint_at(t, variable, a - b) for t, a, b in zip(split, v, u, strict=True)]
+    left = ex.norm_squared(rho * sum_of([c for c in changes if c is not None]))
+    slopes = ex.norm_squared(problem.gradient_at_zero[variable])
+    slopes = slopes + ex.norm_squared(rho * sum_of([f for f in forces if f is not None]))
+    return ex.safe_divide(*primal) + ex.safe_divide(left, slopes)
 
 
 def solve_for_x(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opalg.errors import UnsupportedError
-from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
+from opalg.methods.method import Fit, Lowering, Method, must_exceed_rounding, refuse, starts_at, state_inputs
 from opalg.methods.problem import Problem
 from opalg.operators.algebra import LinearOperator
 from opalg.program import expression as ex
@@ -47,8 +47,6 @@ class ClosedForm(Method):
         at_zero = problem.gradient_at_zero[variable]
         solution = inverse.trace(-at_zero)
         residual = ex.norm_squared(gradient(problem.energy.trace({variable: x}), [x])[0])
-        lowest = hessian.facts.lowest
-        positive = () if lowest is None else ((lowest, "the smallest eigenvalue of the Hessian"),)
         return Lowering(
             state=(x,),
             step=(ex.broadcast_to(solution, x.shape),),
@@ -57,5 +55,5 @@ class ClosedForm(Method):
             iteration="once",
             residual=residual,
             scale=ex.norm_squared(at_zero),
-            positive=positive,
+            positive=must_exceed_rounding(hessian, "the smallest eigenvalue of the Hessian"),
         )

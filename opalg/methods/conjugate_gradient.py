@@ -12,6 +12,9 @@ from opalg.program.differentiate import jvp, sum_of
 from opalg.program.expression import Expression, Input, Literal, safe_divide, square
 
 
+ROUNDING = 64.0
+
+
 class ConjugateGradient(Method):
     """``H x = b`` by conjugate gradients; one iteration is one product with ``H``.
 
@@ -35,9 +38,9 @@ class ConjugateGradient(Method):
         size = Input("rr", (), "real")
         epsilon = Input("epsilon", (), "real", role="control")
         scale = sum_of([ex.norm_squared(g) for g in problem.gradient_at_zero.values()])
-        going = ex.pointwise("greater", size, square(epsilon) * scale)  # below it there is nothing but rounding
         product = hessian_product(problem, x, p)
         curvature = sum_of([ex.inner(a, b) for a, b in zip(p, product, strict=True)])
+        going = more_than_rounding(problem, x, p, size, curvature, scale, epsilon)
         length = ex.where(going, safe_divide(size, ex.maximum(curvature, 0.0)), 0.0)
         x_next = tuple(a + length * b for a, b in zip(x, p, strict=True))
         r_next = tuple(a - length * b for a, b in zip(r, product, strict=True))
@@ -60,11 +63,29 @@ class ConjugateGradient(Method):
             step=(*x_next, *r_next, *p_next, size_next),
             readout=dict(zip(variables, x, strict=True)),
             start=start,
-            residual=size,
+            residual=sum_of([ex.norm_squared(g) for g in residual_at(dict(zip(variables, x, strict=True)))]),
             scale=scale,
             controls={epsilon: Literal(2.0**-52)},
             epsilon=epsilon,
         )
+
+
+def more_than_rounding(
+    problem: Problem,
+    x: tuple[Input, ...],
+    p: tuple[Input, ...],
+    size: Expression,
+    curvature: Expression,
+    scale: Expression,
+    epsilon: Expression,
+) -> Expression:
+    """Whether residual and curvature stand above rounding; a step on less would walk off along a null space."""
+    bound = problem.smoothness
+    constant = Literal(0.0) if bound is None else bound.expression
+    reached = scale + square(constant) * sum_of([ex.norm_squared(a) for a in x])
+    left = ex.pointwise("greater", size, square(ROUNDING * epsilon) * reached)
+    lengths = sum_of([ex.norm_squared(a) for a in p])
+    return ex.pointwise("logical_and", left, ex.pointwise("greater", curvature, 4.0 * epsilon * constant * lengths))
 
 
 def hessian_product(problem: Problem, x: tuple[Input, ...], p: tuple[Input, ...]) -> list[Expression]:

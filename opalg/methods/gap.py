@@ -20,11 +20,21 @@ from opalg.errors import UnsupportedError
 from opalg.facts import YES
 from opalg.functionals import SumSquares
 from opalg.methods.method import Lowering
-from opalg.methods.problem import Problem, adjoint_at, curvature_operator, scaled_gradient, total_operator
+from opalg.methods.problem import (
+    Problem,
+    adjoint_at,
+    curvature_operator,
+    scaled_gradient,
+    squared_norm,
+    total_operator,
+)
 from opalg.operators.algebra import LinearOperator, scale
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
-from opalg.program.expression import Expression, Literal
+from opalg.program.expression import Apply, Expression, Literal
+from opalg.program.linear import Kept
+
+ROUNDING = 32.0 * 2.0**-52  # units of rounding that a sum or transform of a million terms stays within
 
 
 @dataclass(frozen=True)
@@ -37,20 +47,26 @@ class Gap:
         The energy at the read-out.
     dual : Expression
         A number that no value of the energy lies below.
+    rounding : Expression
+        A bound on what rounding in double precision can do to the difference of the two.
     how : str
         Which repair made the dual point feasible.
-    lowest : Expression or None
-        A number that must be positive for the repair to work: the smallest eigenvalue of what it inverts.
+    lowest : tuple of Expression or None
+        The smallest eigenvalue of what the repair inverts and the size of the largest; the first must be positive.
     """
 
     primal: Expression
     dual: Expression
+    rounding: Expression
     how: str
-    lowest: Expression | None = None
+    lowest: tuple[Expression, Expression] | None = None
 
 
-def duality_gap(problem: Problem, lowering: Lowering) -> Gap | None:
-    """The duality gap at a method's state; None where no dual point can be made feasible."""
+def duality_gap(problem: Problem, lowering: Lowering, at: dict[Variable, Expression] | None = None) -> Gap | None:
+    """The duality gap at a method's state; None where no dual point can be made feasible.
+
+    The primal point is the read-out, or ``at`` where that is given.
+    """
     if problem.convex is not YES or not all(t.functional.offers("conjugate_value") for t in problem.terms):
         return None
     point = {v: lowering.readout[v] for v in problem.variables}
@@ -60,12 +76,30 @@ def duality_gap(problem: Problem, lowering: Lowering) -> Gap | None:
             duals[term] = lowering.duals[term]
         elif term.functional.facts.smooth is YES:
             duals[term] = scaled_gradient(term, term.expression.trace(point))
+    duals = {t: Apply(Kept(q.shape), ex.broadcast_to(q, t.expression.shape)) for t, q in duals.items()}
     missing = [t for t in problem.terms if t not in duals]
     repaired = by_free_terms(problem, duals, missing) or by_solving(problem, lowering, duals, missing)
     if repaired is None:
         return None
     balanced, how, lowest = repaired
-    return Gap(problem.energy.trace(point), dual_value(problem, balanced), how, lowest)
+    handed = point if at is None else at
+    primal = problem.energy.trace(handed)
+    dual, size = dual_value(problem, balanced)
+    spread = leverage(problem, balanced, handed)
+    if spread is None:
+        return None
+    return Gap(primal, dual, ROUNDING * (size + spread + abs(primal)), how, lowest)
+
+
+def leverage(problem: Problem, duals: dict[Term, Expression], point: dict[Variable, Expression]) -> Expression | None:
+    """``|x| sum |A_i| |q_i|``: what an imbalance of one unit of rounding is worth; None where a norm is unknown."""
+    out: Expression = Literal(0.0)
+    for term, q in duals.items():
+        norm = squared_norm(term)
+        if norm is None:
+            return None
+        out = out + ex.sqrt(norm.expression) * ex.sqrt(ex.norm_squared(q))
+    return out * ex.sqrt(sum_of([ex.norm_squared(x) for x in point.values()]))
 
 
 def over_weight(term: Term, q: Expression) -> Expression:
@@ -73,8 +107,8 @@ def over_weight(term: Term, q: Expression) -> Expression:
     return q if term.functional.facts.indicator else q / term.weight
 
 
-def dual_value(problem: Problem, duals: dict[Term, Expression]) -> Expression:
-    """``sum Re <q, b> - (w f)*(q)``, with q scaled back into the domains of the conjugates."""
+def dual_value(problem: Problem, duals: dict[Term, Expression]) -> tuple[Expression, Expression]:
+    """``sum Re <q, b> - (w f)*(q)`` with q scaled back into the domains of the conjugates, and the size of its parts."""
     gauges = [
         term.functional.define_dual_gauge(over_weight(term, q))
         for term, q in duals.items()
@@ -85,13 +119,16 @@ def dual_value(problem: Problem, duals: dict[Term, Expression]) -> Expression:
         if not isinstance(gauge, Literal):
             shrink = ex.minimum(shrink, 1.0 / ex.maximum(gauge, 1.0))
     value = problem.energy.constant
+    size = abs(value)
     for term, q in duals.items():
         inside = shrink * q
         if term.expression.offset is not None:
             value = value + ex.inner(inside, term.expression.offset)
+            size = size + ex.sqrt(ex.norm_squared(inside)) * ex.sqrt(ex.norm_squared(term.expression.offset))
         conjugate = term.functional.define_conjugate_value(over_weight(term, inside))
-        value = value - (conjugate if term.functional.facts.indicator else term.weight * conjugate)
-    return value
+        weighted = conjugate if term.functional.facts.indicator else term.weight * conjugate
+        value, size = value - weighted, size + abs(weighted)
+    return value, size
 
 
 def imbalance(variable: Variable, duals: dict[Term, Expression]) -> Expression:
@@ -136,7 +173,7 @@ def is_free(term: Term, variable: Variable) -> bool:
 
 def by_solving(
     problem: Problem, lowering: Lowering, duals: dict[Term, Expression], missing: list[Term]
-) -> tuple[dict[Term, Expression], str, Expression | None] | None:
+) -> tuple[dict[Term, Expression], str, tuple[Expression, Expression] | None] | None:
     """Balance by one solve with ``M = sum c A.H A`` over the terms whose conjugate allows it."""
     if len(problem.variables) != 1:
         return None
@@ -162,7 +199,10 @@ def by_solving(
     for term in flexible:
         back = term.expression.linear_trace({variable: move})
         balanced[term] = balanced[term] - curvature(term, penalty) * back
-    return balanced, "one solve with the x-update's operator takes up the imbalance", normal.facts.lowest
+    facts = normal.facts
+    known = facts.lowest is not None and facts.norm is not None
+    condition = (facts.lowest, facts.norm.expression) if known else None  # type: ignore[union-attr]
+    return balanced, "one solve with the x-update's operator takes up the imbalance", condition  # type: ignore[return-value]
 
 
 def is_plain(term: Term, variable: Variable) -> bool:

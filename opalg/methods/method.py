@@ -9,7 +9,8 @@ from typing import ClassVar
 from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
 from opalg.methods.problem import Problem
-from opalg.program.expression import Expression, Input
+from opalg.operators.algebra import LinearOperator
+from opalg.program.expression import Expression, Input, Literal
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Lowering:
         The factor between the two residuals up to which a balance is left alone.
     epsilon : Input or None
         A control that is the spacing of 1 at the working precision, where the step asks for it.
-    positive : tuple of (Expression, str)
-        What must be positive for the method to work, with words for it.
+    positive : tuple of (Expression, Expression, str)
+        What must be positive beyond rounding for the method to work: an eigenvalue, the size of the largest, and words.
     notes : tuple of str
         Sentences for ``explain()``.
     """
@@ -97,7 +98,7 @@ class Lowering:
     rescale: Callable[[Input, Expression], tuple[Expression, ...]] | None = None
     imbalance: float = 20.0
     epsilon: Input | None = None
-    positive: tuple[tuple[Expression, str], ...] = ()
+    positive: tuple[tuple[Expression, Expression, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -114,6 +115,14 @@ class Method:
     def lower(self, problem: Problem) -> Lowering:
         """The energy as a fixed-point map; only called where `fit` said yes."""
         raise NotImplementedError
+
+
+def must_exceed_rounding(operator: LinearOperator, words: str) -> tuple[tuple[Expression, Expression, str], ...]:
+    """The condition that an operator can be inverted, as `Lowering.positive` takes it; empty where nothing is known."""
+    lowest, norm = operator.facts.lowest, operator.facts.norm
+    if lowest is None:
+        return ()
+    return ((lowest, Literal(0.0) if norm is None else norm.expression, words),)
 
 
 def state_inputs(variables: tuple[Variable, ...], prefix: str = "x") -> tuple[Input, ...]:

@@ -190,12 +190,16 @@ def step_controls(problem: Problem, dual: list[Term]) -> dict[Input, Expression]
     assert smoothness is not None
     assert norm is not None
     ratio, constant, size = (Input(name, (), "real", role="control") for name in ("ratio", "L", "norm_K"))
-    floor = Literal(1e-30)
     return {
-        ratio: start_of_ratio(problem, dual),
-        constant: ex.maximum(smoothness.expression, floor),
-        size: ex.maximum(ex.sqrt(norm.expression), floor),
+        ratio: positive_or_one(start_of_ratio(problem, dual)),
+        constant: ex.maximum(smoothness.expression, 1e-30),
+        size: positive_or_one(ex.sqrt(norm.expression)),
     }
+
+
+def positive_or_one(e: Expression) -> Expression:
+    """A positive number as it is, else 1: a zero operator or zero data have no unit."""
+    return ex.where(ex.pointwise("greater", e, 0.0), e, 1.0)
 
 
 def steps(ratio: Expression, constant: Expression, size: Expression) -> tuple[Expression, Expression]:

@@ -17,6 +17,7 @@ from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, exact
 from opalg.nodes import node
 from opalg.operators.knowledge import Facts, is_nonnegative_number, isometric, lowest_known, lowest_scaled, product
+from opalg.operators.spectra import has_constant_zero
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of, vjp
 from opalg.program.expression import Expression, Input, Literal, Shape
@@ -70,7 +71,7 @@ class LinearOperator(Linear):
             Where no cheap inverse is known.
         """
         facts = self.facts
-        if facts.gram_scale is not None and facts.cogram_scale is not None:
+        if facts.gram_scale is not None and facts.cogram_scale is not None and not has_constant_zero(facts.gram_scale):
             return (1.0 / facts.gram_scale) * self.H
         raise UnsupportedError(f"no cheap inverse of {self!r} is known; solve with conjugate gradients instead")
 
@@ -441,6 +442,8 @@ class Scaled(LinearOperator):
         )
 
     def inverse(self) -> LinearOperator:
+        if has_constant_zero(self.factor):
+            raise UnsupportedError(f"{self!r} is zero, so it has no inverse")
         return compose(self.operator.inverse(), scale(1.0 / self.factor, Identity(self.out_shape)))
 
     def __repr__(self) -> str:

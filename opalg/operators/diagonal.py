@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from opalg.errors import DtypeError, ParameterError
+from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, exact
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
 from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, add, as_shape, compose
 from opalg.operators.knowledge import Facts
-from opalg.operators.spectra import as_data, check_broadcast, conjugate, is_nonnegative, text, times
+from opalg.operators.spectra import as_data, check_broadcast, conjugate, has_constant_zero, is_nonnegative, text, times
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.rules import rule
@@ -103,11 +103,11 @@ class Diagonal(LinearOperator):
 
         Raises
         ------
-        ParameterError
-            Where ``d`` is an array with a zero.
+        UnsupportedError
+            Where ``d`` is constant and has a zero; the value of a parameter is not looked at, since it may change.
         """
-        if isinstance(self.diagonal, (Constant, Parameter)) and bool((self.diagonal.value == 0).any()):
-            raise ParameterError(f"{self!r} has a zero on its diagonal, so it has no inverse")
+        if has_constant_zero(self.diagonal):
+            raise UnsupportedError(f"{self!r} has a zero on its diagonal, so it has no inverse")
         return Diagonal(1.0 / self.diagonal, self.in_shape)
 
     def __repr__(self) -> str:
@@ -194,7 +194,7 @@ class Mask(LinearOperator):
     def inverse(self) -> LinearOperator:
         if self.facts.lowest == Literal(1.0):
             return self
-        raise ParameterError(f"{self!r} sets entries to zero, so it has no inverse")
+        raise UnsupportedError(f"{self!r} sets entries to zero, so it has no inverse")
 
     def conj(self) -> LinearOperator:
         return self

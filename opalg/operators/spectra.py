@@ -107,6 +107,11 @@ def is_nonnegative(e: Expression) -> bool:
     return False
 
 
+def has_constant_zero(e: Expression) -> bool:
+    """Whether data are a number or a constant with a zero entry; formulas and parameters are not looked at."""
+    return bool(e.value == 0) if isinstance(e, Literal) else isinstance(e, Constant) and bool((e.value == 0).any())
+
+
 def text(e: Expression) -> str:
     """A short text of data for ``repr``: a leaf's name and shape, else the formula."""
     if isinstance(e, Leaf):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from opalg.errors import ParameterError
+from opalg.errors import ParameterError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, exact
-from opalg.leaves import Leaf, Parameter
-from opalg.nodes import node
+from opalg.leaves import Constant, Leaf, Parameter
+from opalg.nodes import node, walk
 from opalg.operators.algebra import Added, Adjoint, Composed, Identity, LinearOperator, Scaled, add, compose
 from opalg.operators.batched import AsComplex
 from opalg.operators.diagonal import Diagonal, Mask, adjacent, diagonal_of
@@ -17,11 +17,21 @@ from opalg.operators.fourier import FFT, RFFT, gram_scale
 from opalg.operators.knowledge import Facts
 from opalg.operators.mirrored import Mirrored, Unfolded
 from opalg.operators.round_trip import from_spectrum, to_spectrum
-from opalg.operators.spectra import as_data, check_broadcast, conjugate, is_nonnegative, text, times
+from opalg.operators.spectra import (
+    as_data,
+    check_broadcast,
+    conjugate,
+    has_constant_zero,
+    is_nonnegative,
+    times,
+)
 from opalg.program import expression as ex
-from opalg.program.expression import Expression, Literal, Shape
+from opalg.program.expression import Apply, Expression, Literal, Pointwise, Shape
 from opalg.program.linear import Window
+from opalg.program.text import elided, text_of
 from opalg.rules import rule
+
+_MOST_SPECTRUM, _MOST_BASIS = 58, 26  # characters in a repr, which so stays below 100
 
 
 @node
@@ -114,15 +124,21 @@ class DiagonalIn(LinearOperator):
 
         Raises
         ------
-        ParameterError
-            Where ``s`` is an array with a zero.
+        UnsupportedError
+            Where ``s`` is constant and has a zero; the value of a parameter is not looked at, since it may change.
         """
-        if isinstance(self.spectrum, Leaf) and bool((self.spectrum.value == 0).any()):
-            raise ParameterError(f"{self!r} has a zero in its spectrum, so it has no inverse")
+        if has_constant_zero(self.spectrum):
+            raise UnsupportedError(f"{self!r} has a zero in its spectrum, so it has no inverse")
         return DiagonalIn(self.transform, 1.0 / self.spectrum)
 
     def __repr__(self) -> str:
-        return f"DiagonalIn({self.transform!r}, {text(self.spectrum)})"
+        t = self.transform
+        if isinstance(t, (FFT, RFFT)):
+            every = set(t.axes) == set(range(-len(t.shape), 0))
+            basis = type(t).__name__ + ("" if every else f"(axes={t.axes})")
+        else:
+            basis = repr(t)
+        return f"DiagonalIn({elided(basis, _MOST_BASIS)}, {spectrum_text(self.spectrum)})"
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -137,6 +153,30 @@ class DiagonalIn(LinearOperator):
             DiagonalIn(RFFT((2, 5), axes=1), np.fft.rfft(rng.standard_normal(5))),
             DiagonalIn(RFFT((5, 2), axes=0), np.fft.rfft(rng.standard_normal(5))[:, None]),
         ]
+
+
+def spectrum_text(spectrum: Expression) -> str:
+    """A spectrum as a short text, in which ``RFFT k`` is the transform of a kernel ``k`` wherever that was laid."""
+    texts: dict[Any, str] = {}
+    for n in walk(spectrum, within=Expression):
+        match n:
+            case Constant(name=None):
+                texts[n] = f"array of shape {n.shape}" if n is spectrum else "array"
+            case Apply(operator=FFT() | RFFT() as transform, adjoint=False, argument=kernel):
+                while isinstance(kernel, Apply) and not isinstance(kernel.operator, (FFT, RFFT)):
+                    kernel = kernel.argument
+                of = text_of(kernel, texts)
+                plain = isinstance(kernel, Leaf) or kernel in texts
+                texts[n] = f"{type(transform).__name__} {of if plain else f'({of})'}"
+            case Pointwise(
+                function="add",
+                arguments=(
+                    Pointwise(function="square", arguments=(Pointwise(function="real", arguments=(a,)),)),
+                    Pointwise(function="square", arguments=(Pointwise(function="imag", arguments=(b,)),)),
+                ),
+            ) if a is b:
+                texts[n] = f"|{text_of(a, texts)}|^2"
+    return elided(text_of(spectrum, texts), _MOST_SPECTRUM)
 
 
 def _check_mirrored(leaf: Leaf, transform: RFFT) -> None:

@@ -98,6 +98,35 @@ class Window(Linear):
         return f"Window({self.in_shape}, {self.start}, {self.stop})"
 
 
+@node
+class Kept(Linear):
+    """The identity, which keeps its argument as an array of its own, so that no rule looks through it.
+
+    A number that is to certify another must be computed from the array at hand, not from a formula that equals it up to
+    rounding.
+    """
+
+    in_shape: Shape
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.in_shape
+
+    def kernel(self) -> Kernel:
+        return Kernel(keep)
+
+    def adjoint_kernel(self) -> Kernel:
+        return Kernel(keep)
+
+    def __repr__(self) -> str:
+        return "kept"
+
+
+def keep(lib: Any, x: Any, out: Any = None) -> Any:
+    """A copy."""
+    return lib.copy(x, out=out)
+
+
 def take_window(lib: Any, x: Any, start: Any, stop: Any, out: Any = None) -> Any:
     """Copy the box ``start <= index < stop`` of the trailing axes."""
     box = (..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))

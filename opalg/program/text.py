@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opalg.leaves import Leaf
-from opalg.nodes import walk
+from opalg.leaves import Constant, Leaf
+from opalg.nodes import Node, walk
 from opalg.program.expression import (
     Apply,
     Broadcast,
@@ -50,6 +50,23 @@ def text_of(expression: Expression, names: Mapping[Any, str] | None = None) -> s
         Texts to use for some of the nodes.
     """
     return elided(_Writer(names or {}).write(expression, 0, 0), _MOST_CHARACTERS)
+
+
+def neutral_text(expression: Expression, names: Mapping[Any, str]) -> str:
+    """As `text_of`, without any name that a user chose: leaves as in ``names``, operators by their class alone."""
+    return elided(_Writer(names, neutral=True).write(expression, 0, 0), _MOST_CHARACTERS)
+
+
+def neutral_names(*roots: Node) -> dict[Any, str]:
+    """A label such as ``parameter 0`` or ``constant 1`` for each leaf at or below the roots."""
+    counts: Counter[str] = Counter()
+    names: dict[Any, str] = {}
+    for leaf in walk(*roots):
+        if isinstance(leaf, Leaf):
+            sort = "constant" if isinstance(leaf, Constant) else "parameter"
+            names[leaf] = f"{sort} {counts[sort]}"
+            counts[sort] += 1
+    return names
 
 
 def program_text(outputs: Sequence[Expression], names: Sequence[str] | None = None) -> str:
@@ -96,8 +113,8 @@ def printable(text: str) -> str:
 class _Writer:
     """Writes one line, within a budget of nodes."""
 
-    def __init__(self, names: Mapping[Any, str]) -> None:
-        self.names = names
+    def __init__(self, names: Mapping[Any, str], neutral: bool = False) -> None:
+        self.names, self.neutral = names, neutral
         self.left = _MOST_NODES
 
     def write(self, e: Expression, level: int, depth: int) -> str:
@@ -126,14 +143,17 @@ class _Writer:
             case Broadcast(argument=a, shape=shape):
                 return f"broadcast({self.write(a, 0, depth)}, {shape})", _ATOM
             case Apply(operator=operator, argument=a, adjoint=adjoint):
-                return f"{_operator(operator)}{'.H' if adjoint else ''}({self.write(a, 0, depth)})", _ATOM
+                return f"{self._operator(operator)}{'.H' if adjoint else ''}({self.write(a, 0, depth)})", _ATOM
             case Product(form=form, left=left, right=right):
                 return self._product(form, left, right, depth)
             case Join(arguments=arguments, axis=axis):
                 return f"join({', '.join(self.write(a, 0, depth) for a in arguments)}, axis={axis})", _ATOM
             case Call(function=function, arguments=arguments):
-                return f"{_operator(function)}({', '.join(self.write(a, 0, depth) for a in arguments)})", _ATOM
+                return f"{self._operator(function)}({', '.join(self.write(a, 0, depth) for a in arguments)})", _ATOM
         return f"<{type(e).__name__} {e.shape}>", _ATOM
+
+    def _operator(self, operator: Any) -> str:
+        return type(operator).__name__ if self.neutral else _operator(operator)
 
     def _pointwise(self, e: Pointwise, depth: int) -> tuple[str, int]:
         arguments = e.arguments

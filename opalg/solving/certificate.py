@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
-KINDS = ("duality gap", "error bound", "residual")
+RESOLUTION = 1e-12  # a relative gap below this is a difference of energies that double precision does not resolve
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,23 @@ class Certificate:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.value:.3g} (relative {self.relative:.2e})"
+
+
+def gap_certificate(value: float, dual: float, rounding: float, floor: float) -> Certificate | None:
+    """The certificate of an energy and a lower bound; None where the two contradict each other.
+
+    Parameters
+    ----------
+    value, dual : float
+        The energy and the lower bound, without the energy's constant.
+    rounding : float
+        What rounding can do to their difference; it is added to the gap.
+    floor : float
+        The least size that the gap is relative to, for energies whose minimum is zero.
+    """
+    if not (isfinite(value) and isfinite(dual) and isfinite(rounding)):
+        return None
+    if value - dual < -rounding:
+        return None
+    gap = max(value - dual, 0.0) + rounding
+    return Certificate("duality gap", gap, gap / max(abs(value), abs(dual), floor), dual)

@@ -232,4 +232,6 @@ def quiet() -> np.errstate:
 def _is_finite(found: Measurement) -> bool:
     """Whether a measurement is free of NaN; the gap at a point that misses a constraint may be infinite."""
     relative, value = found.certificate.relative, found.value
-    return isfinite(relative) or (relative == inf and value is not None and value == value)
+    if value is not None and value != value:
+        return False
+    return isfinite(relative) or (relative == inf and value is not None)

@@ -156,7 +156,7 @@ def deliver(solution: Solution, on_failure: str | None) -> Solution:
         error = kinds.get(solution.status, BreakdownError)(text)
         error.solution = solution
         raise error
-    if solution.status not in (Status.INTERRUPTED, Status.STOPPED):
+    if solution.status is not Status.STOPPED:
         warn_caller(text)
     return solution
 

@@ -129,6 +129,48 @@ def test_solving_from_a_solution_takes_no_time(rng: np.random.Generator) -> None
     assert plan.solve(first, tol=1e-8).iterations <= 2
 
 
+@pytest.mark.parametrize("acceleration", ["anderson", "none"])
+@pytest.mark.parametrize("count", [1, 7])
+def test_iterations_are_applications_of_the_map(acceleration: str, count: int, rng: np.random.Generator) -> None:
+    B = contraction(rng, 6, 0.99)
+    calls = []
+
+    def image(v: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        return v @ B.T + 1.0
+
+    x = oa.Variable(6, name="x")
+    plan = oa.fixed_point(x, oa.apply(image, x), acceleration=acceleration)
+    calls.clear()
+    solution = plan.solve(max_iter=count, tol=1e-14, on_failure="return")
+    assert solution.status is oa.Status.MAX_ITER
+    assert solution.iterations == len(calls) == count
+    assert [row.iteration for row in solution.history.rows][-1] == count
+
+
+def test_no_iteration_measures_the_start() -> None:
+    x = oa.Variable(3, name="x")
+    solution = oa.fixed_point(x, 0.5 * x + np.ones(3)).solve(np.ones(3), max_iter=0, on_failure="return")
+    assert solution.iterations == 0 and np.array_equal(solution.x, np.ones(3))
+    assert solution.certificate.value == pytest.approx(0.5 * np.sqrt(3))
+
+
+def test_the_pieces_for_embedding() -> None:
+    x = oa.Variable(3, name="x")
+    plan = oa.fixed_point(x, 0.5 * x + np.ones(3), acceleration="none")
+    state = plan.initial_state()
+    assert np.array_equal(plan.readout(state), np.zeros(3))
+    for _ in range(60):
+        state = plan.step(state)
+    assert np.allclose(plan.readout(state), 2.0)
+    assert np.array_equal(plan.readout(plan.initial_state(np.ones(3))), np.ones(3))
+    solution = plan.solve(tol=1e-10)
+    assert np.array_equal(plan.readout(plan.initial_state(solution)), solution.x)
+    with pytest.raises(oa.ShapeError):
+        plan.initial_state(np.ones(4))
+    assert plan.source("numpy") == plan.source() and "import torch" in plan.source("torch")
+
+
 def test_a_complex_map(rng: np.random.Generator) -> None:
     b = rng.standard_normal(4) + 1j * rng.standard_normal(4)
     x = oa.Variable(4, name="x", dtype=complex)

@@ -183,7 +183,7 @@ def test_only_what_depends_on_changed_controls_is_computed_again() -> None:
     before = bound.data
     bound.set_controls({rho: 3.0})
     changed = [i for i, (a, b) in enumerate(zip(before, bound.data, strict=True)) if a is not b]
-    comments = [bound.function.generated.data[i].comment for i in changed]
+    comments = [bound.function.generated.data[i].comment({}) for i in changed]
     assert len(changed) == 1 and "rho" in comments[0]
     np.testing.assert_allclose(bound(np.ones(4))[0], 1 / (data.value + 3.0))
     kept = bound.data

@@ -36,8 +36,31 @@ def test_source_says_what_the_data_are() -> None:
     x, rho = Input("x", (3,)), Input("rho", (), "real", "control")
     weight = Parameter(np.ones(3), name="weight")
     source = Function([x / (weight + rho)], [x, rho], backend("numpy")).source
-    assert "# c0: weight + rho (shape (3,))" in source
-    assert "# x0: x, shape (3,)" in source
+    assert "# c0: parameter 0 + rho (shape (3,))" in source
+    assert "# x0: state 0, shape (3,)" in source
+
+
+def test_no_name_of_a_user_gets_into_the_text() -> None:
+    import scipy.sparse
+
+    from opalg.leaves import Constant
+    from opalg.operators import Convolve, Matrix
+
+    hostile = "evil\nimport os  # evil"
+    x = Input(hostile, (3,))
+    kernel = Parameter(np.ones(3), name=hostile)
+    matrix = Matrix(Constant(scipy.sparse.csr_matrix(np.eye(3)), name=hostile))
+    shift = Constant(np.ones(3), name=hostile)
+    programs = [
+        Convolve(kernel, (3,)).trace(x) + matrix.trace(shift),
+        matrix.trace(x) * shift,
+        x * Pointwise("exp", (kernel + shift,)),
+    ]
+    for program in programs:
+        source = Function([program], [x], backend("numpy")).source
+        assert "evil" not in source
+        compile(source, "source", "exec")
+    assert "exp(parameter 0 + constant 0)" in source
 
 
 def test_two_kernels_of_one_name_are_kept_apart(primitives: Any) -> None:

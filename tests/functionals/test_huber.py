@@ -7,7 +7,9 @@ import pytest
 
 from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.functionals import Huber
-from opalg.leaves import Parameter
+from opalg.leaves import Constant, Parameter
+from opalg.nodes import substitute
+from opalg.program.interpreter import number
 
 
 def test_values_and_gradient() -> None:
@@ -32,6 +34,15 @@ def test_delta_is_checked() -> None:
         Huber(1j)
     with pytest.raises(ShapeError, match="delta"):
         Huber(np.ones(3)).value(np.ones(2))
+
+
+def test_a_delta_that_changes_has_a_condition_and_a_hint() -> None:
+    delta = Parameter(2.0, name="delta")
+    ((least, strict, sentence),) = Huber(delta).define_conditions()
+    assert strict and "delta" in sentence
+    assert [number(substitute(least, {delta: Constant(v)})) for v in (3.0, -1.0)] == [3.0, -1.0]
+    assert "'delta' with positive=True" in Huber(delta).hint()
+    assert Huber(1.0).define_conditions() == [] and Huber(1.0).hint() == ""
 
 
 def test_delta_may_be_a_parameter() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opalg.errors import DtypeError, ParameterError, ShapeError
+from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES
 from opalg.leaves import Constant, Parameter
+from opalg.nodes import substitute
 from opalg.operators import Composed, Diagonal, Gradient, Identity, Mask, Scaled
 from opalg.program.interpreter import number
 from tests.operators.dense import check_parameter_gradient
@@ -91,10 +92,36 @@ def test_misuse_is_explained():
         Diagonal(np.ones(3, bool))
     with pytest.raises(DtypeError, match="Diagonal"):
         Mask(np.ones(3))
-    with pytest.raises(ParameterError, match="zero"):
+    with pytest.raises(UnsupportedError, match="zero"):
         Diagonal(np.array([1.0, 0.0])).inverse()
-    with pytest.raises(ParameterError, match="zero"):
+    with pytest.raises(UnsupportedError, match="zero"):
         Mask(np.array([True, False])).inverse()
+
+
+def test_singular_operators_have_no_inverse_whatever_they_are_made_of(rng):
+    mask = Mask(np.array([True, False]))
+    singular = [
+        Diagonal(np.array([1.0, 0.0])),
+        Diagonal(0.0, (2,)),
+        mask,
+        mask.H,
+        2.0 * mask,
+        Mask(np.array([False, False])),
+        Scaled(Constant(0.0), Identity((2,))),
+        0.0 * Identity((2,)),
+        Composed(Identity((2,)), mask),
+    ]
+    for operator in singular:
+        with pytest.raises(UnsupportedError):
+            operator.inverse()
+
+
+def test_the_value_of_a_parameter_does_not_decide_about_an_inverse():
+    d = Parameter(np.array([1.0, 0.0]), name="d")
+    other = substitute(Diagonal(d).inverse(), {d: Constant(np.array([2.0, 4.0]))})
+    assert np.array_equal(other @ np.ones(2), [0.5, 0.25])
+    factor = Parameter(0.0, name="f")
+    assert np.array_equal(substitute((factor * Identity((2,))).inverse(), {factor: Constant(2.0)}) @ np.ones(2), [0.5] * 2)
 
 
 def test_equal_terms_are_one_object(rng):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opalg.arrays import backend
-from opalg.errors import ParameterError, ShapeError
+from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.facts import YES
 from opalg.leaves import Parameter
 from opalg.operators import (
@@ -162,5 +162,22 @@ def test_misuse_is_explained(rng):
         DiagonalIn(RFFT((4, 4)), np.ones((4, 4)))
     with pytest.raises(ParameterError, match=r"T\.H T"):
         DiagonalIn(Gradient((4, 4)), np.ones((2, 4, 4)))
-    with pytest.raises(ParameterError, match="zero"):
+    with pytest.raises(UnsupportedError, match="zero"):
         DiagonalIn(FFT((2,)), np.array([1.0, 0.0])).inverse()
+    DiagonalIn(FFT((2,)), Parameter(np.array([1.0, 0.0]))).inverse()  # the value may change
+
+
+def test_reprs_are_short_and_say_what_the_spectrum_is_made_of():
+    shape = (64, 48)
+    k = Parameter(np.ones((3, 3)), name="k")
+    rho = Parameter(0.5, name="rho", nonneg=True)
+    blur = Convolve(k, shape)
+    assert repr(blur.simplify()) == "DiagonalIn(RFFT, RFFT k)"
+    assert repr(blur.gram.simplify()) == "DiagonalIn(RFFT, |RFFT k|^2)"
+    assert repr((blur.gram + rho * Identity(shape)).simplify()) == "DiagonalIn(RFFT, |RFFT k|^2 + rho)"
+    assert repr(DiagonalIn(FFT((4, 4), axes=0), np.ones((1, 4)))) == "DiagonalIn(FFT(axes=(-2,)), array of shape (1, 4))"
+    long = Parameter(np.ones((3, 3)), name="a very long name " * 20)
+    made = [Convolve(long, shape).gram + rho * Gradient(shape, "periodic").gram, Convolve(k + k * long, shape)]
+    for operator in [*(o.simplify() for o in made), DiagonalIn(Wavelet((64, 64), "db4", 2), np.ones((64, 64)))]:
+        assert isinstance(operator, DiagonalIn)
+        assert len(repr(operator)) < 100 and "\n" not in repr(operator)
