@@ -18,7 +18,7 @@ from opalg.iterations import Iteration
 from opalg.iterations.compiled import Balance, CompiledPicard
 from opalg.iterations.nesterov import Nesterov, accelerated
 from opalg.leaves import Leaf, Parameter
-from opalg.methods.gap import Gap, duality_gap
+from opalg.methods.gap import Gap, duality_gap, without_constant
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.program import expression as ex
@@ -106,7 +106,7 @@ class CompiledEnergy:
         working = lib is self.lib
         point = {v: low.readout[v] if working else x for v, x in zip(variables, handed, strict=True)}
         gap = self.gap if working or self.gap is None else duality_gap(self.problem, low, point)
-        outputs: list[Expression] = [self.problem.energy.trace(point)]
+        outputs: list[Expression] = [without_constant(self.problem, point)]
         if gap is not None:
             outputs += [gap.dual, gap.rounding]
         outputs.append(_largest([relative_violation(t, point) for t in self.problem.rough_terms]))
@@ -286,9 +286,12 @@ class Binding:
         at = {**self.controls, **(controls or {})}
         return function.bind(self._arrays(function.lib), {c: v for c, v in at.items() if c in function.inputs})
 
+    first_residual: float | None = None
+
     def fresh(self) -> Binding:
         """The same functions with controls at their start again; for another solve, one at a time."""
         self.controls = dict(self._first_controls)
+        self.first_residual = None
         return self
 
     def snapshot(self) -> Binding:
@@ -431,14 +434,14 @@ class Binding:
         certificate = None
         if self.has_gap and tol >= RESOLUTION and excess <= 10 * self.lib.epsilon:
             dual, rounding = bound
-            certificate = gap_certificate(value - self.constant, dual - self.constant, rounding, self.floor)
+            certificate = gap_certificate(value, dual, rounding, self.floor)
         if certificate is None:
             found = self.residual(iteration)
             near = self._error_bound(found.value, sqrt(max(size, 0.0)))
             certificate = near or Certificate("residual", found.value, max(excess, found.relative))
         elif self.constant:
-            certificate = replace(certificate, lower_bound=dual)
-        return Measurement(certificate, inf if excess > max(tol, 1e3 * self.lib.epsilon) else value)
+            certificate = replace(certificate, lower_bound=dual + self.constant)
+        return Measurement(certificate, inf if excess > max(tol, 1e3 * self.lib.epsilon) else value + self.constant)
 
     @cached_property
     def constant(self) -> float:
@@ -447,15 +450,11 @@ class Binding:
 
     @cached_property
     def floor(self) -> float:
-        """The least size that a gap is relative to: a small part of the energy at zero."""
-        parts = []
-        for term in self.problem.terms:
-            offset = term.expression.offset
-            zero = ex.broadcast_to(Literal(0.0) if term.expression.kind == "real" else Literal(0j), term.expression.shape)
-            value = term.functional.define_value(zero if offset is None else offset)
-            parts.append(abs(value) if term.functional.facts.indicator else abs(term.weight * value))
+        """The least size that a gap is relative to, for minima at zero: a small part of the energy at the start."""
+        start = self.problem.default_start
+        parts = [abs(term.trace(start)) for term in self.problem.terms if not term.functional.facts.indicator]
         size = self.number(_sum(parts))
-        return max(1e-10 * size if isfinite(size) else 0.0, self.compiled.precise.tiny)
+        return max(1e-11 * size if isfinite(size) else 0.0, self.compiled.precise.tiny)
 
     def _error_bound(self, slope: float, size: float) -> Certificate | None:
         """``|x - x*| <= |grad E| / mu`` for a smooth strongly convex energy of moderate condition, else None.
@@ -479,7 +478,10 @@ class Binding:
         if self.lowering.iteration == "nesterov":
             moved = iteration.residual**2
         size = sqrt(moved) if moved >= 0 else moved
-        return Certificate("residual", size, size / max(sqrt(max(scale, 0.0)), self.compiled.precise.tiny))
+        if self.first_residual is None:
+            self.first_residual = size
+        reference = sqrt(scale) if scale > 0 else self.first_residual  # without data, only the start has a size
+        return Certificate("residual", size, size / max(reference, self.compiled.precise.tiny))
 
     def term_values(self, x: Mapping[Variable, Any]) -> dict[Term, float]:
         """The value of each term at a point, in double precision; infinity where a constraint is violated."""

@@ -44,9 +44,9 @@ class Gap:
     Attributes
     ----------
     primal : Expression
-        The energy at the read-out.
+        The energy at the read-out, without its constant.
     dual : Expression
-        A number that no value of the energy lies below.
+        A number that no value of the energy without its constant lies below.
     rounding : Expression
         A bound on what rounding in double precision can do to the difference of the two.
     how : str
@@ -83,12 +83,17 @@ def duality_gap(problem: Problem, lowering: Lowering, at: dict[Variable, Express
         return None
     balanced, how, lowest = repaired
     handed = point if at is None else at
-    primal = problem.energy.trace(handed)
+    primal = without_constant(problem, handed)
     dual, size = dual_value(problem, balanced)
     spread = leverage(problem, balanced, handed)
     if spread is None:
         return None
     return Gap(primal, dual, ROUNDING * (size + spread + abs(primal)), how, lowest)
+
+
+def without_constant(problem: Problem, point: dict[Variable, Expression]) -> Expression:
+    """The sum of the terms at a point."""
+    return sum_of([term.trace(point) for term in problem.terms])
 
 
 def leverage(problem: Problem, duals: dict[Term, Expression], point: dict[Variable, Expression]) -> Expression | None:
@@ -118,8 +123,8 @@ def dual_value(problem: Problem, duals: dict[Term, Expression]) -> tuple[Express
     for gauge in gauges:
         if not isinstance(gauge, Literal):
             shrink = ex.minimum(shrink, 1.0 / ex.maximum(gauge, 1.0))
-    value = problem.energy.constant
-    size = abs(value)
+    value: Expression = Literal(0.0)
+    size: Expression = Literal(0.0)
     for term, q in duals.items():
         inside = shrink * q
         if term.expression.offset is not None:

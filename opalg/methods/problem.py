@@ -10,13 +10,13 @@ from opalg.energies.energy import EnergyExpression, Term
 from opalg.errors import UnsupportedError
 from opalg.facts import NO, YES, Bound, Fact, exact, upper
 from opalg.functionals import SumSquares
-from opalg.nodes import walk
+from opalg.nodes import substitute, walk
 from opalg.operators.algebra import Identity, LinearOperator, add, compose, scale
 from opalg.operators.batched import trim_to
 from opalg.operators.diagonal import Diagonal
 from opalg.program import expression as ex
 from opalg.program.differentiate import gradient, sum_of
-from opalg.program.expression import Apply, Expression, Literal
+from opalg.program.expression import Apply, Expression, Input, Literal
 from opalg.rules import rewrite
 
 
@@ -122,14 +122,23 @@ class Problem:
 
     def smooth_gradient(self, point: dict[Variable, Expression]) -> list[Expression]:
         """The gradient of the smooth terms, in the form that takes fewer transforms."""
-        inputs = list(point.values())
-        direct = gradient(sum_of([t.trace(point) for t in self.smooth_terms]), inputs)
+        inputs, slopes = self._slopes
+        replaced = dict(zip(inputs, point.values(), strict=True))
+        return [substitute(slope, replaced) for slope in slopes]
+
+    @cached_property
+    def _slopes(self) -> tuple[list[Input], list[Expression]]:
+        """The gradient of the smooth terms at inputs of its own: a compound point may be folded away."""
+        inputs = [Input(f"at{i}", v.shape, v.kind) for i, v in enumerate(self.variables)]
+        point: dict[Variable, Expression] = dict(zip(self.variables, inputs, strict=True))
+        nodes: list[Expression] = list(inputs)
+        direct = gradient(sum_of([t.trace(point) for t in self.smooth_terms]), nodes)
         hessian = self.hessian(self.smooth_terms)
         if hessian is None:
-            return direct
+            return inputs, direct
         (variable,) = self.variables
         by_gram = [hessian.trace(point[variable]) + self.gradient_at_zero[variable]]
-        return by_gram if effort(by_gram, inputs) < effort(direct, inputs) else direct
+        return inputs, by_gram if effort(by_gram, nodes) < effort(direct, nodes) else direct
 
     def smooth_value(self, point: dict[Variable, Expression]) -> Expression:
         """The value of the smooth terms."""
@@ -211,9 +220,12 @@ def direct_prox(term: Term) -> Expression | None:
     if len(term.expression.parts) != 1 or not term.functional.offers("prox") or has_negative_weight(term):
         return None
     operator = term.expression.parts[0].operator
+    found = operator.facts.cogram_scale
+    if isinstance(found, Literal) and found.value == 0.0:
+        return None
     if term.expression.parts[0].kind != term.expression.parts[0].variable.kind:
         return None
-    return operator.facts.cogram_scale if not isinstance(operator, Identity) else Literal(1.0)
+    return found if not isinstance(operator, Identity) else Literal(1.0)
 
 
 def apply_direct_prox(term: Term, v: Expression, t: Expression) -> Expression:
@@ -254,14 +266,16 @@ def natural_penalty(problem: Problem, split: list[Term]) -> Expression:
     """``sum w f(A x0 + b) / sum |A x0 + b|^2`` over the split terms that are no indicators.
 
     A penalty has the unit of an energy over a square. Where there are indicators only, a tenth of the smooth part's
-    Lipschitz constant stands in, or 1.
+    Lipschitz constant over the operators' squared norms stands in, or 1.
     """
     priced = [t for t in split if not t.functional.facts.indicator]
     points = [t.expression.trace(problem.default_start) for t in priced]
     price = sum_of([t.weight * t.functional.define_value(p) for t, p in zip(priced, points, strict=True)])
     size = sum_of([ex.norm_squared(p) for p in points])
     smooth = problem.smoothness
-    spare = Literal(1.0) if smooth is None else 0.1 * smooth.expression
+    norms = [squared_norm(t) for t in split]
+    reach = sum_of([n.expression for n in norms if n is not None])
+    spare = Literal(1.0) if smooth is None else ex.safe_divide(0.1 * smooth.expression, reach)
     usable = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("greater", size, 0.0))
     spare = ex.where(ex.pointwise("greater", spare, 0.0), spare, 1.0)
     return ex.where(usable, ex.safe_divide(price, size), spare) if priced else spare

@@ -9,10 +9,11 @@ from opalg.arrays import backend
 from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import NO, YES
 from opalg.functionals import Norm1, Norm2, Norm21
-from opalg.leaves import Parameter
+from opalg.leaves import Constant, Parameter
+from opalg.nodes import substitute
 from opalg.program.differentiate import vjp
 from opalg.program.expression import Input
-from opalg.program.interpreter import evaluate
+from opalg.program.interpreter import evaluate, number
 
 
 def test_soft_threshold() -> None:
@@ -95,3 +96,16 @@ def test_tiny_arrays_in_single_precision(f: Norm2) -> None:
     v = np.full((2, 3), 1e-25, np.float32)
     assert not f.prox(v, 1e-10).any()
     assert np.array_equal(f.prox(v, 0.0), v)
+
+
+def test_weights_that_change_have_a_condition_and_a_hint() -> None:
+    w = Parameter(np.array([1.0, 2.0]), name="w")
+    ((least, strict, sentence),) = Norm1(w).define_conditions()
+    assert not strict and "nonnegative" in sentence
+    assert number(substitute(least, {w: Constant(np.array([1.0, -4.0]))})) == -4.0
+    assert Norm1(w).hint() == "declare the parameter 'w' with nonneg=True"
+    both = Norm1(w * Parameter(1.0))
+    assert both.hint() == "declare the parameters 'w', without a name with nonneg=True"
+    for known in (Norm1(), Norm1(2.0), Norm2(), Norm21(), Norm1(Parameter(1.0, nonneg=True))):
+        assert known.hint() == ""
+    assert Norm1(3.0).define_conditions() == [] and Norm2().define_conditions() == []

@@ -167,3 +167,26 @@ def test_a_symbol_is_never_evaluated_by_its_name() -> None:
     strange = sympy.Symbol("__import__('os').system('true')")
     f = PotentialSum(Potential(strange, strange**2))
     assert f.value(np.array([3.0])) == 9.0
+
+
+def test_parameters_with_a_sign_have_conditions() -> None:
+    f = PotentialSum(Potential(t, sympy.sqrt(t**2 + s**2) - s, s=EPS))
+    ((least, strict, sentence),) = f.define_conditions()
+    assert strict and "'s'" in sentence and number(least) == 0.5
+    free = PotentialSum(Potential(t, sympy.sqrt(t**2 + s**2), s=Parameter(0.5)))
+    assert free.define_conditions() == []
+    assert PotentialSum(Potential(t, sympy.sqrt(t**2 + s**2), s=0.1)).define_conditions() == []
+
+
+def test_what_to_declare_is_said() -> None:
+    free = Potential(t, sympy.sqrt(t**2 + s**2), s=Parameter(0.5, name="width"))
+    assert PotentialSum(free).hint() == "declare the parameter 'width' with positive=True"
+    assert PotentialSum(Potential(t, sympy.sqrt(t**2 + s**2) - s, s=EPS)).hint() == ""
+    assert PotentialSum(Potential(t, sympy.sin(t))).hint() == ""
+
+
+def test_potentials_with_a_domain_say_that_nothing_solves_them() -> None:
+    f = PotentialSum(Potential(t, -sympy.log(t), domain=(0, None)))
+    assert "no solver" in f.hint()
+    with pytest.raises(UnsupportedError, match="no solver"):
+        f.prox(np.ones(2))

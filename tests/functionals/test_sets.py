@@ -8,12 +8,13 @@ import pytest
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import YES
 from opalg.functionals import Box, Indicator, Set, affine, box, nonneg, point
-from opalg.leaves import Parameter
-from opalg.nodes import node
+from opalg.leaves import Constant, Parameter
+from opalg.nodes import node, substitute
 from opalg.operators.algebra import Identity, LinearOperator
 from opalg.operators.knowledge import Facts
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
+from opalg.program.interpreter import number
 from opalg.program.linear import Window
 from tests.functionals.members import SHAPE, inner, some
 
@@ -167,3 +168,15 @@ def test_indicator_facts_and_refusals() -> None:
         Indicator(3.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="not an ability of sets"):
         nonneg.offers("magic")
+
+
+def test_bounds_that_change_have_a_condition() -> None:
+    low = Parameter(np.zeros(3), name="low")
+    made = Box(low, 1.0)
+    ((gap, strict, sentence),) = Indicator(made).define_conditions()
+    assert not strict and "lower bound" in sentence
+    assert number(gap) == 1.0
+    assert number(substitute(gap, {low: Constant(np.array([0.0, 3.0, 1.0]))})) == -2.0
+    assert made.define_conditions() == Indicator(made).conjugate.define_conditions()
+    assert nonneg.define_conditions() == [] and Box(0.0, 1.0).define_conditions() == []
+    assert Box(low, None).define_conditions() == [] and point(low).define_conditions() == []

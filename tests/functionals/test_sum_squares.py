@@ -93,3 +93,10 @@ def test_gradients_flow_into_weights() -> None:
     (slope,) = vjp([SumSquares(w).define_value(x)], [Literal(1.0)], [w])
     assert slope is not None
     assert np.allclose(evaluate([slope], {x: V}, backend())[0], V**2)
+
+
+def test_weights_of_unknown_sign_have_a_hint() -> None:
+    w = Parameter(1.0, name="w")
+    assert SumSquares(w).facts.convex is UNKNOWN
+    assert SumSquares(w).hint() == "declare the parameter 'w' with nonneg=True"
+    assert SumSquares(Parameter(1.0, name="w", nonneg=True)).hint() == SumSquares().hint() == ""
