@@ -411,7 +411,8 @@ class Binding:
         """
         self.synchronise(iteration)
         found = self._measured(iteration, tol, self.look)
-        close = found.certificate.relative <= 2.0 * tol and found.certificate.is_bound
+        contradicted = self.has_gap and tol >= RESOLUTION and not found.certificate.is_bound  # for want of precision
+        close = (found.certificate.relative <= 2.0 * tol and found.certificate.is_bound) or contradicted
         return self.certify(iteration, tol) if close and self.certificate is not self.look else found
 
     def certify(self, iteration: Iteration, tol: float) -> Measurement:
@@ -483,8 +484,15 @@ class Binding:
         reference = sqrt(scale) if scale > 0 else self.first_residual  # without data, only the start has a size
         return Certificate("residual", size, size / max(reference, self.compiled.precise.tiny))
 
-    def term_values(self, x: Mapping[Variable, Any]) -> dict[Term, float]:
-        """The value of each term at a point, in double precision; infinity where a constraint is violated."""
+    def term_values(self, x: Mapping[Variable, Any], tol: float) -> dict[Term, float]:
+        """The value of each term at a point, in double precision; infinity where a constraint is missed.
+
+        Parameters
+        ----------
+        x : mapping from Variable to array
+        tol : float
+            By how much a constraint may be missed, relative, as for the energy's own value.
+        """
         precise = self.compiled.precise
         points = {v: Input(f"x{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)}
         bindings = {points[v]: precise.asarray(x[v], v.kind) for v in points}
@@ -492,7 +500,7 @@ class Binding:
         wanted = [*(t.trace(points) for t in terms), *(relative_violation(t, points) for t in terms)]
         found = [float(precise.item(v).real) for v in evaluate(wanted, {**self._arrays(precise), **bindings}, precise)]
         values, excesses = found[: len(terms)], found[len(terms) :]
-        limit = 1e3 * self.lib.epsilon
+        limit = max(tol, 1e3 * self.lib.epsilon)
         return {t: inf if e > limit else v for t, v, e in zip(terms, values, excesses, strict=True)}
 
 

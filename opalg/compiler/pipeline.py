@@ -71,7 +71,9 @@ def compile(  # the name that users type as opalg.compile
             refused.append(f"{candidate.method.name}: {refusal}")
             continue
         judged = tuple(at_values(candidates, refused))
-        return Plan(energy, problem, tuple(rewrites), judged, candidate.method, compiled.lowering, lib, compiled, [first])
+        return Plan(
+            energy, problem, tuple(rewrites), judged, candidate.method, compiled.lowering, lib, compiled, [first]
+        )
     reasons = "\n".join(f"  {reason}" for reason in refused)
     raise UnsupportedError(f"no method fits the energy {energy!r} at the values of its data:\n{reasons}")
 

@@ -138,7 +138,7 @@ class Plan:
             certified = outcome.status.success or outcome.status is Status.NONFINITE
             if outcome.measurement is not None and not certified:
                 outcome.measurement = binding.certify(iteration, limits.tol)
-            solution = self._solution(binding, outcome, binding.residual(iteration).relative)
+            solution = self._solution(binding, outcome, binding.residual(iteration).relative, limits.tol)
         if not params:
             self._spare.append(binding)
         return deliver(solution, on_failure)
@@ -173,7 +173,7 @@ class Plan:
             raise ParameterError(f"step must be a positive number, not {step!r}")
         binding.controls[control] = float(step)
 
-    def _solution(self, binding: Binding, outcome: Outcome, residual: float) -> Solution:
+    def _solution(self, binding: Binding, outcome: Outcome, residual: float, tol: float) -> Solution:
         binding.step.set_controls(binding.controls)
         binding.readout.set_controls(binding.controls)
         points = binding.readout(*outcome.state)
@@ -193,7 +193,7 @@ class Plan:
             points=points,
             status=status,
             value=measured.value if measured.value is not None else float("nan"),
-            evaluate_terms=lambda: settled.term_values(by_variable),
+            evaluate_terms=lambda: settled.term_values(by_variable, tol),
             certificate=measured.certificate,
             residual=residual,
             iterations=outcome.iterations,

@@ -77,7 +77,7 @@ class SumSquares(Functional):
     def offers(self, ability: str) -> bool:
         if ability == "dual_gauge":
             return positive(self._weights) is YES
-        if ability in ("conjugate_value", "dual_projection"):
+        if ability in ("prox", "conjugate_value", "dual_projection"):
             return nonnegative(self._weights) is YES
         return super().offers(ability)
 

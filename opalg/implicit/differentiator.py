@@ -22,6 +22,7 @@ from opalg.iterations import GMRES, ConjugateGradients, LinearIteration, VectorS
 from opalg.leaves import Parameter
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
+from opalg.nodes import walk
 from opalg.program.differentiate import jvp, vjp
 from opalg.program.expression import Expression, Input
 from opalg.solving.certificate import Certificate
@@ -97,9 +98,9 @@ class Differentiator:
         ShapeError, ParameterError, NonFiniteError
             Where an argument does not fit.
         """
-        leaves = _wanted(wrt, self.lowering, self.problem)
+        leaves, unused = _wanted(wrt, self.lowering)
         given = self._cotangent(solution, cotangent)
-        flags = _forward_flags(solution, on_inexact)
+        flags = (*_forward_flags(solution, on_inexact), *unused)
         if all(_is_zero(g, self.lib) for g in given):
             zeros = {p: self._zero_like(p) for p in leaves}
             return Gradients(zeros, 0.0, 0, "none", "none", flags)
@@ -129,7 +130,7 @@ class Differentiator:
         refine: bool = True,
     ) -> Any:
         """The change of the solution when parameters move along directions; see `vjp` for the options."""
-        leaves = _wanted(tuple(directions), self.lowering, self.problem)
+        leaves, _ = _wanted(tuple(directions), self.lowering)
         arrays = []
         for parameter, direction in zip(leaves, directions.values(), strict=True):
             array = self.lib.asarray(direction, parameter.kind)
@@ -345,12 +346,20 @@ class _Session:
         return self.evaluate(pulled, [*c, *s], [*given, *solved])
 
 
-def _wanted(wrt: Any, lowering: Lowering, problem: Problem | None) -> list[Parameter]:
-    leaves = list(wrt) if isinstance(wrt, (tuple, list)) else [wrt]
-    for leaf in leaves:
+def _wanted(wrt: Any, lowering: Lowering) -> tuple[list[Parameter], tuple[str, ...]]:
+    """The parameters meant, by themselves or by name, and a flag where the solution does not depend on one."""
+    used = [n for n in walk(*lowering.step, *lowering.readout.values()) if isinstance(n, Parameter)]
+    names = {p.name: p for p in used if p.name}
+    leaves = []
+    for key in wrt if isinstance(wrt, (tuple, list)) else [wrt]:
+        leaf = names.get(key) if isinstance(key, str) else key
         if not isinstance(leaf, Parameter):
-            raise ParameterError(f"wrt takes Parameters; {leaf!r} is not one. Declare it with oa.Parameter(value)")
-    return leaves
+            known = ", ".join(p.label for p in used) or "none"
+            raise ParameterError(
+                f"wrt takes Parameters of the energy ({known}); {key!r} is not one. Declare it with oa.Parameter(value)"
+            )
+        leaves.append(leaf)
+    return leaves, () if all(leaf in used for leaf in leaves) else ("unused_parameter",)
 
 
 def _is_zero(array: Any, lib: Backend) -> bool:

@@ -11,7 +11,6 @@ from opalg.program import expression as ex
 from opalg.program.differentiate import jvp, sum_of
 from opalg.program.expression import Expression, Input, Literal, safe_divide, square
 
-
 ROUNDING = 64.0
 
 

@@ -113,7 +113,7 @@ def over_weight(term: Term, q: Expression) -> Expression:
 
 
 def dual_value(problem: Problem, duals: dict[Term, Expression]) -> tuple[Expression, Expression]:
-    """``sum Re <q, b> - (w f)*(q)`` with q scaled back into the domains of the conjugates, and the size of its parts."""
+    """``sum Re <q, b> - (w f)*(q)``, q scaled back into the domains of the conjugates, and the size of its parts."""
     gauges = [
         term.functional.define_dual_gauge(over_weight(term, q))
         for term, q in duals.items()

@@ -123,7 +123,7 @@ class Kept(Linear):
 
 
 def keep(lib: Any, x: Any, out: Any = None) -> Any:
-    """A copy."""
+    """A copy of an array, bit by bit."""
     return lib.copy(x, out=out)
 
 

@@ -80,6 +80,6 @@ def test_convexity_is_asked_for_first() -> None:
     problem = Problem(canonical(energy)[0])
     with pytest.raises(oa.ConvexityError):
         choose(problem, "auto", nonconvex=False)
-    method, candidates = choose(problem, "auto", nonconvex=True)
-    assert method.name == "proximal_gradient"
+    candidates = choose(problem, "auto", nonconvex=True)
+    assert candidates[0].method.name == "proximal_gradient"
     assert not any(c.fit.fits for c in candidates if c.method.name in ("admm", "primal_dual", "conjugate_gradient"))

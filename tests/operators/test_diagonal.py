@@ -121,7 +121,9 @@ def test_the_value_of_a_parameter_does_not_decide_about_an_inverse():
     other = substitute(Diagonal(d).inverse(), {d: Constant(np.array([2.0, 4.0]))})
     assert np.array_equal(other @ np.ones(2), [0.5, 0.25])
     factor = Parameter(0.0, name="f")
-    assert np.array_equal(substitute((factor * Identity((2,))).inverse(), {factor: Constant(2.0)}) @ np.ones(2), [0.5] * 2)
+    assert np.array_equal(
+        substitute((factor * Identity((2,))).inverse(), {factor: Constant(2.0)}) @ np.ones(2), [0.5] * 2
+    )
 
 
 def test_equal_terms_are_one_object(rng):

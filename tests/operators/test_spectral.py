@@ -175,7 +175,9 @@ def test_reprs_are_short_and_say_what_the_spectrum_is_made_of():
     assert repr(blur.simplify()) == "DiagonalIn(RFFT, RFFT k)"
     assert repr(blur.gram.simplify()) == "DiagonalIn(RFFT, |RFFT k|^2)"
     assert repr((blur.gram + rho * Identity(shape)).simplify()) == "DiagonalIn(RFFT, |RFFT k|^2 + rho)"
-    assert repr(DiagonalIn(FFT((4, 4), axes=0), np.ones((1, 4)))) == "DiagonalIn(FFT(axes=(-2,)), array of shape (1, 4))"
+    assert (
+        repr(DiagonalIn(FFT((4, 4), axes=0), np.ones((1, 4)))) == "DiagonalIn(FFT(axes=(-2,)), array of shape (1, 4))"
+    )
     long = Parameter(np.ones((3, 3)), name="a very long name " * 20)
     made = [Convolve(long, shape).gram + rho * Gradient(shape, "periodic").gram, Convolve(k + k * long, shape)]
     for operator in [*(o.simplify() for o in made), DiagonalIn(Wavelet((64, 64), "db4", 2), np.ones((64, 64)))]:

@@ -227,7 +227,8 @@ def prox(energy: EnergyExpression, at: dict[Any, np.ndarray], t: float) -> dict[
 def minimiser(energy: EnergyExpression) -> dict[Any, np.ndarray]:
     """The minimiser of an energy as it stands."""
     problem = Problem(Energy(energy.terms, energy.constant))
-    chosen, candidates = choose(problem, "auto", False)
+    candidates = choose(problem, "auto", False)
+    chosen = candidates[0].method
     lowering = chosen.lower(problem)
     lib = backend("numpy", "float64")
     compiled = CompiledEnergy(problem, lowering, lib)
