@@ -1,8 +1,8 @@
 """Code generation: the planned steps of a program as the text of a Python function.
 
 No name that a user gave to data gets into the text. All names in it are opalg's own: ``x0`` inputs, ``c0`` hoisted
-data, ``b0`` planned buffers, ``f0`` fresh arrays, ``s0`` scalars, ``o0`` results, and the functions of kernels under names
-that were checked to be identifiers.
+data, ``b0`` planned buffers, ``f0`` fresh arrays, ``s0`` scalars, ``o0`` results, and the functions of kernels under
+names that were checked to be identifiers.
 """
 
 from __future__ import annotations
