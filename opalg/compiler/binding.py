@@ -123,11 +123,11 @@ class CompiledEnergy:
 
     @property
     def spacing(self) -> int:
-        """Iterations between two measurements, such that measuring is about a sixth of the work."""
+        """Iterations between two measurements, such that measuring is about a tenth of the work."""
         if self.lowering.iteration == "once":
             return 1
         look = work(self.look) + (0 if self.gap is not None else work(self.residual))
-        return max(10, min(round(6 * look / max(work(self.step), 1)), 100))
+        return max(10, min(round(10 * look / max(work(self.step), 1)), 100))
 
     @cached_property
     def balances(self) -> list[tuple[Input, Function, Function | None]]:
@@ -300,6 +300,7 @@ class Binding:
         twin.compiled, twin.lib, twin.lowering, twin.problem = self.compiled, self.lib, self.lowering, self.problem
         twin.values, twin.known, twin.convex = self.values, self.known, self.convex
         twin.controls, twin._first_controls = dict(self.controls), self._first_controls
+        twin.first_residual = self.first_residual
         return twin
 
     # The pieces of a solve.
@@ -437,7 +438,7 @@ class Binding:
             dual, rounding = bound
             certificate = gap_certificate(value, dual, rounding, self.floor)
         if certificate is None:
-            found = self.residual(iteration)
+            found = self.residual(iteration.state, self.slope_of(iteration))
             near = self._error_bound(found.value, sqrt(max(size, 0.0)))
             certificate = near or Certificate("residual", found.value, max(excess, found.relative))
         elif self.constant:
@@ -457,6 +458,10 @@ class Binding:
         size = self.number(_sum(parts))
         return max(1e-11 * size if isfinite(size) else 0.0, self.compiled.precise.tiny)
 
+    def slope_of(self, iteration: Iteration) -> float | None:
+        """The residual that an iteration measures as it goes; None where it does not."""
+        return iteration.residual if self.lowering.iteration == "nesterov" else None
+
     def _error_bound(self, slope: float, size: float) -> Certificate | None:
         """``|x - x*| <= |grad E| / mu`` for a smooth strongly convex energy of moderate condition, else None.
 
@@ -471,14 +476,12 @@ class Binding:
             return None
         return Certificate("error bound", slope / mu, slope / mu / max(size, self.compiled.precise.tiny))
 
-    def residual(self, iteration: Iteration) -> Certificate:
-        """What vanishes at a solution, absolute and relative."""
+    def residual(self, state: tuple[Any, ...], slope: float | None = None) -> Certificate:
+        """What vanishes at a solution, absolute and relative; ``slope`` where the iteration has measured it itself."""
         plain = self.residual_function
         self._refresh(plain)
-        moved, scale = (self._float(v) for v in plain(*iteration.state))
-        if self.lowering.iteration == "nesterov":
-            moved = iteration.residual**2
-        size = sqrt(moved) if moved >= 0 else moved
+        moved, scale = (self._float(v) for v in plain(*state))
+        size = slope if slope is not None else sqrt(moved) if moved >= 0 else moved
         if self.first_residual is None:
             self.first_residual = size
         reference = sqrt(scale) if scale > 0 else self.first_residual  # without data, only the start has a size

@@ -117,13 +117,14 @@ class MapPlan:
                 "the map is not finite at the start; check x0 and the data for NaN, infinity and overflow"
             )
         points = tuple(lib.copy(p) for p in space.unpack(outcome.state))
+        relative = outcome.measurement.certificate.relative
         solution = Solution(
             variables=self.variables,
             points=points,
             status=outcome.status,
             value=float("nan"),
             certificate=outcome.measurement.certificate,
-            residual=outcome.measurement.certificate.relative,
+            evaluate_residual=lambda: relative,
             iterations=outcome.iterations,
             seconds=outcome.history.rows[-1].seconds,
             history=outcome.history,

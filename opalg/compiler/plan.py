@@ -128,7 +128,9 @@ class Plan:
         bar = progress_of(progress, limits.tol, self.method.name)
         outcome = run(
             iteration,
-            lambda state: binding.measure(iteration, limits.tol),
+            lambda state: (binding.certify if iteration.products >= limits.max_iter else binding.measure)(
+                iteration, limits.tol
+            ),
             limits,
             keep=lambda state: tuple(binding.lib.copy(s) if hasattr(s, "shape") else s for s in state),
             callback=callback,
@@ -136,9 +138,9 @@ class Plan:
         )
         with quiet():
             certified = outcome.status.success or outcome.status is Status.NONFINITE
-            if outcome.measurement is not None and not certified:
+            if outcome.measurement is not None and not certified and iteration.products < limits.max_iter:
                 outcome.measurement = binding.certify(iteration, limits.tol)
-            solution = self._solution(binding, outcome, binding.residual(iteration).relative, limits.tol)
+            solution = self._solution(binding, outcome, binding.slope_of(iteration), limits.tol)
         if not params:
             self._spare.append(binding)
         return deliver(solution, on_failure)
@@ -173,7 +175,7 @@ class Plan:
             raise ParameterError(f"step must be a positive number, not {step!r}")
         binding.controls[control] = float(step)
 
-    def _solution(self, binding: Binding, outcome: Outcome, residual: float, tol: float) -> Solution:
+    def _solution(self, binding: Binding, outcome: Outcome, slope: float | None, tol: float) -> Solution:
         binding.step.set_controls(binding.controls)
         binding.readout.set_controls(binding.controls)
         points = binding.readout(*outcome.state)
@@ -195,7 +197,7 @@ class Plan:
             value=measured.value if measured.value is not None else float("nan"),
             evaluate_terms=lambda: settled.term_values(by_variable, tol),
             certificate=measured.certificate,
-            residual=residual,
+            evaluate_residual=lambda: settled.residual(outcome.state, slope).relative,
             iterations=outcome.iterations,
             seconds=seconds,
             history=outcome.history,

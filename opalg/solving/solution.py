@@ -31,8 +31,6 @@ class Solution:
         The energy, infinity where a constraint is violated.
     certificate : Certificate
         What is known about the distance from the optimum.
-    residual : float
-        The relative size of what vanishes at a solution.
     iterations : int
         Iterations done.
     seconds : float
@@ -50,7 +48,6 @@ class Solution:
     status: Status
     value: float
     certificate: Certificate
-    residual: float
     iterations: int
     seconds: float
     history: History
@@ -61,6 +58,12 @@ class Solution:
     differentiator: Any = field(default=None)
     message: str = ""
     evaluate_terms: Callable[[], dict[Any, float]] = dict
+    evaluate_residual: Callable[[], float] = float
+
+    @cached_property
+    def residual(self) -> float:
+        """The relative size of what vanishes at a solution."""
+        return self.evaluate_residual()
 
     @cached_property
     def term_values(self) -> dict[Any, float]:
