@@ -14,7 +14,7 @@ from opalg.compiler.choose import Candidate
 from opalg.compiler.explain import Explanation, explain
 from opalg.energies.affine import Variable
 from opalg.energies.energy import EnergyExpression
-from opalg.errors import NonFiniteError, ParameterError
+from opalg.errors import NonFiniteError, ParameterError, ShapeError
 from opalg.implicit import Differentiator
 from opalg.leaves import Parameter
 from opalg.methods.method import Lowering, Method
@@ -225,13 +225,26 @@ class Plan:
 
     def step(self, state: tuple[Any, ...], *, params: Mapping[Any, Any] | None = None) -> tuple[Any, ...]:
         """One application of the map ``T`` (without acceleration) to a state; nothing is overwritten."""
-        binding = self._embedded(params)
-        return binding.plain_step(*state)
+        return self._embedded(params).plain_step(*self._checked(state))
 
     def readout(self, state: tuple[Any, ...], *, params: Mapping[Any, Any] | None = None) -> Any:
         """The variables at a state: an array, or a mapping where there are several."""
-        points = self._embedded(params).readout(*state)
+        points = self._embedded(params).readout(*self._checked(state))
         return points[0] if len(points) == 1 else dict(zip(self.variables, points, strict=True))
+
+    def _checked(self, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A state from outside; raises ShapeError where it is not one of this plan."""
+        found = [tuple(getattr(part, "shape", ())) for part in state]
+        wanted = [part.shape for part in self.lowering.state]
+        if found != wanted:
+            raise ShapeError(
+                f"the state of {self.method.name} has parts of shapes {wanted}, but {found} were given; start from "
+                f"plan.initial_state()"
+            )
+        return tuple(
+            self.backend.asarray(part, kept.kind) if kept.shape else part
+            for part, kept in zip(state, self.lowering.state, strict=True)
+        )
 
     def _embedded(self, params: Mapping[Any, Any] | None) -> Binding:
         if params:

@@ -83,3 +83,14 @@ def test_convexity_is_asked_for_first() -> None:
     candidates = choose(problem, "auto", nonconvex=True)
     assert candidates[0].method.name == "proximal_gradient"
     assert not any(c.fit.fits for c in candidates if c.method.name in ("admm", "primal_dual", "conjugate_gradient"))
+
+
+def test_a_state_of_another_shape_is_refused():
+    x = oa.Variable((3, 4), name="x")
+    plan = oa.compile(oa.sum_squares(x - np.ones((3, 4))) + oa.norm1(x))
+    (state,) = plan.step(plan.initial_state())
+    assert plan.readout((state,)).shape == (3, 4)
+    with pytest.raises(oa.ShapeError, match="initial_state"):
+        plan.step((np.ones((1, 1)),))
+    with pytest.raises(oa.ShapeError, match="initial_state"):
+        plan.readout((state, state))
