@@ -8,7 +8,8 @@ from functools import cached_property
 from math import inf, isfinite, sqrt
 from typing import Any
 
-from opalg.arrays import Backend, backend
+from opalg.arrays import Backend
+from opalg.compiler.compiled import CompiledEnergy, relative_violation, sum_all
 from opalg.emit import BoundFunction, Function
 from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
@@ -16,173 +17,14 @@ from opalg.errors import ConvexityError, ParameterError, UnsupportedError
 from opalg.facts import YES
 from opalg.iterations import Iteration
 from opalg.iterations.compiled import Balance, CompiledPicard
-from opalg.iterations.nesterov import Nesterov, accelerated
+from opalg.iterations.nesterov import Nesterov
 from opalg.leaves import Leaf, Parameter
-from opalg.methods.gap import Gap, duality_gap, without_constant
-from opalg.methods.method import Lowering
-from opalg.methods.problem import Problem
-from opalg.program import expression as ex
-from opalg.program.expression import Expression, Input, Literal
+from opalg.program.expression import Expression, Input
 from opalg.program.interpreter import evaluate
 from opalg.solving.certificate import RESOLUTION, Certificate, gap_certificate
 from opalg.solving.loop import Measurement
 
 SINGULAR = 1e-14  # an eigenvalue that is smaller beside the largest is taken for zero
-
-
-class CompiledEnergy:
-    """The functions of a lowering, compiled once for a backend; bound again whenever parameters change.
-
-    Parameters
-    ----------
-    problem : Problem
-    lowering : Lowering
-    lib : Backend
-    nonconvex : bool
-        Whether the caller accepts an energy that is not convex, also through a negative weight.
-    """
-
-    def __init__(self, problem: Problem, lowering: Lowering, lib: Backend, nonconvex: bool = False) -> None:
-        self.problem, self.lowering, self.lib, self.nonconvex = problem, lowering, lib, nonconvex
-        self.precise = backend(lib.name, "float64", None if lib.name == "numpy" else lib.device)
-
-    @cached_property
-    def gap(self) -> Gap | None:
-        """The duality gap, where one can be had."""
-        return duality_gap(self.problem, self.lowering)
-
-    @cached_property
-    def step(self) -> Function:
-        """The step ``T``; for Nesterov's iteration, one accelerated step."""
-        low = self.lowering
-        if low.iteration == "nesterov":
-            extra = (low.smooth_value, low.smooth_gradient) if low.backtrack else ()
-            outputs, inputs = accelerated(low.state, low.step, *extra)
-            return Function(outputs, [*inputs, *low.controls], self.lib, name="step")
-        return self.plain_step
-
-    @cached_property
-    def plain_step(self) -> Function:
-        """The map ``T`` itself, without acceleration."""
-        low = self.lowering
-        return Function(low.step, [*low.state, *low.controls], self.lib, name="step")
-
-    @cached_property
-    def readout(self) -> Function:
-        """The read-out ``R``."""
-        low = self.lowering
-        return Function(
-            [low.readout[v] for v in self.problem.variables], [*low.state, *low.controls], self.lib, "readout"
-        )
-
-    @cached_property
-    def start(self) -> Function:
-        """The initial state from a start of the variables."""
-        inputs = [Input(f"start{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)]
-        points: dict[Variable, Expression] = dict(zip(self.problem.variables, inputs, strict=True))
-        outputs = [self.lowering.start[s](points) for s in self.lowering.state]
-        return Function(outputs, inputs, self.lib, "start")
-
-    @cached_property
-    def default_start(self) -> Function:
-        """The start where the caller gives none."""
-        start = self.problem.default_start
-        return Function([start[v] for v in self.problem.variables], [], self.lib, "default_start")
-
-    @cached_property
-    def look(self) -> Function:
-        """Energy, lower bound (where there is a gap), violation and squared size at the read-out."""
-        return self._look(self.lib)
-
-    @cached_property
-    def certificate(self) -> Function:
-        """The same in double precision."""
-        return self.look if self.lib.precision == "float64" else self._look(self.precise)
-
-    def _look(self, lib: Backend) -> Function:
-        """At the working precision, of the read-out; in double, of the very arrays that are handed out."""
-        low, variables = self.lowering, self.problem.variables
-        handed = [Input(f"handed{i}", v.shape, v.kind) for i, v in enumerate(variables)]
-        working = lib is self.lib
-        point = {v: low.readout[v] if working else x for v, x in zip(variables, handed, strict=True)}
-        gap = self.gap if working or self.gap is None else duality_gap(self.problem, low, point)
-        outputs: list[Expression] = [without_constant(self.problem, point)]
-        if gap is not None:
-            outputs += [gap.dual, gap.rounding]
-        outputs.append(_largest([relative_violation(t, point) for t in self.problem.rough_terms]))
-        outputs.append(_sum([ex.norm_squared(point[v]) for v in variables]))
-        return Function(outputs, [*low.state, *([] if working else handed), *low.controls], lib, "certificate")
-
-    @cached_property
-    def residual(self) -> Function:
-        """The squared residual and its scale."""
-        low = self.lowering
-        moved = low.residual if low.residual is not None else squared_change(low)
-        scale = low.scale if low.scale is not None else _sum([ex.norm_squared(s) for s in low.state])
-        return Function([moved, scale], [*low.state, *low.controls], self.lib, "residual")
-
-    @property
-    def spacing(self) -> int:
-        """Iterations between two measurements, such that measuring is about a tenth of the work."""
-        if self.lowering.iteration == "once":
-            return 1
-        look = work(self.look) + (0 if self.gap is not None else work(self.residual))
-        return max(10, min(round(10 * look / max(work(self.step), 1)), 100))
-
-    @cached_property
-    def balances(self) -> list[tuple[Input, Function, Function | None]]:
-        """For each control to be balanced: its residuals, and the state after it grew by a factor."""
-        low, out = self.lowering, []
-        for control, first, second in low.balance:
-            residuals = Function([first, second], [*low.state, *low.controls], self.lib, "balance")
-            rescaled = None
-            if low.rescale is not None:
-                factor = Input("factor", (), "real", role="control")
-                moved = low.rescale(control, factor)
-                rescaled = Function(moved, [*low.state, *low.controls, factor], self.lib, "rescale")
-            out.append((control, residuals, rescaled))
-        return out
-
-    def bind(self, values: Mapping[Parameter, Any]) -> Binding:
-        """The functions at parameter values (leaves without one keep their own)."""
-        return Binding(self, values)
-
-
-def relative_violation(term: Term, point: Mapping[Variable, Expression]) -> Expression:
-    """By how much a term leaves its domain, relative to the largest entry of what it is computed from."""
-    violation = term.functional.define_violation(term.expression.trace(point))
-    if isinstance(violation, Literal):
-        return Literal(0.0)
-    size = ex.largest(abs(term.expression.linear_trace(point)))
-    if term.expression.offset is not None:
-        size = ex.maximum(size, ex.largest(abs(term.expression.offset)))
-    return ex.safe_divide(violation, size)
-
-
-def work(function: Function) -> float:
-    """The work of a call in bytes moved, a transform counted as ten passes over its arrays."""
-    cost = function.cost
-    passes = max(cost.passes, 1)
-    return cost.traffic * (1.0 + 10.0 * cost.transforms / passes)
-
-
-def squared_change(low: Lowering) -> Expression:
-    """The squared length of one step, ``|T(z) - z|^2``."""
-    return _sum([ex.norm_squared(new - old) for new, old in zip(low.step, low.state, strict=True)])
-
-
-def _sum(parts: list[Expression]) -> Expression:
-    out: Expression = Literal(0.0)
-    for part in parts:
-        out = out + part
-    return out
-
-
-def _largest(parts: list[Expression]) -> Expression:
-    out: Expression = Literal(0.0)
-    for part in parts:
-        out = ex.maximum(out, part)
-    return out
 
 
 class Binding:
@@ -455,7 +297,7 @@ class Binding:
         """The least size that a gap is relative to, for minima at zero: a small part of the energy at the start."""
         start = self.problem.default_start
         parts = [abs(term.trace(start)) for term in self.problem.terms if not term.functional.facts.indicator]
-        size = self.number(_sum(parts))
+        size = self.number(sum_all(parts))
         return max(1e-11 * size if isfinite(size) else 0.0, self.compiled.precise.tiny)
 
     def slope_of(self, iteration: Iteration) -> float | None:

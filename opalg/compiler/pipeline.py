@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from opalg.compiler.binding import CompiledEnergy
+from opalg.compiler.binding import Binding
 from opalg.compiler.canonical import canonical
 from opalg.compiler.choose import at_values, choose
+from opalg.compiler.compiled import CompiledEnergy
 from opalg.compiler.placement import placement
 from opalg.compiler.plan import Plan
 from opalg.energies.affine import Constraint
@@ -66,7 +67,7 @@ def compile(  # the name that users type as opalg.compile
     for candidate in [c for c in candidates if c.fit.fits and method in ("auto", c.method.name)]:
         compiled = CompiledEnergy(problem, candidate.method.lower(problem), lib, nonconvex)
         try:
-            first = compiled.bind({})
+            first = Binding(compiled, {})
         except UnsupportedError as refusal:  # it fits by structure, but not at the values: the next one may
             refused.append(f"{candidate.method.name}: {refusal}")
             continue

@@ -9,8 +9,9 @@ from typing import Any
 
 from opalg.arrays import Backend
 from opalg.compiler.arguments import limits_of, parameter_values, start_of
-from opalg.compiler.binding import Binding, CompiledEnergy
+from opalg.compiler.binding import Binding
 from opalg.compiler.choose import Candidate
+from opalg.compiler.compiled import CompiledEnergy
 from opalg.compiler.explain import Explanation, explain
 from opalg.energies.affine import Variable
 from opalg.energies.energy import EnergyExpression
@@ -153,7 +154,7 @@ class Plan:
 
     def bind(self, params: Mapping[Any, Any] | None = None) -> Binding:
         """The compiled functions at parameter values."""
-        return self.compiled.bind(parameter_values(self.parameters, params or {}, self.backend))
+        return Binding(self.compiled, parameter_values(self.parameters, params or {}, self.backend))
 
     def _first_state(self, binding: Binding, x0: Any) -> tuple[Any, ...]:
         if isinstance(x0, Solution):
@@ -267,7 +268,7 @@ class Plan:
         other = CompiledEnergy(
             self.problem, self.lowering, backend_named(backend, self.backend.precision), self.compiled.nonconvex
         )
-        return other.bind({}).step.source
+        return Binding(other, {}).step.source
 
     def explain(self) -> Explanation:
         """Every stage from the energy to the step, as readable text (and HTML in a notebook)."""

@@ -18,8 +18,8 @@ import opalg as oa
 import opalg.operators as ops
 from opalg import rewriting
 from opalg.arrays import backend
-from opalg.compiler.binding import CompiledEnergy
 from opalg.compiler.choose import choose
+from opalg.compiler.compiled import CompiledEnergy
 from opalg.compiler.plan import Plan
 from opalg.energies import Energy, EnergyExpression
 from opalg.facts import YES
