@@ -284,7 +284,7 @@ class Binding:
             near = self._error_bound(found.value, sqrt(max(size, 0.0)))
             certificate = near or Certificate("residual", found.value, max(excess, found.relative))
         elif self.constant:
-            certificate = replace(certificate, lower_bound=dual + self.constant)
+            certificate = replace(certificate, lower_bound=dual - rounding + self.constant)
         return Measurement(certificate, inf if excess > max(tol, 1e3 * self.lib.epsilon) else value + self.constant)
 
     @cached_property

@@ -60,7 +60,7 @@ def compile(  # the name that users type as opalg.compile
         Where no method fits, with the reasons of each.
     """
     form, rewrites = canonical(energy)
-    problem = Problem(form)
+    problem = Problem(form, energy.variables)
     candidates = choose(problem, method, nonconvex)
     lib = placement(energy, backend, device, dtype)
     refused: list[str] = []

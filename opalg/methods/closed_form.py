@@ -15,6 +15,8 @@ def inverse_of_hessian(problem: Problem) -> LinearOperator | str:
     hessian = problem.hessian(problem.terms)
     if hessian is None:
         return "it needs one variable"
+    if hessian.facts.lowest is None:
+        return f"the smallest eigenvalue of the Hessian {hessian!r} is not known, and it may be zero"
     try:
         return hessian.inverse()
     except UnsupportedError:

@@ -205,6 +205,8 @@ def by_solving(
         back = term.expression.linear_trace({variable: move})
         balanced[term] = balanced[term] - curvature(term, penalty) * back
     facts = normal.facts
+    if facts.lowest is None:  # a singular operator repairs nothing
+        return None
     known = facts.lowest is not None and facts.norm is not None
     condition = (facts.lowest, facts.norm.expression) if known else None  # type: ignore[union-attr]
     return balanced, "one solve with the x-update's operator takes up the imbalance", condition  # type: ignore[return-value]

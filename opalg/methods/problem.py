@@ -28,14 +28,17 @@ class Problem:
     ----------
     energy : EnergyExpression
         The canonical energy.
+    declared : tuple of Variable
+        The variables in the order of the energy as it was declared, which rewriting may change.
     """
 
     energy: EnergyExpression
+    declared: tuple[Variable, ...] = ()
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """The unknowns."""
-        return self.energy.variables
+        """The unknowns, in the order in which they were declared."""
+        return self.declared or self.energy.variables
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -275,7 +278,8 @@ def natural_penalty(problem: Problem, split: list[Term]) -> Expression:
     smooth = problem.smoothness
     norms = [squared_norm(t) for t in split]
     reach = sum_of([n.expression for n in norms if n is not None])
-    spare = Literal(1.0) if smooth is None else ex.safe_divide(0.1 * smooth.expression, reach)
+    reach = ex.where(ex.pointwise("greater", reach, 0.0), reach, 1.0)  # operators that are zero have no unit
+    spare = Literal(1.0) if smooth is None else 0.1 * smooth.expression / reach
     usable = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("greater", size, 0.0))
     spare = ex.where(ex.pointwise("greater", spare, 0.0), spare, 1.0)
     return ex.where(usable, ex.safe_divide(price, size), spare) if priced else spare

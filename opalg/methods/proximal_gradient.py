@@ -11,6 +11,8 @@ from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal, safe_divide
 
+LONGEST = 1e30  # the step where the smooth part is flat
+
 
 def prox_terms(problem: Problem) -> dict[Variable, Term] | str:
     """The term whose prox each variable takes, or a sentence that says why there is no such assignment."""
@@ -44,6 +46,14 @@ def proximal_step(
     return out
 
 
+def first_step(constant: Expression) -> Expression:
+    """``1 / L``; where ``L`` is zero every step is short enough, and a long one that no weight makes infinite is taken.
+
+    It must stay finite in single precision, too.
+    """
+    return ex.where(ex.pointwise("greater", constant, 0.0), safe_divide(1.0, constant), LONGEST)
+
+
 class ProximalGradient(Method):
     """``x+ = prox_{t g}(x - t grad f(x))``, accelerated with restart.
 
@@ -72,7 +82,7 @@ class ProximalGradient(Method):
         size = Input("t", (), "real", role="control")
         step = proximal_step(problem, point, problem.smooth_gradient(point), size)
         bound = problem.smoothness
-        first: Expression = Literal(1.0) if bound is None else safe_divide(1.0, bound.expression)
+        first: Expression = Literal(1.0) if bound is None else first_step(bound.expression)
         return Lowering(
             state=x,
             step=tuple(step),

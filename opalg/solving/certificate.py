@@ -57,4 +57,4 @@ def gap_certificate(value: float, dual: float, rounding: float, floor: float) ->
     if value - dual < -rounding:
         return None
     gap = max(value - dual, 0.0) + rounding
-    return Certificate("duality gap", gap, gap / max(abs(value), abs(dual), floor), dual)
+    return Certificate("duality gap", gap, gap / max(abs(value), abs(dual), floor), dual - rounding)
