@@ -152,7 +152,8 @@ class _Watch:
                     next_adapt = max(self.count + ADAPT_FIRST, self.count * ADAPT_GROWTH)
             status = self._look()
             following = max(self.count + limits.spacing, int(self.count * limits.growth))
-            next_look = min(following, limits.max_iter)
+            near_the_end = limits.max_iter - following < limits.spacing // 2
+            next_look = limits.max_iter if near_the_end else following
         return self.outcome(status)
 
     def _late(self) -> bool:
