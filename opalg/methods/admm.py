@@ -55,6 +55,8 @@ def why_not(problem: Problem) -> str | None:
         normal.inverse()
     except UnsupportedError:
         return f"no transform is known that diagonalises the x-update {normal!r}"
+    if normal.facts.lowest is None:
+        return f"the x-update {normal!r} is not known to be invertible"
     return None
 
 
