@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from opalg.errors import DtypeError, NonFiniteError, ParameterError
-from opalg.nodes import node
+from opalg.nodes import Node, node
 from opalg.program.expression import Expression
 
 
@@ -194,3 +194,45 @@ class Parameter(Leaf):
             raise ParameterError(
                 f"parameter {self.label!r} was declared {domain}, but its smallest entry is {lowest:g}"
             )
+
+
+@node
+class Indices(Node):
+    """Integer positions that a kernel is handed: data of an index, never a number to compute with.
+
+    Parameters
+    ----------
+    value : array of integers, any shape
+        The positions; two with the same entries are one object.
+
+    Raises
+    ------
+    DtypeError
+        Where they are no integers.
+    """
+
+    value: Any
+
+    def __post_init__(self) -> None:
+        given = self.value
+        host = np.asarray(given.cpu() if hasattr(given, "cpu") else given.get() if hasattr(given, "get") else given)
+        if host.dtype.kind not in "iu" and host.size:
+            raise DtypeError(f"positions must be integers, but have dtype {host.dtype}; use .astype(int), or a mask")
+        own = np.array(host, dtype=np.int64)
+        own.flags.writeable = False
+        object.__setattr__(self, "value", own)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array of positions."""
+        return self.value.shape
+
+    @property
+    def distinct(self) -> bool:
+        """Whether no position comes twice."""
+        if "_distinct" not in self.__dict__:
+            object.__setattr__(self, "_distinct", len(np.unique(self.value)) == self.value.size)
+        return self._distinct  # type: ignore[attr-defined, no-any-return]
+
+    def __repr__(self) -> str:
+        return f"{self.value.size} indices"

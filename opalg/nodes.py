@@ -8,6 +8,7 @@ and are compared by identity.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ def _key_part(value: Any) -> Any:
         return ("float", value.hex())
     if isinstance(value, complex):
         return ("complex", value.real.hex(), value.imag.hex())
+    if hasattr(value, "tobytes"):
+        return ("array", value.shape, value.dtype.str, hashlib.blake2b(value.tobytes()).digest())
     return (type(value).__name__, value)
 
 
@@ -88,6 +91,11 @@ class Node(metaclass=_Interning):
     def __copy__(self) -> Self:
         """The node itself: it cannot change, and a second leaf would be a different one."""
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its fields, so that what arrives in another process is interned there."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return type(self), tuple(getattr(self, field.name) for field in fields)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """The node itself, for the same reason."""

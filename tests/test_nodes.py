@@ -5,10 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import gc
+import pickle
 
+import numpy as np
 import pytest
 
+import opalg as oa
 from opalg import nodes
+from opalg.leaves import Indices
 from opalg.nodes import Node, fold, node, substitute, transform, walk
 
 
@@ -146,3 +150,22 @@ def test_substitute_replaces_by_identity_and_does_not_descend_into_replacements(
     assert substitute(root, {Pair(a, b): c}) is Pair(c, a)
     assert substitute(root, {root: b}) is b
     assert substitute(root, {}) is root
+
+
+def test_pickled_nodes_are_interned_where_they_arrive():
+    gain = oa.Parameter(np.ones((3, 4)), name="gain")
+    product = oa.Diagonal(gain) @ oa.Convolve(gain, (3, 4))
+    product @ np.ones((3, 4))
+    assert pickle.loads(pickle.dumps(oa.Gradient((3, 4)))) is oa.Gradient((3, 4))
+    arrived = pickle.loads(pickle.dumps(product))
+    assert arrived.outer.diagonal is arrived.inner.kernel
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    assert np.array_equal(arrived @ x, product @ x)
+
+
+def test_arrays_of_positions_are_interned_by_their_entries():
+    first, again, other = (Indices(np.array(v)) for v in ([2, 0], [2, 0], [0, 2]))
+    assert first is again
+    assert first is not other
+    assert first.distinct
+    assert not Indices(np.array([1, 1])).distinct

@@ -158,6 +158,25 @@ class Backend:
         """Inverse complex FFT over some axes."""
         return self.xp.fft.ifftn(x, axes=axes, norm=norm)
 
+    def indices(self, value: np.ndarray) -> Any:
+        """Integer positions as an array of this backend."""
+        return self.xp.asarray(value)
+
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """A fresh array of the entries at some positions, an array with one axis, along a negative axis."""
+        return self.xp.take(x, indices, axis=axis)
+
+    def add_at(self, y: Any, indices: Any, length: int, axis: int, repeats: bool = True) -> Any:
+        """The adjoint of `take`: y added to zeros of that length along the axis; ``repeats`` where positions do."""
+        padding = list(y.shape)
+        padding[axis] = 1
+        rows = self.xp.concat((y, self.zeros_like(y, tuple(padding))), axis=axis)
+        found = None
+        for places in rounds(self.to_numpy(indices), length):
+            part = self.take(rows, self.indices(places), axis)
+            found = part if found is None else found + part
+        return found
+
     def item(self, array: Any) -> float | complex:
         """A one-element array as a Python number."""
         return complex(array) if "complex" in str(array.dtype) else float(array)
@@ -174,6 +193,21 @@ class Backend:
         """Which of "real", "complex" and "bool" it is."""
         dtype = str(array.dtype)
         return "complex" if "complex" in dtype else "bool" if "bool" in dtype else "real"
+
+
+def rounds(positions: np.ndarray, length: int) -> list[np.ndarray]:
+    """Where the first, the second, ... entry for each target lies; one behind the end where there is none."""
+    positions = positions.astype(np.int64)
+    order = np.argsort(positions, kind="stable")
+    targets = positions[order]
+    first = np.searchsorted(targets, targets)
+    turn = np.arange(len(order)) - first
+    found = []
+    for round_ in range(max(1, int(turn.max(initial=0)) + 1)):
+        places = np.full(length, len(positions), dtype=np.int64)
+        places[targets[turn == round_]] = order[turn == round_]
+        found.append(places)
+    return found
 
 
 def library_name(array: Any) -> str | None:

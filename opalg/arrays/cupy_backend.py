@@ -10,6 +10,7 @@ import cupyx.scipy.sparse
 import numpy as np
 
 from opalg.arrays.backend import Backend
+from opalg.arrays.cupy_scatter import add_at
 from opalg.errors import DeviceError
 
 
@@ -63,6 +64,15 @@ class CupyBackend(Backend):
 
     def ifftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
         return cupy.fft.ifftn(x, axes=axes, norm=norm)
+
+    def indices(self, value: np.ndarray) -> Any:
+        with self.device:
+            return cupy.asarray(value)
+
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        return cupy.take(x, indices, axis=axis)
+
+    add_at = staticmethod(add_at)
 
     def item(self, array: Any) -> float | complex:
         return array.item()

@@ -15,6 +15,26 @@ _WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 _THREADING_PAYS = 1 << 14  # entries; below this, starting threads costs more than it saves
 
 
+def add_at(y: Any, indices: Any, length: int, axis: int, repeats: bool = True) -> Any:
+    """Add y to zeros at some positions along an axis; sums are made in double precision where positions repeat."""
+    last = np.moveaxis(y, axis, -1)
+    out = np.zeros((*last.shape[:-1], length), dtype=y.dtype)
+    if not repeats:
+        out[..., indices] = last
+    elif last.shape[-1] * 8 < out.size // max(length, 1):
+        for column, target in enumerate(indices):
+            out[..., target] += last[..., column]
+    else:
+        rows, sums = last.reshape(-1, last.shape[-1]), out.reshape(-1, length)
+        for row, total in zip(rows, sums, strict=True):
+            if y.dtype.kind == "c":
+                total.real = np.bincount(indices, row.real, length)
+                total.imag = np.bincount(indices, row.imag, length)
+            else:
+                total[:] = np.bincount(indices, row, length)
+    return np.ascontiguousarray(np.moveaxis(out, -1, axis))
+
+
 class NumpyBackend(Backend):
     """NumPy arrays on the CPU."""
 
@@ -59,6 +79,11 @@ class NumpyBackend(Backend):
 
     def ifftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
         return scipy.fft.ifftn(x, axes=axes, norm=norm, workers=_WORKERS if x.size > _THREADING_PAYS else 1)
+
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        return np.take(x, indices, axis=axis)
+
+    add_at = staticmethod(add_at)
 
     def sparse(self, matrix: Any) -> Any:
         kind = "complex" if matrix.dtype.kind == "c" else "real"

@@ -13,6 +13,18 @@ from opalg.arrays.backend import Backend
 from opalg.errors import DeviceError
 
 
+def take(x: Any, indices: Any, axis: int) -> Any:
+    """The entries at some positions along an axis."""
+    return torch.index_select(x, axis, indices)
+
+
+def add_at(y: Any, indices: Any, length: int, axis: int, repeats: bool = True) -> Any:
+    """Add y to zeros at some positions along an axis, in the same order each time."""
+    rows = y.movedim(axis, 0)
+    out = torch.zeros((length, *rows.shape[1:]), dtype=y.dtype, device=y.device)
+    return out.index_put_((indices,), rows, accumulate=repeats).movedim(0, axis).contiguous()
+
+
 class TorchBackend(Backend):
     """Torch tensors; nothing here is recorded by autograd."""
 
@@ -72,6 +84,12 @@ class TorchBackend(Backend):
 
     def ifftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
         return torch.fft.ifftn(x, dim=axes, norm=norm)
+
+    def indices(self, value: np.ndarray) -> Any:
+        return torch.from_numpy(np.array(value)).to(self.device)
+
+    take = staticmethod(take)
+    add_at = staticmethod(add_at)
 
     def item(self, array: Any) -> float | complex:
         return array.item()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import array_api_strict
 
-from opalg.arrays.backend import Backend
+from opalg.arrays.backend import Backend, rounds
 from opalg.emit.dialect import Dialect, Operand
 
 _NAMES = {"power": "pow"}
@@ -37,6 +38,19 @@ def asarray(value, kind=None):
     return xp.astype(array, dtypes[kind or kind_of(array)], copy=False)
 
 
+ROUNDS
+
+def add_at(y, indices, length, axis, repeats=True):
+    padding = list(y.shape)
+    padding[axis] = 1
+    rows = xp.concat((y, xp.zeros(tuple(padding), dtype=y.dtype)), axis=axis)
+    found = None
+    for places in rounds(np.from_dlpack(indices), length):
+        part = xp.take(rows, xp.asarray(places), axis=axis)
+        found = part if found is None else found + part
+    return found
+
+
 lib = SimpleNamespace(
     xp=xp,
     dtypes=dtypes,
@@ -56,6 +70,8 @@ lib = SimpleNamespace(
     zeros_like=lambda x, shape, out=None: put(xp.zeros(shape, dtype=x.dtype), out),
     kind_of=kind_of,
     asarray=asarray,
+    take=lambda x, indices, axis: xp.take(x, indices, axis=axis),
+    add_at=add_at,
 )
 """
 
@@ -64,7 +80,7 @@ class StrictDialect(Dialect):
     """A fresh array for every value."""
 
     in_place = False
-    prelude = _PRELUDE
+    prelude = _PRELUDE.replace("ROUNDS\n", inspect.getsource(rounds))
 
     def namespace(self, lib: Backend) -> dict[str, Any]:
         return {"xp": array_api_strict, "lib": lib, "inf": float("inf"), "nan": float("nan")}

@@ -1,4 +1,4 @@
-"""One-off calls: ``A @ array`` and ``f.prox(array, t)``, with the compiled functions kept for the next time."""
+"""Calls of single expressions: ``f.prox(array, t)`` and ``A @ array``, compiled once and kept for the next time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
+from weakref import ref
 
 from opalg.arrays.backend import Backend
 from opalg.emit.function import BoundFunction, Function
 from opalg.program.expression import Expression, Input
 
-_KEPT = 64
+_KEPT = 256
 _LARGE = 1 << 24  # bytes of buffers above which they are not kept
 
 _cache: OrderedDict[tuple[Any, ...], tuple[BoundFunction, Lock]] = OrderedDict()
@@ -66,3 +67,57 @@ def _bound(
         while len(_cache) > _KEPT:
             _cache.popitem(last=False)
     return made
+
+
+class Prepared:
+    """A compiled function of one array, for calls that must cost little; the least recently used ones are unloaded.
+
+    Parameters
+    ----------
+    output : Expression
+        What to compute.
+    argument : Input
+        Its only input.
+    lib : Backend
+        Where to compute.
+    """
+
+    def __init__(self, output: Expression, argument: Input, lib: Backend) -> None:
+        self.output, self.argument, self.lib = output, argument, lib
+        self._lock = Lock()
+        self._bound: BoundFunction | None = None
+        self._releases = False
+
+    def __call__(self, x: Any) -> Any:
+        """The value at an array of the shape, kind, library and precision of the argument; it shares no memory."""
+        with self._lock:
+            bound = self._bound
+            if bound is None:
+                bound = self._load()
+            else:
+                _used(self)
+            found = bound(x)[0]
+            if self._releases:
+                bound.release()
+        return self.lib.asarray(found, self.output.kind) if self.output.shape == () else found
+
+    def _load(self) -> BoundFunction:
+        bound = Function((self.output,), (self.argument,), self.lib).bind()
+        self._bound, self._releases = bound, bound.cost.buffers > _LARGE
+        with _cache_lock:
+            _prepared[id(self)] = ref(self)
+            while len(_prepared) > _KEPT:
+                oldest = _prepared.popitem(last=False)[1]()
+                if oldest is not None:
+                    oldest._bound = None
+        return bound
+
+
+_prepared: OrderedDict[int, ref[Prepared]] = OrderedDict()
+
+
+def _used(prepared: Prepared) -> None:
+    try:
+        _prepared.move_to_end(id(prepared))
+    except KeyError:  # unloaded by another thread between two lines: it is loaded again the next time
+        return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import cupy
 
 from opalg.arrays.backend import Backend
+from opalg.arrays.cupy_scatter import add_at
 from opalg.emit.dialect import Operand
 from opalg.emit.numpy_dialect import NAMES, PRELUDE, NumpyDialect
 
@@ -23,6 +25,7 @@ class CupyDialect(NumpyDialect):
         PRELUDE.replace("import numpy as np\nimport scipy.fft", "import cupy\nimport cupy as np")
         .replace("scipy.fft.", "cupy.fft.")
         .replace(", workers=-1", "")
+        .replace("ADD_AT\n", inspect.getsource(add_at).replace("cupy.", "np."))
     )
 
     def namespace(self, lib: Backend) -> dict[str, Any]:

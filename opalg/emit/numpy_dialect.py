@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 
 from opalg.arrays.backend import Backend
+from opalg.arrays.numpy_backend import add_at
 from opalg.emit.dialect import Dialect, Operand
 
 NAMES = {"abs": "absolute", "atan": "arctan", "conj": "conjugate"}
@@ -67,6 +69,8 @@ def asarray(value, kind=None):
     return array.astype(dtypes[kind or kind_of(array)], copy=False)
 
 
+ADD_AT
+
 lib = SimpleNamespace(
     xp=np,
     dtypes=dtypes,
@@ -87,6 +91,8 @@ lib = SimpleNamespace(
     kind_of=kind_of,
     asarray=asarray,
     sparse_matmul=lambda matrix, x: (matrix @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], matrix.shape[0]),
+    take=lambda x, indices, axis: np.take(x, indices, axis=axis),
+    add_at=add_at,
 )
 """
 
@@ -96,7 +102,7 @@ class NumpyDialect(Dialect):
 
     blocked = True
     numbers = True
-    prelude = PRELUDE + "\n" + HELPERS
+    prelude = PRELUDE.replace("ADD_AT\n", inspect.getsource(add_at)) + "\n" + HELPERS
     library = "np"
 
     def namespace(self, lib: Backend) -> dict[str, Any]:

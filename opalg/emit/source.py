@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import textwrap
 import types
@@ -53,7 +54,7 @@ def _helpers(function: Any, written: dict[str, Any]) -> list[str]:
     texts: list[str] = []
     scope = getattr(function, "__globals__", {})
     for used in _names_in(function.__code__):
-        if used not in scope or used in written:
+        if used not in scope or used in written or scope[used] is function:
             continue
         value = scope[used]
         if isinstance(value, types.FunctionType):
@@ -71,7 +72,8 @@ def _helpers(function: Any, written: dict[str, Any]) -> list[str]:
 
 
 def _names_in(code: types.CodeType) -> list[str]:
-    found = list(code.co_names)
+    """The global names that a function loads; names of attributes are not among them."""
+    found = [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             found += _names_in(constant)

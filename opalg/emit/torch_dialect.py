@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 
 from opalg.arrays.backend import Backend
+from opalg.arrays.torch_backend import add_at
 from opalg.emit.dialect import Dialect, Operand
 
 _NAMES = {
@@ -54,6 +56,8 @@ def zeros_like(x, shape, out=None):
     return torch.zeros(shape, dtype=x.dtype, device=x.device) if out is None else out.zero_()
 
 
+ADD_AT
+
 lib = SimpleNamespace(
     xp=torch,
     dtypes=dtypes,
@@ -74,6 +78,8 @@ lib = SimpleNamespace(
     kind_of=kind_of,
     asarray=asarray,
     sparse_matmul=lambda matrix, x: (matrix @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], matrix.shape[0]),
+    take=lambda x, indices, axis: torch.index_select(x, axis, indices),
+    add_at=add_at,
 )
 """
 
@@ -81,7 +87,7 @@ lib = SimpleNamespace(
 class TorchDialect(Dialect):
     """Whole-tensor functions into planned memory."""
 
-    prelude = _PRELUDE
+    prelude = _PRELUDE.replace("ADD_AT\n", inspect.getsource(add_at))
 
     def namespace(self, lib: Backend) -> dict[str, Any]:
         return {"torch": torch, "lib": lib, "inf": float("inf"), "nan": float("nan")}

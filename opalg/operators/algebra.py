@@ -6,23 +6,30 @@ transposition unless the class states it, so the two cannot disagree; only primi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from opalg.arrays import Backend, backend_of, library_name
-from opalg.emit import call
+from opalg.arrays import Backend, backend, backend_of, library_name
+from opalg.emit.calling import Prepared
 from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, exact
 from opalg.nodes import node
 from opalg.operators.knowledge import Facts, is_nonnegative_number, isometric, lowest_known, lowest_scaled, product
+from opalg.operators.norm_estimate import NormEstimate, norm_estimate
 from opalg.operators.spectra import has_constant_zero
+from opalg.operators.tree import tree_text
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of, vjp
 from opalg.program.expression import Expression, Input, Literal, Shape
 from opalg.program.linear import Linear
 from opalg.rules import rewrite
+
+
+_MOST_PREPARED = 32  # shapes and dtypes for which one operator remembers how it is applied
 
 
 class LinearOperator(Linear):
@@ -75,6 +82,30 @@ class LinearOperator(Linear):
             return (1.0 / facts.gram_scale) * self.H
         raise UnsupportedError(f"no cheap inverse of {self!r} is known; solve with conjugate gradients instead")
 
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        """The pseudo-inverse of Moore and Penrose, where a fact makes it cheap.
+
+        Parameters
+        ----------
+        cutoff : float
+            Entries of a diagonal or spectrum that are not larger than this times the largest one count as zeros.
+
+        Raises
+        ------
+        UnsupportedError
+            Where no cheap one is known.
+        """
+        facts = self.facts
+        for scaling in (facts.gram_scale, facts.cogram_scale):
+            if scaling is not None and not has_constant_zero(scaling):
+                return (1.0 / scaling) * self.H
+        try:
+            return self.inverse()
+        except UnsupportedError as problem:
+            raise UnsupportedError(
+                f"no cheap pseudo-inverse of {self!r} is known; solve the least squares problem with oa.minimize"
+            ) from problem
+
     # What follows from it.
 
     @property
@@ -125,6 +156,62 @@ class LinearOperator(Linear):
             raise UnsupportedError(f"no bound on the norm of {self!r} is known")
         return bound
 
+    def norm_estimate(
+        self,
+        tolerance: float = 1e-2,
+        probability: float = 0.99,
+        *,
+        steps: int = 100,
+        library: str = "numpy",
+        device: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> NormEstimate:
+        """The spectral norm by Lanczos' method, from below, and what it probably is at most.
+
+        Parameters
+        ----------
+        tolerance : float
+            Relative; the estimate stops where the two numbers are that close.
+        probability : float
+            How likely the number from above shall be to hold.
+        steps : int
+            The most applications of the operator and its adjoint; a vector is kept for each.
+        library, device
+            Where to apply the operator, in float64.
+        rng : numpy.random.Generator, optional
+            Where the random start comes from; the same one each time by default.
+
+        Returns
+        -------
+        NormEstimate
+            A `Bound` of certainty ``"estimate"``, with ``above``, ``probability`` and ``steps``.
+
+        Examples
+        --------
+        >>> import opalg as oa
+        >>> found = oa.Gradient((64, 64)).norm_estimate()
+        >>> bool(found.value <= 8**0.5 <= found.above * 1.01)
+        True
+        """
+        generator = np.random.default_rng(0) if rng is None else rng
+        return norm_estimate(self, backend(library, "float64", device), tolerance, probability, steps, generator)
+
+    def tree(self) -> str:
+        """The operator as a tree of its parts, with shapes and facts, to be printed."""
+        return tree_text(self)
+
+    def to_scipy(self, dtype: Any = None) -> Any:
+        """The operator as a ``scipy.sparse.linalg.LinearOperator``; see `opalg.interop.to_scipy`."""
+        from opalg.interop import to_scipy
+
+        return to_scipy(self, dtype)
+
+    def to_pylops(self, dtype: Any = None) -> Any:
+        """The operator as a ``pylops.LinearOperator``; see `opalg.interop.to_pylops`."""
+        from opalg.interop import to_pylops
+
+        return to_pylops(self, dtype)
+
     def simplify(self) -> LinearOperator:
         """The operator rewritten by every rule of opalg."""
         return rewrite(self)
@@ -132,15 +219,44 @@ class LinearOperator(Linear):
     def apply(self, x: Any) -> Any:
         """The operator applied to an array whose trailing axes are ``in_shape``.
 
+        Parameters
+        ----------
+        x : array, shape ``batch + in_shape``
+            Of NumPy, CuPy or Torch. Autograd records the call where a tensor requires a gradient.
+
+        Returns
+        -------
+        array, shape ``batch + out_shape``
+            Of the same library, device and precision; it shares no memory with x.
+
         Raises
         ------
         ShapeError, DtypeError
             Where the array does not fit.
         """
+        try:
+            key = (type(x), x.dtype, x.shape, getattr(x, "device", None), getattr(x, "requires_grad", False))
+            prepared = self.__dict__["_prepared"][key]
+        except (KeyError, AttributeError):
+            prepared = self._prepare(x)
+        return prepared(x)
+
+    def _prepare(self, x: Any) -> Callable[[Any], Any]:
+        """What applies the operator to arrays like x, kept for the next time."""
         lib = _lib_of(x, self)
-        kind = _checked_kind(lib, x, self.in_kind, self)
+        found, kind = lib.kind_of(x), _checked_kind(lib, x, self.in_kind, self)
+        if getattr(x, "requires_grad", False):
+            return partial(_recorded, self, found)
         argument = Input("x", tuple(x.shape), kind)
-        return call([self.trace(argument)], [argument], [lib.asarray(x, kind)], lib)[0]
+        prepared: Callable[[Any], Any] = Prepared(self.trace(argument), argument, lib)
+        if found != kind:
+            plain = prepared
+            prepared = lambda x: plain(lib.asarray(x, kind))  # noqa: E731
+        known = self.__dict__.setdefault("_prepared", {})
+        if len(known) >= _MOST_PREPARED:
+            known.clear()
+        known[type(x), x.dtype, x.shape, getattr(x, "device", None), False] = prepared
+        return prepared
 
     def adjoint(self, y: Any) -> Any:
         """The adjoint applied to an array whose trailing axes are ``out_shape``."""
@@ -191,6 +307,17 @@ class LinearOperator(Linear):
         for _ in range(exponent):
             out = compose(self, out)
         return out
+
+
+def _recorded(operator: LinearOperator, kind: str, x: Any) -> Any:
+    """The operator applied to a tensor for which autograd keeps a record."""
+    from opalg.arrays.torch_linear import recorded
+
+    def adjoint(y: Any) -> Any:
+        back = operator.H.apply(y)
+        return back.real if kind == "real" and back.is_complex() else back
+
+    return recorded(operator.apply, adjoint, x)
 
 
 def _lib_of(x: Any, operator: LinearOperator) -> Backend:
@@ -298,6 +425,9 @@ class Zero(LinearOperator):
     def inverse(self) -> LinearOperator:
         raise UnsupportedError(f"{self!r} has no inverse")
 
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        return self.H
+
     def __repr__(self) -> str:
         return f"Zero({self.in_shape}, {self.out_shape})"
 
@@ -348,6 +478,9 @@ class Adjoint(LinearOperator):
 
     def inverse(self) -> LinearOperator:
         return self.operator.inverse().H
+
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        return self.operator.pinv(cutoff).H
 
     def __repr__(self) -> str:
         return f"{_wrapped(self.operator)}.H"
@@ -445,6 +578,11 @@ class Scaled(LinearOperator):
         if has_constant_zero(self.factor):
             raise UnsupportedError(f"{self!r} is zero, so it has no inverse")
         return compose(self.operator.inverse(), scale(1.0 / self.factor, Identity(self.out_shape)))
+
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        if has_constant_zero(self.factor):
+            return Zero(self.out_shape, self.in_shape)
+        return compose(self.operator.pinv(cutoff), scale(1.0 / self.factor, Identity(self.out_shape)))
 
     def __repr__(self) -> str:
         return f"{_factor_text(self.factor)} * {_wrapped(self.operator)}"

@@ -12,7 +12,16 @@ from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
 from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, add, as_shape, compose
 from opalg.operators.knowledge import Facts
-from opalg.operators.spectra import as_data, check_broadcast, conjugate, has_constant_zero, is_nonnegative, text, times
+from opalg.operators.spectra import (
+    as_data,
+    check_broadcast,
+    conjugate,
+    has_constant_zero,
+    is_nonnegative,
+    pseudo_reciprocal,
+    text,
+    times,
+)
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.rules import rule
@@ -110,6 +119,10 @@ class Diagonal(LinearOperator):
             raise UnsupportedError(f"{self!r} has a zero on its diagonal, so it has no inverse")
         return Diagonal(1.0 / self.diagonal, self.in_shape)
 
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        """``Diagonal(1 / d)`` with zeros where ``d`` is zero, up to the cutoff."""
+        return Diagonal(pseudo_reciprocal(self.diagonal, cutoff), self.in_shape)
+
     def __repr__(self) -> str:
         shape = "" if self.in_shape == self.diagonal.shape else f", {self.in_shape}"
         return f"Diagonal({text(self.diagonal)}{shape})"
@@ -195,6 +208,9 @@ class Mask(LinearOperator):
         if self.facts.lowest == Literal(1.0):
             return self
         raise UnsupportedError(f"{self!r} sets entries to zero, so it has no inverse")
+
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        return self
 
     def conj(self) -> LinearOperator:
         return self

@@ -47,6 +47,24 @@ class Facts:
         return UNKNOWN if None in both else (YES if both == [1.0, 1.0] else NO)
 
 
+    def __str__(self) -> str:
+        words = [n.replace("_", "-") for n in ("diagonal", "self_adjoint", "positive") if getattr(self, n) is YES]
+        if self.unitary is YES:
+            words.append("unitary")
+        else:
+            for name, scale in (("A.H A", self.gram_scale), ("A A.H", self.cogram_scale)):
+                words += [] if scale is None else [f"{name} = {_short(scale)} I"]
+        if self.norm is not None:
+            relation = "=" if self.norm.certainty == "exact" else "<="
+            words.append(f"norm {relation} {self.norm.value:.6g} ({self.norm.certainty})")
+        return ", ".join(words) or "nothing known"
+
+
+def _short(scale: Expression) -> str:
+    text = f"{scale.value:.6g}" if isinstance(scale, Literal) else repr(scale)
+    return f"({text})" if " " in text else text
+
+
 def is_nonnegative_number(factor: Expression) -> bool:
     """Whether a factor is a literal that is not negative."""
     return isinstance(factor, Literal) and not isinstance(factor.value, complex) and factor.value >= 0

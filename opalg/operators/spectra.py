@@ -112,6 +112,13 @@ def has_constant_zero(e: Expression) -> bool:
     return bool(e.value == 0) if isinstance(e, Literal) else isinstance(e, Constant) and bool((e.value == 0).any())
 
 
+def pseudo_reciprocal(e: Expression, cutoff: float) -> Expression:
+    """``1 / e``, with 0 where an entry is not larger than ``cutoff`` times the largest one."""
+    size = abs(e)
+    kept = ex.pointwise("greater", size, cutoff * ex.largest(size))
+    return ex.where(kept, 1.0 / ex.where(kept, e, 1.0), 0.0)
+
+
 def text(e: Expression) -> str:
     """A short text of data for ``repr``: a leaf's name and shape, else the formula."""
     if isinstance(e, Leaf):

@@ -23,6 +23,7 @@ from opalg.operators.spectra import (
     conjugate,
     has_constant_zero,
     is_nonnegative,
+    pseudo_reciprocal,
     times,
 )
 from opalg.program import expression as ex
@@ -130,6 +131,10 @@ class DiagonalIn(LinearOperator):
         if has_constant_zero(self.spectrum):
             raise UnsupportedError(f"{self!r} has a zero in its spectrum, so it has no inverse")
         return DiagonalIn(self.transform, 1.0 / self.spectrum)
+
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        """``DiagonalIn(T, 1 / s)`` with zeros where ``s`` is zero, up to the cutoff."""
+        return DiagonalIn(self.transform, pseudo_reciprocal(self.spectrum, cutoff))
 
     def __repr__(self) -> str:
         t = self.transform

@@ -11,7 +11,7 @@ from functools import singledispatch
 from typing import Any
 
 from opalg.arrays.backend import Backend
-from opalg.leaves import Leaf
+from opalg.leaves import Indices, Leaf
 from opalg.nodes import walk
 from opalg.program.expression import (
     Apply,
@@ -169,12 +169,14 @@ _SPECIAL: dict[str, Callable[[Backend, Pointwise, list[Any]], Any]] = {
 
 
 def bind_arguments(arguments: tuple[Any, ...], lib: Backend) -> list[Any]:
-    """The static arguments of a kernel, constants as arrays of the backend (sparse matrices in its sparse form)."""
+    """The static arguments of a kernel, constants and positions as arrays of the backend (sparse ones in its form)."""
     bound = []
     for argument in arguments:
         if isinstance(argument, Leaf):
             sparse = type(argument.value).__module__.startswith("scipy.sparse")
             bound.append(lib.sparse(argument.value) if sparse else lib.asarray(argument.value))
+        elif isinstance(argument, Indices):
+            bound.append(lib.indices(argument.value))
         else:
             bound.append(argument)
     return bound

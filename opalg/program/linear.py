@@ -27,7 +27,8 @@ class Kernel:
     function : callable
         ``function(lib, x, *arguments, out=None) -> array``, acting on trailing axes.
     arguments : tuple
-        Static arguments: numbers, strings, tuples of them, or a `Constant` leaf, which arrives as its bound array.
+        Static arguments: numbers, strings, tuples of them, or a `Constant` or `Indices` leaf, which arrives as its bound
+        array.
     in_place : bool
         Whether the function writes into ``out``.
     transforms : int
@@ -122,6 +123,34 @@ class Kept(Linear):
         return "kept"
 
 
+@node
+class Take(Linear):
+    """The entries at some positions along an axis; its adjoint adds them back to where they came from.
+
+    ``indices`` are `opalg.leaves.Indices` of one axis; ``axis`` is negative.
+    """
+
+    in_shape: Shape
+    indices: Any
+    axis: int = -1
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        out = list(self.in_shape)
+        out[self.axis] = len(self.indices.value)
+        return tuple(out)
+
+    def kernel(self) -> Kernel:
+        return Kernel(take, (self.indices, self.axis), in_place=False)
+
+    def adjoint_kernel(self) -> Kernel:
+        arguments = (self.indices, self.in_shape[self.axis], self.axis, not self.indices.distinct)
+        return Kernel(add_at, arguments, in_place=False)
+
+    def __repr__(self) -> str:
+        return f"Take({self.in_shape}, {self.indices!r}, {self.axis})"
+
+
 def keep(lib: Any, x: Any, out: Any = None) -> Any:
     """A copy of an array, bit by bit."""
     return lib.copy(x, out=out)
@@ -139,3 +168,13 @@ def place_window(lib: Any, x: Any, start: Any, stop: Any, shape: Any, out: Any =
     box = (..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))
     out[box] = x
     return out
+
+
+def take(lib: Any, x: Any, indices: Any, axis: int, out: Any = None) -> Any:
+    """The entries at some positions along an axis."""
+    return lib.take(x, indices, axis)
+
+
+def add_at(lib: Any, x: Any, indices: Any, length: int, axis: int, repeats: bool, out: Any = None) -> Any:
+    """Add the entries of x to zeros at some positions along an axis."""
+    return lib.add_at(x, indices, length, axis, repeats)

@@ -1,0 +1,127 @@
+"""What every operator has: estimates of the norm, pseudo-inverses, trees, calls that cost little and are recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import opalg as oa
+from opalg.errors import UnsupportedError
+from tests.operators.dense import real_matrix
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        oa.Gradient((9, 8)),
+        oa.FFT((3, 4), norm="backward"),
+        oa.Matrix(np.random.default_rng(0).standard_normal((30, 20))),
+        oa.Matrix(np.diag([3.0, 1.0, 0.0])),
+        oa.Diagonal(np.array([1.0, 2j])),
+        oa.Gradient((64, 64), boundary="periodic") @ oa.Convolve(oa.gaussian_kernel(1.0, 3), (64, 64)),
+    ],
+    ids=repr,
+)
+def test_the_norm_lies_between_the_two_numbers_of_an_estimate(operator):
+    found = operator.norm_estimate(1e-2)
+    if np.prod(operator.in_shape) <= 100:
+        norm = np.linalg.norm(real_matrix(operator, "real" if operator.in_kind == "any" else operator.in_kind), 2)
+    else:
+        norm = np.sqrt(operator.gram.simplify().norm_bound().value)
+    assert found.value <= norm * (1 + 1e-12)
+    assert norm <= found.above
+    assert found.above <= found.value * 1.011
+    assert found.certainty == "estimate"
+    assert not found.certified
+
+
+def test_an_estimate_with_few_steps_says_how_little_it_knows():
+    found = oa.Gradient((64, 64)).norm_estimate(steps=3)
+    assert found.steps == 3
+    assert found.value < 8**0.5 < found.above
+
+
+def test_the_promised_probability_is_kept():
+    operator = oa.Matrix(np.diag(np.linspace(0.0, 1.0, 400)))
+    kept = [
+        operator.norm_estimate(probability=0.5, steps=8, rng=np.random.default_rng(seed)).above >= 1
+        for seed in range(40)
+    ]
+    assert np.mean(kept) >= 0.5
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        oa.FFT((3, 2), norm="backward"),
+        oa.Diagonal(np.array([2.0, 0.0, -1.0])),
+        3.0 * oa.Diagonal(np.array([2.0, 0.0, 1j])).H,
+        oa.Mask(np.array([True, False, True])),
+        oa.Zero((3,), (2,)),
+        oa.Convolve(np.array([1.0, -1.0]), (6,)).simplify(),
+        oa.vstack([oa.Identity((3,)), 2.0 * oa.Identity((3,))]),
+        oa.hstack([oa.Identity((3,)), 2.0 * oa.Identity((3,))]),
+    ],
+    ids=repr,
+)
+def test_pseudo_inverse(operator):
+    kind = "real" if operator.in_kind == "any" else operator.in_kind
+    found = real_matrix(operator.pinv(), operator.out_kind(kind))
+    assert np.allclose(found, np.linalg.pinv(real_matrix(operator, kind)), atol=1e-12)
+
+
+def test_pseudo_inverses_that_are_not_cheap_are_refused():
+    with pytest.raises(UnsupportedError, match="least squares"):
+        oa.Matrix(np.ones((3, 2))).pinv()
+
+
+def test_a_tree_shows_every_part_with_its_facts():
+    text = (2.0 * oa.Gradient((3, 4)) @ oa.Identity((3, 4)) @ oa.Diagonal(np.ones((3, 4)))).tree()
+    assert text.splitlines()[0].startswith("Scaled by 2: (3, 4) -> (2, 3, 4); norm")
+    assert "├─ Gradient((3, 4), boundary='neumann')" in text
+    assert "└─ Diagonal(array of shape (3, 4)): (3, 4) -> (3, 4); diagonal, self-adjoint, positive" in text
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        oa.Gradient((3, 4)),
+        oa.FFT((3, 4)),
+        oa.RFFT((3, 4)),
+        oa.Diagonal(np.arange(12.0).reshape(3, 4) * 1j),
+        oa.Gradient((3, 4)).H @ oa.Gradient((3, 4)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_autograd_records_operators_and_goes_back_by_their_adjoints(operator, dtype):
+    if operator.in_kind == "real" and dtype.is_complex:
+        return
+    x = torch.randn(2, *operator.in_shape, dtype=dtype, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: operator @ x, (x,))
+    assert torch.autograd.gradgradcheck(lambda x: operator @ x, (x,))
+    with torch.no_grad():
+        assert not (operator @ x).requires_grad
+
+
+def test_results_do_not_change_with_later_calls():
+    operator = oa.Gradient((4, 3)) @ oa.Diagonal(np.arange(12.0).reshape(4, 3))
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((4, 3)) for _ in range(3)]
+    first = [operator @ x for x in arrays]
+    kept = [y.copy() for y in first]
+    for x in arrays:
+        operator @ (2.0 * x)
+    assert all(np.array_equal(a, b) for a, b in zip(first, kept, strict=True))
+
+
+def test_operators_are_prepared_again_after_many_others(monkeypatch):
+    from opalg.emit import calling
+
+    monkeypatch.setattr(calling, "_KEPT", 3)
+    operators = [oa.Diagonal(np.full(2, float(i))) for i in range(9)]
+    for _ in range(2):
+        for i, operator in enumerate(operators):
+            assert np.array_equal(operator @ np.ones(2), np.full(2, float(i)))
+    assert sum(p._bound is not None for o in operators for p in o.__dict__["_prepared"].values()) <= 3
