@@ -99,7 +99,9 @@ class _Planner:
         self.plan = Plan()
         self.free: dict[Slot, list[Place]] = {}
         self.shared: set[Expression] = set()
+        self.lent: set[Expression] = set()
         self.last = self._last_uses()
+        self.readers = self._readers()
         self.result: dict[Expression, int] = {}
         for i, output in enumerate(outputs):
             if output in schedule.moving and output.shape and arguments_of(output):
@@ -121,6 +123,15 @@ class _Planner:
                     last[a] = max(last[a], last.get(step.node, -1))
                     self.shared.add(a)
         return last
+
+    def _readers(self) -> dict[Expression, list[tuple[int, Expression, Expression]]]:
+        """For each value who reads it: the step, the node, and the view through which it is read."""
+        found: dict[Expression, list[tuple[int, Expression, Expression]]] = {}
+        for index, step in enumerate(self.schedule.steps):
+            for n in step.order if isinstance(step, Sweep) else [step.node]:
+                for a in dict.fromkeys(arguments_of(n)):
+                    found.setdefault(self.schedule.root(a), []).append((index, n, a))
+        return found
 
     def run(self) -> Plan:
         for index, step in enumerate(self.schedule.steps):
@@ -161,7 +172,25 @@ class _Planner:
         if n in self.result:
             self.plan.given[self.result[n]] = n
             return Place(f"o{self.result[n]}")
-        return self.acquire((n.shape, n.kind))
+        heir = self._heir(n)
+        if heir is None or heir in self.lent:
+            return self.acquire((n.shape, n.kind))
+        self.lent.add(heir)
+        return Place(f"o{self.result[heir]}", owned=True)
+
+    def _heir(self, n: Expression) -> Expression | None:
+        """The output that a value ends in by elementwise steps alone, so that it can already live in its array."""
+        current, home = n, None
+        while current not in self.result:
+            readers = self.readers.get(current, [])
+            if len(readers) != 1:
+                return None
+            index, reader, seen_as = readers[0]
+            fits = isinstance(reader, Pointwise) and (reader.shape, reader.kind) == (n.shape, n.kind)
+            if not fits or seen_as is not current or not _over(reader, current) or home not in (None, index):
+                return None
+            current, home = reader, index
+        return current if home is not None and isinstance(self.schedule.steps[home], Sweep) else None
 
     def acquire(self, slot: Slot) -> Place:
         """A free buffer of that shape and kind, or a new one."""
@@ -277,7 +306,15 @@ class _SweepPlanner:
     def _stored_place(self, chain: list[Expression]) -> tuple[int, Place]:
         """The place of a stored value and the first member of its chain that may use it already."""
         end = chain[-1]
-        if end not in self.planner.result and not isinstance(end, Reduce):
+        if end in self.planner.result:
+            place = self.planner.target(end)
+            waiting = [a for a in self.readers if self._lives_in(a, place)]
+            for split, n in enumerate(chain):
+                if all(self._can_take(a, n, end) for a in waiting):
+                    self.taken.update(waiting)
+                    return split, place
+            raise AssertionError(f"the array of {end!r} is still in use")
+        elif not isinstance(end, Reduce):
             for split, n in enumerate(chain):
                 for a in self.readers:
                     if self._can_take(a, n, end):
@@ -285,6 +322,10 @@ class _SweepPlanner:
                         old = self.planner.plan.places[a]
                         return split, Place(old.name, True, True, old.pooled)
         return 0, self.planner.target(end)
+
+    def _lives_in(self, a: Expression, place: Place) -> bool:
+        """Whether an operand from an earlier step waits in the array that a result will have."""
+        return a not in self.position and a in self.planner.plan.places and self.planner.plan.places[a].name == place.name
 
     def _can_take(self, a: Expression, n: Expression, end: Expression) -> bool:
         """Whether the array of operand ``a`` may be written over from the statement of ``n`` on."""
