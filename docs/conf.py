@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "reference",
+    "catalogue",
 ]
 exclude_patterns = ["_build"]
 

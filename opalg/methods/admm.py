@@ -13,6 +13,7 @@ from opalg.methods.problem import (
     adjoint_at,
     curvature_operator,
     natural_penalty,
+    pulled_back,
     scaled_gradient,
     split_prox,
     total_operator,
@@ -124,11 +125,11 @@ def optimality(
     """
     (variable,) = problem.variables
     (u, u_next), (v, rho) = copies, dual
-    changes = [adjoint_at(t, variable, b - a) for t, a, b in zip(split, u, u_next, strict=True)]
-    forces = [adjoint_at(t, variable, a - b) for t, a, b in zip(split, v, u, strict=True)]
-    left = ex.norm_squared(rho * sum_of([c for c in changes if c is not None]))
+    change = pulled_back(split, variable, [b - a for a, b in zip(u, u_next, strict=True)])
+    force = pulled_back(split, variable, [a - b for a, b in zip(v, u, strict=True)])
+    left = ex.norm_squared(rho * change)
     slopes = ex.norm_squared(problem.gradient_at_zero[variable])
-    slopes = slopes + ex.norm_squared(rho * sum_of([f for f in forces if f is not None]))
+    slopes = slopes + ex.norm_squared(rho * force)
     return ex.safe_divide(*primal) + ex.safe_divide(left, slopes)
 
 
@@ -142,7 +143,7 @@ def solve_for_x(
     normal: LinearOperator,
 ) -> Expression:
     """The minimiser over x of the kept quadratics plus ``rho/2 |A x + b - (2 u - v)|^2``."""
-    fixed, moving = [], []
+    fixed, targets = [], []
     for term in kept:
         offset = term.expression.offset
         back = None if offset is None else adjoint_at(term, variable, scaled_gradient(term, offset))
@@ -151,11 +152,10 @@ def solve_for_x(
     for term, a, b in zip(split, u, v, strict=True):
         target = 2.0 * a - b
         offset = term.expression.offset
-        back = adjoint_at(term, variable, target if offset is None else target - offset)
-        assert back is not None
-        moving.append(back)
+        targets.append(target if offset is None else target - offset)
     scaled = rewrite(scale(1.0 / rho, normal))  # the penalty goes into the spectrum, so no pass multiplies by it
-    return scaled.inverse().trace(sum_of(fixed) * (1.0 / rho) + sum_of(moving))
+    constant = [sum_of(fixed) * (1.0 / rho)] if fixed else []
+    return scaled.inverse().trace(sum_of([*constant, pulled_back(split, variable, targets)]))
 
 
 def readable(variable: Variable, split: list[Term], u: list[Expression], x: Expression) -> Expression:

@@ -22,8 +22,8 @@ from opalg.functionals import SumSquares
 from opalg.methods.method import Lowering
 from opalg.methods.problem import (
     Problem,
-    adjoint_at,
     curvature_operator,
+    pulled_back,
     scaled_gradient,
     squared_norm,
     total_operator,
@@ -138,8 +138,7 @@ def dual_value(problem: Problem, duals: dict[Term, Expression]) -> tuple[Express
 
 def imbalance(variable: Variable, duals: dict[Term, Expression]) -> Expression:
     """``sum A.H q`` for one variable."""
-    pulls = [adjoint_at(term, variable, q) for term, q in duals.items()]
-    return ex.broadcast_to(sum_of([p for p in pulls if p is not None]), variable.shape)
+    return ex.broadcast_to(pulled_back(duals, variable, duals.values()), variable.shape)
 
 
 def by_free_terms(

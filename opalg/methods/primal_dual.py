@@ -10,10 +10,10 @@ from opalg.facts import YES, Bound
 from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
 from opalg.methods.problem import (
     Problem,
-    adjoint_at,
     apply_direct_prox,
     direct_prox,
     natural_penalty,
+    pulled_back,
     split_prox,
     squared_norm,
 )
@@ -89,8 +89,7 @@ class PrimalDual(Method):
         slopes = problem.smooth_gradient(point) if problem.smooth_terms else [Literal(0.0)] * len(x)
         x_next = []
         for (variable, old), slope in zip(point.items(), slopes, strict=True):
-            pulls = [adjoint_at(t, variable, a) for t, a in zip(dual, q, strict=True)]
-            moved = old - tau * (slope + sum_of([p for p in pulls if p is not None]))
+            moved = old - tau * (slope + pulled_back(dual, variable, q))
             x_next.append(apply_direct_prox(direct[variable], moved, tau) if variable in direct else moved)
         ahead = {v: 2.0 * new - old for (v, old), new in zip(point.items(), x_next, strict=True)}
         q_next = []
@@ -151,12 +150,11 @@ def optimality(
         slopes = [a - b for a, b in pairs]
     primal, primal_size = [], []
     for variable, slope in zip(problem.variables, slopes, strict=True):
-        pulls = [adjoint_at(t, variable, a - b) for t, a, b in zip(dual, q, q_next, strict=True)]
-        forces = [adjoint_at(t, variable, b) for t, b in zip(dual, q_next, strict=True)]
-        left = change[variable] / tau + slope - sum_of([p for p in pulls if p is not None])
+        pull = pulled_back(dual, variable, [a - b for a, b in zip(q, q_next, strict=True)])
+        left = change[variable] / tau + slope - pull
         primal.append(ex.norm_squared(left))
         primal_size.append(ex.norm_squared(problem.gradient_at_zero[variable]))
-        primal_size.append(ex.norm_squared(sum_of([f for f in forces if f is not None])))
+        primal_size.append(ex.norm_squared(pulled_back(dual, variable, q_next)))
     rest = [(a - b) / sigma - t.expression.linear_trace(change) for t, a, b in zip(dual, q, q_next, strict=True)]
     size = sum_of([ex.norm_squared(t.expression.trace(new)) for t in dual])
     whole = 1e-6 * norm_squared_of(dual) * sum_of([ex.norm_squared(a) for a in x_next])  # where K x vanishes

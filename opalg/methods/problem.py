@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -263,6 +264,18 @@ def adjoint_at(term: Term, variable: Variable, q: Expression) -> Expression | No
             back = part.operator.trace_adjoint(q)
             return ex.pointwise("real", back) if variable.kind == "real" and back.kind == "complex" else back
     return None
+
+
+def pulled_back(terms: Iterable[Term], variable: Variable, duals: Iterable[Expression]) -> Expression:
+    """``sum_i A_i.H q_i`` for one variable, where terms behind the same operator apply its adjoint once."""
+    gathered: dict[LinearOperator, tuple[Term, Expression]] = {}
+    for term, q in zip(terms, duals, strict=True):
+        operator = next((part.operator for part in term.expression.parts if part.variable is variable), None)
+        if operator is not None:
+            known = gathered.get(operator)
+            gathered[operator] = (term, q if known is None else known[1] + q)
+    parts = [adjoint_at(term, variable, q) for term, q in gathered.values()]
+    return sum_of([part for part in parts if part is not None])
 
 
 def natural_penalty(problem: Problem, split: list[Term]) -> Expression:

@@ -28,9 +28,11 @@ def as_reals(rows: np.ndarray, batch: int) -> np.ndarray:
     return np.concatenate([flat.real, flat.imag], axis=1) if np.iscomplexobj(flat) else flat
 
 
-def real_matrix(operator: Any, kind: str, library: str = "numpy", dtype: str = "float64") -> np.ndarray:
+def real_matrix(
+    operator: Any, kind: str, library: str = "numpy", dtype: str = "float64", device: str | None = None
+) -> np.ndarray:
     """The matrix of the real-linear map, by applying it to all units as one batch."""
-    lib = backend(library, dtype)
+    lib = backend(library, dtype, device)
     given = units(operator.in_shape, kind, dtype)
     return as_reals(lib.to_numpy(operator @ lib.asarray(given)), len(given)).T
 
