@@ -19,13 +19,17 @@ def add_at(y: Any, indices: Any, length: int, axis: int, repeats: bool = True) -
     """Add y to zeros at some positions along an axis; sums are made in double precision where positions repeat."""
     last = np.moveaxis(y, axis, -1)
     out = np.zeros((*last.shape[:-1], length), dtype=y.dtype)
-    if not repeats:
-        out[..., indices] = last
-    elif last.shape[-1] * 8 < out.size // max(length, 1):
+    count = out.size // max(length, 1)
+    rows, sums = last.reshape(count, last.shape[-1]), out.reshape(count, length)
+    if not repeats and len(rows) <= last.shape[-1]:
+        for row, total in zip(rows, sums, strict=True):
+            total[indices] = row
+    elif not repeats:
+        sums[:, indices] = rows
+    elif last.shape[-1] * 8 < count:
         for column, target in enumerate(indices):
             out[..., target] += last[..., column]
     else:
-        rows, sums = last.reshape(-1, last.shape[-1]), out.reshape(-1, length)
         for row, total in zip(rows, sums, strict=True):
             if y.dtype.kind == "c":
                 total.real = np.bincount(indices, row.real, length)
@@ -85,9 +89,19 @@ class NumpyBackend(Backend):
 
     add_at = staticmethod(add_at)
 
+    def dctn(self, x: Any, axes: tuple[int, ...], type: int) -> Any:
+        """Orthonormal cosine transform of a type from 1 to 4 over some axes."""
+        workers = _WORKERS if x.size > _THREADING_PAYS else 1
+        return scipy.fft.dctn(x, type=type, axes=axes, norm="ortho", workers=workers)
+
+    def dstn(self, x: Any, axes: tuple[int, ...], type: int) -> Any:
+        """Orthonormal sine transform of a type from 1 to 4 over some axes."""
+        workers = _WORKERS if x.size > _THREADING_PAYS else 1
+        return scipy.fft.dstn(x, type=type, axes=axes, norm="ortho", workers=workers)
+
     def sparse(self, matrix: Any) -> Any:
         kind = "complex" if matrix.dtype.kind == "c" else "real"
-        return matrix.tocsr().astype(self.dtypes[kind])
+        return matrix.tocsr().astype(self.dtypes[kind], copy=False)
 
     def sparse_matmul(self, matrix: Any, x: Any) -> Any:
         flat = x.reshape(-1, x.shape[-1])

@@ -20,6 +20,10 @@ def take(x: Any, indices: Any, axis: int) -> Any:
 
 def add_at(y: Any, indices: Any, length: int, axis: int, repeats: bool = True) -> Any:
     """Add y to zeros at some positions along an axis, in the same order each time."""
+    if y.device.type == "cpu":
+        shape = list(y.shape)
+        shape[axis] = length
+        return torch.zeros(shape, dtype=y.dtype).index_add_(axis, indices, y)
     rows = y.movedim(axis, 0)
     out = torch.zeros((length, *rows.shape[1:]), dtype=y.dtype, device=y.device)
     return out.index_put_((indices,), rows, accumulate=repeats).movedim(0, axis).contiguous()

@@ -44,6 +44,17 @@ def load(name: str) -> Any:
     return found
 
 
+def load_module(name: str) -> ModuleType:
+    """The module of that name, ``package.module`` or ``path/to/file.py``, looked for in the current folder first.
+
+    Raises
+    ------
+    LoadError
+        Where it does not exist or fails.
+    """
+    return _module(name)
+
+
 def called(function: Any, name: str) -> Any:
     """What a user's function returns.
 

@@ -339,6 +339,7 @@ class Generator:
             name = self.name_of(output)
             if output.shape == ():
                 fresh = output in self.plan.places and output not in self.outputs[:i] and not is_view(output)
+                fresh = fresh and not (isinstance(output, (Apply, Call)) and may_share(output))
                 text = name if fresh else self.dialect.copied(name, scalar=True)
                 if self.dialect.numbers and isinstance(output, Literal):
                     text = repr(output.value)

@@ -78,6 +78,8 @@ lib = SimpleNamespace(
     irfftn=lambda x, sizes, axes, norm: scipy.fft.irfftn(x, s=sizes, axes=axes, norm=norm, workers=-1),
     fftn=lambda x, axes, norm: scipy.fft.fftn(x, axes=axes, norm=norm, workers=-1),
     ifftn=lambda x, axes, norm: scipy.fft.ifftn(x, axes=axes, norm=norm, workers=-1),
+    dctn=lambda x, axes, type: scipy.fft.dctn(x, type=type, axes=axes, norm="ortho", workers=-1),
+    dstn=lambda x, axes, type: scipy.fft.dstn(x, type=type, axes=axes, norm="ortho", workers=-1),
     copy=copy,
     add=np.add,
     subtract=np.subtract,

@@ -215,7 +215,7 @@ def may_share(n: Expression) -> bool:
     """Whether the result of a barrier may share memory with its argument (transforms return fresh arrays)."""
     if isinstance(n, Apply):
         kernel = kernel_of(n)
-        return not kernel.in_place and kernel.transforms == 0
+        return not (kernel.in_place or kernel.fresh or kernel.transforms)
     return isinstance(n, Call)
 
 
@@ -325,7 +325,8 @@ class _SweepPlanner:
 
     def _lives_in(self, a: Expression, place: Place) -> bool:
         """Whether an operand from an earlier step waits in the array that a result will have."""
-        return a not in self.position and a in self.planner.plan.places and self.planner.plan.places[a].name == place.name
+        places = self.planner.plan.places
+        return a not in self.position and a in places and places[a].name == place.name
 
     def _can_take(self, a: Expression, n: Expression, end: Expression) -> bool:
         """Whether the array of operand ``a`` may be written over from the statement of ``n`` on."""

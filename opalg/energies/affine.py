@@ -13,6 +13,7 @@ from opalg.nodes import Node, node
 from opalg.operators.algebra import Identity, LinearOperator, Zero, add, as_shape, compose, scale
 from opalg.operators.batched import AsComplex, trim_to
 from opalg.operators.diagonal import Diagonal
+from opalg.operators.indexing import indexed
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
 
@@ -85,10 +86,8 @@ class AffineExpression(Node):
     def __abs__(self) -> Any:
         raise NotAffineError(f"abs({self!r}) is not affine; for a sum of magnitudes write oa.norm1({self!r})")
 
-    def __getitem__(self, index: Any) -> Any:
-        raise NotAffineError(
-            f"{self!r}[...]: unknowns are not indexed; apply an operator that selects, such as oa.Mask(mask) @ {self!r}"
-        )
+    def __getitem__(self, index: Any) -> Affine:
+        return self.as_affine().mapped(indexed(self.shape, index))
 
     __iter__ = None  # without it Python would try x[0], x[1], ...
 

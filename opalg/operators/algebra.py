@@ -7,7 +7,7 @@ transposition unless the class states it, so the two cannot disagree; only primi
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -18,6 +18,7 @@ from opalg.emit.calling import Prepared
 from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, exact
 from opalg.nodes import node
+from opalg.operators.kinds import adjoint_part, common_adjoint_kind, common_in_kind, common_out_kind, forward_part
 from opalg.operators.knowledge import Facts, is_nonnegative_number, isometric, lowest_known, lowest_scaled, product
 from opalg.operators.norm_estimate import NormEstimate, norm_estimate
 from opalg.operators.spectra import has_constant_zero
@@ -27,7 +28,6 @@ from opalg.program.differentiate import sum_of, vjp
 from opalg.program.expression import Expression, Input, Literal, Shape
 from opalg.program.linear import Linear
 from opalg.rules import rewrite
-
 
 _MOST_PREPARED = 32  # shapes and dtypes for which one operator remembers how it is applied
 
@@ -49,6 +49,16 @@ class LinearOperator(Linear):
     __array_ufunc__ = None
     in_kind: str = "any"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """What an operator knows and its adjoint are found once, since an operator does not change."""
+        super().__init_subclass__(**options)
+        for name in ("facts", "H"):
+            found = vars(cls).get(name)
+            if isinstance(found, property) and found.fget is not None:
+                kept = cached_property(found.fget)
+                kept.__set_name__(cls, name)
+                setattr(cls, name, kept)
+
     # What a subclass says.
 
     def trace(self, x: Expression) -> Expression:
@@ -64,7 +74,7 @@ class LinearOperator(Linear):
         (back,) = vjp([self.trace(x)], [y], [x])
         return ex.broadcast_to(Literal(0.0), x.shape) if back is None else back
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         """What is known about this operator."""
         return Facts()
@@ -119,7 +129,7 @@ class LinearOperator(Linear):
         kinds = {self.out_kind(k) for k in (("real", "complex") if self.in_kind == "any" else (self.in_kind,))}
         return kinds.pop() if len(kinds) == 1 else None
 
-    @property
+    @cached_property
     def H(self) -> LinearOperator:
         """The adjoint."""
         return self if self.facts.self_adjoint is YES else Adjoint(self)
@@ -553,10 +563,18 @@ class Scaled(LinearOperator):
         return self.operator.adjoint_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
+        if self.factor.kind == "real" and prod(self.in_shape) < prod(self.out_shape):
+            return self.operator.trace(self.factor * x)
         return self.factor * self.operator.trace(x)
 
     def trace_adjoint(self, y: Expression) -> Expression:
+        if self.factor.kind == "real" and prod(self.in_shape) < prod(self.out_shape):
+            return self.factor * self.operator.trace_adjoint(y)
         return self.operator.trace_adjoint(ex.pointwise("conj", self.factor) * y)
+
+    @property
+    def H(self) -> LinearOperator:
+        return scale(self.factor, self.operator.H) if self.factor.kind == "real" else super().H
 
     @property
     def facts(self) -> Facts:
@@ -643,7 +661,7 @@ class Composed(LinearOperator):
             gram_scale=product(a.gram_scale, b.gram_scale),
             cogram_scale=product(b.cogram_scale, a.cogram_scale),
             norm=norm,
-            lowest=Literal(0.0) if positive else None,
+            lowest=_lowest_of_product(factors, positive) if self_adjoint else None,
         )
 
     def inverse(self) -> LinearOperator:
@@ -669,38 +687,61 @@ class Added(LinearOperator):
 
     @property
     def in_kind(self) -> str:  # type: ignore[override]
-        return next((o.in_kind for o in self.operators if o.in_kind != "any"), "any")
+        return common_in_kind(self.operators)
 
     def out_kind(self, kind: str) -> str:
-        return "complex" if any(o.out_kind(kind) == "complex" for o in self.operators) else kind
+        return common_out_kind(self.operators, kind)
 
     def adjoint_kind(self, kind: str) -> str:
-        return "complex" if any(o.adjoint_kind(kind) == "complex" for o in self.operators) else "real"
+        return common_adjoint_kind(self.operators, kind)
 
     def trace(self, x: Expression) -> Expression:
-        return sum_of([o.trace(x) for o in self.operators])
+        return sum_of([forward_part(o, x) for o in self.operators])
 
     def trace_adjoint(self, y: Expression) -> Expression:
-        return sum_of([o.trace_adjoint(y) for o in self.operators])
+        kind = self.in_kind
+        return sum_of([adjoint_part(o, y, kind) for o in self.operators])
 
     @property
     def facts(self) -> Facts:
         each = [o.facts for o in self.operators]
+        positive = all(f.positive is YES for f in each)
+        aligned = positive and sum(not _is_multiple_of_identity(o) for o in self.operators) <= 1
         norm = each[0].norm
         for f in each[1:]:
-            norm = None if norm is None or f.norm is None else norm.plus(f.norm)
+            norm = None if norm is None or f.norm is None else norm.plus(f.norm, exact=aligned)
         bottoms = [lowest_known(f) for f in each]
         lowest = None if any(b is None for b in bottoms) else sum_of([b for b in bottoms if b is not None])
         return Facts(
             diagonal=YES if all(f.diagonal is YES for f in each) else UNKNOWN,
             self_adjoint=YES if all(f.self_adjoint is YES for f in each) else UNKNOWN,
-            positive=YES if all(f.positive is YES for f in each) else UNKNOWN,
+            positive=YES if positive else UNKNOWN,
             norm=norm,
             lowest=lowest,
         )
 
+    def inverse(self) -> LinearOperator:
+        for way in _WAYS_TO_INVERT_SUMS:
+            found = way(self)
+            if found is not None:
+                return found
+        return super().inverse()
+
     def __repr__(self) -> str:
         return " + ".join(_wrapped(o) for o in self.operators)
+
+
+_WAYS_TO_INVERT_SUMS: list[Callable[[Added], LinearOperator | None]] = []
+
+
+def way_to_invert_sums(way: Callable[[Added], LinearOperator | None]) -> Callable[[Added], LinearOperator | None]:
+    """Register a function that gives the inverse of some sums, and None for the others; `Added.inverse` asks it."""
+    _WAYS_TO_INVERT_SUMS.append(way)
+    return way
+
+
+def _is_multiple_of_identity(operator: LinearOperator) -> bool:
+    return isinstance(operator.operator if isinstance(operator, Scaled) else operator, Identity)
 
 
 def as_shape(shape: Any) -> Shape:
@@ -732,6 +773,16 @@ def _factors(operator: LinearOperator) -> list[LinearOperator]:
     if isinstance(operator, Adjoint) and isinstance(operator.operator, Composed):
         return [factor.H for factor in reversed(_factors(operator.operator))]
     return [operator]
+
+
+def _lowest_of_product(factors: list[LinearOperator], positive: bool) -> Expression | None:
+    """A lower bound of the spectrum of ``B.H @ M @ B``: c times that of M where ``B.H B = c I``, else 0 for M >= 0."""
+    half, odd = divmod(len(factors), 2)
+    scaling = _chain(factors[half + odd :]).facts.gram_scale
+    bottom = lowest_known(factors[half].facts) if odd else Literal(1.0)
+    if scaling is not None and bottom is not None:
+        return scaling * bottom
+    return Literal(0.0) if positive else None
 
 
 def _chain(factors: list[LinearOperator]) -> LinearOperator:

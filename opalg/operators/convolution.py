@@ -3,80 +3,105 @@
 from __future__ import annotations
 
 from dataclasses import field
-from itertools import product
 from typing import Any
 
 import numpy as np
-import scipy.fft
 
-from opalg.errors import ParameterError, ShapeError, UnsupportedError
-from opalg.facts import upper
-from opalg.leaves import Constant, Parameter
+from opalg.errors import UnsupportedError
+from opalg.facts import Bound, exact, upper
+from opalg.leaves import Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
+from opalg.operators.circular import (
+    REFLECTIVE,
+    Layout,
+    checked_boundary,
+    checked_origin,
+    checked_sizes,
+    checked_stride,
+    layout,
+    spectrum_of,
+)
+from opalg.operators.diagonal import adjacent
 from opalg.operators.fourier import FFT, RFFT
+from opalg.operators.kernels import gaussian_kernel
 from opalg.operators.knowledge import Facts
+from opalg.operators.lattice import Sampled
+from opalg.operators.padding import Pad
+from opalg.operators.round_trip import from_spectrum
 from opalg.operators.spectra import as_data, text
 from opalg.operators.spectral import DiagonalIn
 from opalg.program import expression as ex
-from opalg.program.expression import Expression, Shape
-from opalg.program.linear import Kernel, Linear, Window
+from opalg.program.expression import Expression, Literal, Shape
 from opalg.rules import rule
 
-BOUNDARIES = ("periodic", "zero")
+__all__ = ["Convolve", "gaussian_kernel", "norm_of_sampled"]
 
 
 @node
 class Convolve(LinearOperator):
-    """Convolution with a kernel, ``y_n = sum_i k_i x_(n - i + o)`` (the kernel is flipped).
+    """Convolution with a kernel, ``y_n = sum_i k_i x_(s n - i + o)`` (the kernel is flipped).
 
     Parameters
     ----------
     kernel : array, Constant, Parameter or Expression, with as many axes as ``shape``
-        The kernel ``k``, real or complex, of any size; a formula over parameters lets gradients through.
+        The kernel ``k``, real or complex; a formula over parameters lets gradients through.
     shape : tuple of int
-        The shape of the image; the result has it too.
+        The shape of the image.
     boundary : str
-        ``"periodic"`` (the image repeats) or ``"zero"`` (it is zero outside).
+        What lies outside the image: ``"periodic"`` (it repeats), ``"zero"``, ``"reflect"``, ``"symmetric"`` or
+        ``"edge"``, with the meaning of `numpy.pad`; the result has the shape of the image. Or ``"valid"``: only the
+        results for which no outside is needed, ``n - k + 1`` on each axis; or ``"full"``: all that an image among
+        zeros has, ``n + k - 1``.
     origin : "center" or tuple of int
-        The index ``o`` of the kernel's centre, by default ``k.shape // 2``.
+        The index ``o`` of the kernel's centre, by default ``k.shape // 2``. ``"valid"`` and ``"full"`` begin with
+        their first sample, whatever the origin.
+    stride : int or tuple of int
+        Keep every ``s``-th result of each axis, beginning with the first.
 
     Raises
     ------
     ShapeError
-        Where the kernel has not as many axes as the image, or the origin lies outside it.
+        Where the kernel has not as many axes as the image, or the origin lies outside it, the stride is no positive
+        integer, or a kernel is larger than the image for another boundary than "periodic", "zero" and "full".
     UnsupportedError
         For another boundary.
 
     Notes
     -----
-    ``"periodic"`` is a product of spectra; ``"zero"`` pads to a fast length so that nothing wraps around. Both are
-    exact for kernels larger than the image. The norm bound is exact for ``"periodic"``; for ``"zero"`` it is the
-    smaller of ``max |padded spectrum|`` and ``sum |k|``.
+    Every boundary is one product of spectra: ``"periodic"`` on the image itself, the others on an image that was
+    extended to a fast length, so that nothing wraps into the result. The adjoint correlates with ``conj(k)`` and adds
+    what falls outside back to where it was taken from.
+
+    The norm is ``max |spectrum of k|`` (exact) for ``"periodic"``, and, with a stride that divides the image, the root
+    of the largest entry of ``|spectrum|^2`` averaged over its aliases (exact). Otherwise it is bounded by the smaller
+    one of the padded spectrum's maximum (times the norm of the padding) and of Schur's test (upper).
 
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators import Convolve
-    >>> blur = Convolve(np.array([0.25, 0.5, 0.25]), (4,))
+    >>> import opalg as oa
+    >>> blur = oa.operators.Convolve(np.array([0.25, 0.5, 0.25]), (4,))
     >>> np.round(blur @ np.array([0.0, 4.0, 0.0, 0.0]), 12)
     array([1., 2., 1., 0.])
+    >>> np.round(oa.operators.Convolve(np.array([1.0, -1.0]), (4,), "valid") @ np.array([1.0, 3.0, 6.0, 10.0]), 12)
+    array([2., 3., 4.])
     """
 
     kernel: Any = field()  # type: ignore[assignment]  # shadows the method, which only primitives have
     shape: Shape
     boundary: str = "periodic"
     origin: Any = "center"
+    stride: Any = 1
 
     def __post_init__(self) -> None:
         kernel, shape = as_data(self.kernel, "Convolve"), as_shape(self.shape)
-        if kernel.ndim != len(shape) or 0 in kernel.shape or 0 in shape:
-            raise ShapeError(f"Convolve on {shape} needs a kernel with {len(shape)} axes, not of shape {kernel.shape}")
-        if self.boundary not in BOUNDARIES:
-            raise UnsupportedError(f'Convolve has the boundaries "periodic" and "zero", but not {self.boundary!r}')
+        checked_boundary(self.boundary, "Convolve")
+        checked_sizes(shape, kernel.shape, self.boundary, "Convolve")
         object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "origin", _checked_origin(self.origin, kernel.shape))
+        object.__setattr__(self, "origin", checked_origin(self.origin, kernel.shape, self.boundary))
+        object.__setattr__(self, "stride", checked_stride(self.stride, len(shape), "the stride of Convolve"))
 
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
@@ -84,7 +109,7 @@ class Convolve(LinearOperator):
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
+        return self._layout.out_shape(self.stride)
 
     @property
     def in_kind(self) -> str:  # type: ignore[override]
@@ -97,44 +122,55 @@ class Convolve(LinearOperator):
         return self.out_kind(kind)
 
     @property
-    def diagonalised(self) -> DiagonalIn:
-        """The periodic convolution that does the work: on the image itself, or on the padded one."""
-        if self.boundary == "periodic":
-            return _periodic(self.kernel, self.shape, self.origin)
-        window, origin, padded = self._padding
-        return _periodic(ex.Apply(window, self.kernel), padded, origin)
+    def strided(self) -> bool:
+        """Whether it leaves results out."""
+        return any(s > 1 for s in self.stride)
 
     @property
-    def _padding(self) -> tuple[Window, tuple[int, ...], Shape]:
-        """The part of the kernel that matters, its origin, and a size at which nothing wraps into the image."""
-        size, place = self.kernel.shape, self.origin
-        start = tuple(max(0, o - n + 1) for o, n in zip(place, self.shape, strict=True))
-        stop = tuple(min(k, o + n) for k, o, n in zip(size, place, self.shape, strict=True))
-        origin = tuple(o - a for o, a in zip(place, start, strict=True))
-        reach = (max(o, b - a - 1 - o) for o, a, b in zip(origin, start, stop, strict=True))
-        padded = tuple(scipy.fft.next_fast_len(n + r, real=True) for n, r in zip(self.shape, reach, strict=True))
-        return Window(size, start, stop), origin, padded
+    def _layout(self) -> Layout:
+        return layout(self.shape, self.kernel.shape, self.boundary, self.origin)
+
+    @property
+    def diagonalised(self) -> DiagonalIn:
+        """The circular convolution that does the work: on the image itself, or on the extended one."""
+        return DiagonalIn(*spectrum_of(self.kernel, self._layout))
 
     def trace(self, x: Expression) -> Expression:
-        return self._apply(self.diagonalised, x)
+        ex.batch_shape(x.shape, self.in_shape, self)
+        plan = self._layout
+        return plan.sample(self.diagonalised.trace(plan.extension.trace(x)), self.stride)
 
     def trace_adjoint(self, y: Expression) -> Expression:
-        return self._apply(self.diagonalised.H, y)
+        ex.batch_shape(y.shape, self.out_shape, self)
+        plan = self._layout
+        return plan.extension.trace_adjoint(self.diagonalised.trace_adjoint(plan.spread(y, self.stride)))
 
-    def _apply(self, convolution: LinearOperator, x: Expression) -> Expression:
-        ex.batch_shape(x.shape, self.shape, self)
-        if self.boundary == "periodic":
-            return convolution.trace(x)
-        image = Window(convolution.in_shape, (0,) * len(self.shape), self.shape)
-        return ex.Apply(image, convolution.trace(ex.Apply(image, x, adjoint=True)))
+    @property
+    def H(self) -> LinearOperator:
+        return Adjoint(self)
 
     @property
     def facts(self) -> Facts:
         inner = self.diagonalised.facts
-        if self.boundary == "periodic":
+        if self.boundary == "periodic" and not self.strided:
             return inner
+        if self.boundary == "periodic" and all(n % s == 0 for n, s in zip(self.shape, self.stride, strict=True)):
+            return Facts(norm=norm_of_sampled(self.diagonalised, self.stride))
+        reach = self._layout.reach.facts.norm
         assert inner.norm is not None
-        return Facts(norm=upper(ex.minimum(inner.norm.expression, ex.total(abs(self.kernel)))))
+        assert reach is not None
+        return Facts(norm=upper(ex.minimum(inner.norm.times(reach).expression, self._schur_bound)))
+
+    @property
+    def _schur_bound(self) -> Expression:
+        """The root of the largest row sum times the largest column sum of magnitudes."""
+        size = abs(self.kernel)
+        row = ex.total(size)
+        if self.boundary not in REFLECTIVE and not self.strided:
+            return row
+        positive = Convolve(size, self.shape, self.boundary, self.origin, self.stride)
+        columns = positive.trace_adjoint(ex.broadcast_to(Literal(1.0), self.out_shape))
+        return ex.sqrt(row * ex.largest(abs(columns)))
 
     def inverse(self) -> LinearOperator:
         """The inverse filter.
@@ -142,16 +178,17 @@ class Convolve(LinearOperator):
         Raises
         ------
         UnsupportedError
-            For ``boundary="zero"``, where it is no convolution.
+            For other boundaries than ``"periodic"`` and for strides, where it is no convolution.
         """
-        if self.boundary == "zero":
+        if self.boundary != "periodic" or self.strided:
             raise UnsupportedError(f"no cheap inverse of {self!r} is known; solve with conjugate gradients instead")
         return self.diagonalised.inverse()
 
     def __repr__(self) -> str:
         text_of = f"Convolve({text(self.kernel)}, {self.shape}, boundary={self.boundary!r}"
-        centred = self.origin == tuple(k // 2 for k in self.kernel.shape)
-        return text_of + (")" if centred else f", origin={self.origin})")
+        if self.origin != tuple(k // 2 for k in self.kernel.shape):
+            text_of += f", origin={self.origin}"
+        return text_of + (f", stride={self.stride})" if self.strided else ")")
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -159,121 +196,61 @@ class Convolve(LinearOperator):
         z = rng.standard_normal((2, 3)) + 1j * rng.standard_normal((2, 3))
         kernel = Parameter(rng.standard_normal((3, 2)), name="kernel")
         return [
-            Convolve(rng.standard_normal((3, 3)), (4, 5)),
-            Convolve(rng.standard_normal((2, 4)), (3, 4), boundary="zero"),
             Convolve(z, (3, 4)),
             Convolve(z, (3, 3), boundary="zero", origin=(0, 2)),
-            Convolve(kernel, (4, 3), origin=(2, 0)),
-            Convolve(rng.standard_normal(9), (4,)),
-            Convolve(rng.standard_normal(10), (3,), boundary="zero"),
-            Convolve(rng.standard_normal((1, 3)), (1, 1)),
-            Convolve(gaussian_kernel(Parameter(0.8, name="width"), 1), (3, 4)),
+            Convolve(kernel, (4, 3), origin=(2, 0), stride=(2, 1)),
+            Convolve(rng.standard_normal(9), (4,), stride=2),
+            Convolve(rng.standard_normal((2, 5)), (3, 2), boundary="full", stride=(1, 3)),
+            Convolve(rng.standard_normal((1, 3)), (1, 4), boundary="reflect", origin=(0, 2)),
+            Convolve(gaussian_kernel(Parameter(0.8, name="width"), 1), (3, 4), boundary="symmetric"),
+            Convolve(z, (4, 3), boundary="edge", stride=2),
+            Convolve(kernel, (3, 4), boundary="valid"),
         ]
 
 
-def _checked_origin(origin: Any, size: Shape) -> tuple[int, ...]:
-    if isinstance(origin, str):
-        if origin != "center":
-            raise ParameterError(f'origin is "center" or a kernel index per axis, not {origin!r}')
-        return tuple(k // 2 for k in size)
-    found = (origin,) if isinstance(origin, int) else tuple(int(o) for o in origin)
-    if len(found) != len(size) or any(not 0 <= o < k for o, k in zip(found, size, strict=True)):
-        raise ShapeError(f"the origin {origin} is no index of a kernel of shape {size}")
-    return found
+def norm_of_sampled(convolution: DiagonalIn, step: tuple[int, ...]) -> Bound:
+    """The norm of every step-th entry of a circular convolution, where the steps divide the sizes.
 
-
-def _periodic(kernel: Expression, shape: Shape, origin: tuple[int, ...]) -> DiagonalIn:
-    transform = (FFT if kernel.kind == "complex" else RFFT)(shape, norm="backward")
-    return DiagonalIn(transform, ex.Apply(transform, ex.Apply(WrapAround(kernel.shape, shape, origin), kernel)))
-
-
-@node
-class WrapAround(Linear):
-    """Lay an array on a torus: entry ``i`` is added at ``(i - origin) mod out_shape``; the adjoint reads it back."""
-
-    in_shape: Shape
-    out_shape: Shape
-    origin: tuple[int, ...]
-
-    def kernel(self) -> Kernel:
-        return Kernel(wrap_add, (self._runs, self.out_shape))
-
-    def adjoint_kernel(self) -> Kernel:
-        return Kernel(wrap_read, (self._runs, self.in_shape))
-
-    @property
-    def _runs(self) -> tuple[tuple[tuple[int, int, int], ...], ...]:
-        """For each axis the runs ``(start, begin, count)`` of neighbours: where they lie in the source and go to."""
-        return tuple(_runs(k, n, o) for k, n, o in zip(self.in_shape, self.out_shape, self.origin, strict=True))
-
-    def __repr__(self) -> str:
-        return f"WrapAround({self.in_shape}, {self.out_shape}, {self.origin})"
-
-
-def _runs(length: int, period: int, origin: int) -> tuple[tuple[int, int, int], ...]:
-    found, start = [], 0
-    while start < length:
-        begin = (start - origin) % period
-        count = min(period - begin, length - start)
-        found.append((start, begin, count))
-        start += count
-    return tuple(found)
-
-
-def wrap_add(lib: Any, x: Any, runs: Any, shape: Any, out: Any = None) -> Any:
-    """Add the runs of x to where they belong on the torus."""
-    out = lib.zeros_like(x, tuple(x.shape[: x.ndim - len(shape)]) + tuple(shape), out=out)
-    for block in product(*runs):
-        source = (..., *(slice(start, start + count) for start, _, count in block))
-        target = (..., *(slice(begin, begin + count) for _, begin, count in block))
-        lib.add(out[target], x[source], out=out[target])
-    return out
-
-
-def wrap_read(lib: Any, x: Any, runs: Any, shape: Any, out: Any = None) -> Any:
-    """Read the runs back from the torus."""
-    out = lib.empty_like(x, tuple(x.shape[: x.ndim - len(shape)]) + tuple(shape), out=out)
-    for block in product(*runs):
-        source = (..., *(slice(start, start + count) for start, _, count in block))
-        target = (..., *(slice(begin, begin + count) for _, begin, count in block))
-        out[source] = x[target]
-    return out
-
-
-def gaussian_kernel(sigma: Any, radius: int, ndim: int = 2) -> Expression:
-    """A sampled Gaussian that sums to 1, ``exp(-|i|^2 / (2 sigma^2)) / sum``.
-
-    Parameters
-    ----------
-    sigma : number, Parameter or scalar Expression
-        The standard deviation in samples; gradients in it flow.
-    radius : int
-        The kernel reaches from ``-radius`` to ``radius`` on each axis.
-    ndim : int
-        Number of axes.
-
-    Returns
-    -------
-    Expression, shape ``(2 * radius + 1,) * ndim``
-
-    Raises
-    ------
-    ParameterError
-        For a sigma that is no positive scalar, or a negative radius.
+    With S taking the samples and K the convolution, ``||S K||^2 = ||S K K.H S.H||``, which is a circular convolution on
+    the samples by every step-th entry of the autocorrelation of the kernel.
     """
-    width = ex.as_expression(sigma)
-    value = getattr(width, "value", 1.0)
-    if width.shape != () or width.kind != "real" or float(value) <= 0:
-        raise ParameterError(f"the width of a Gaussian must be one positive number, not {sigma!r}")
-    if radius < 0 or ndim < 1:
-        raise ParameterError(f"a Gaussian kernel needs radius >= 0 and ndim >= 1, not {radius} and {ndim}")
-    steps = np.arange(-radius, radius + 1.0) ** 2
-    distances = sum(steps.reshape((-1,) + (1,) * axis) for axis in range(ndim))
-    weights = ex.exp(Constant(-0.5 * distances) / ex.square(width))
-    return weights / ex.total(weights)
+    transform = convolution.transform
+    shape = transform.in_shape
+    power = from_spectrum(transform, ex.square_abs(convolution.spectrum))
+    kept = ex.Apply(Sampled(shape, (0,) * len(shape), shape, step), power)
+    coarse = (RFFT if isinstance(transform, RFFT) else FFT)(kept.shape, norm="backward")
+    return exact(ex.sqrt(ex.largest(abs(ex.Apply(coarse, kept)))))
 
 
 @rule(Convolve, group="diagonalise")
 def diagonalise_periodic_convolution(convolution: Convolve) -> LinearOperator | None:
     """Convolve(k, periodic)  ->  DiagonalIn(RFFT, RFFT k)     (FFT for complex k)"""
-    return convolution.diagonalised if convolution.boundary == "periodic" else None
+    return convolution.diagonalised if convolution.boundary == "periodic" and not convolution.strided else None
+
+
+@rule(Composed, group="merge")
+def merge_full_and_valid_convolutions(product: Composed) -> LinearOperator | None:
+    """Convolve(a, full) @ Convolve(b, full)  ->  Convolve(a * b, full), also for valid     (b unstrided)"""
+    match adjacent(product):
+        case (Convolve(boundary="full" | "valid" as a) as left, Convolve(boundary=b) as right, rest):
+            if a != b or right.strided:
+                return None
+            kernel = Convolve(right.kernel, left.kernel.shape, "full").trace(left.kernel)
+            merged = Convolve(kernel, right.shape, b, stride=left.stride)
+            return merged if rest is None else compose(merged, rest)
+    return None
+
+
+@rule(Composed, group="merge")
+def merge_adjoint_full_with_full(product: Composed) -> LinearOperator | None:
+    """Convolve(a, full).H @ Convolve(b, full)  ->  Convolve(correlation of a and b, zero)     (kernels of one shape)"""
+    match adjacent(product):
+        case (Adjoint(operator=Convolve(boundary="full") as left), Convolve(boundary="full") as right, rest):
+            size = right.kernel.shape
+            if left.kernel.shape != size or left.strided or right.strided:
+                return None
+            among_zeros = Pad(size, tuple((k - 1, k - 1) for k in size)).trace(right.kernel)
+            correlation = Convolve(left.kernel, tuple(2 * k - 1 for k in size), "full").trace_adjoint(among_zeros)
+            merged = Convolve(correlation, right.shape, "zero")
+            return merged if rest is None else compose(merged, rest)
+    return None

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from opalg.arrays import backend_of
 from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, exact
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, add, as_shape, compose
+from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, Zero, add, as_shape, compose
 from opalg.operators.knowledge import Facts
 from opalg.operators.spectra import (
     as_data,
@@ -241,15 +242,33 @@ def diagonal_of(operator: LinearOperator) -> Expression | None:
     return None
 
 
+@rule(Mask, group="simplify")
+def drop_trivial_mask(mask: Mask) -> LinearOperator | None:
+    """Mask(everything)  ->  I, Mask(nothing)  ->  0"""
+    if mask.facts.norm == exact(0.0):
+        return Zero(mask.in_shape)
+    return Identity(mask.in_shape) if mask.facts.lowest == Literal(1.0) else None
+
+
 @rule(Composed, group="merge")
 def merge_masks(product: Composed) -> LinearOperator | None:
-    """M @ M  ->  M     (M a mask)"""
-    match product:
-        case Composed(outer=Mask() as a, inner=b) if a is b:
-            return a
-        case Composed(outer=Mask() as a, inner=Composed(outer=b)) if a is b:
-            return product.inner
+    """Mask(m) @ Mask(n)  ->  Mask(m and n)     (M @ M -> M; disjoint masks -> 0)"""
+    a, b, rest = adjacent(product)
+    match a, b:
+        case (Mask(), Mask()):
+            merged = _conjunction(a, b)
+            return merged if rest is None else compose(merged, rest)
     return None
+
+
+def _conjunction(a: Mask, b: Mask) -> LinearOperator:
+    """The mask of the entries that two masks keep; one of them where it keeps no more than the other."""
+    left, right = (backend_of(m.mask.value).to_numpy(m.mask.value) for m in (a, b))
+    both = left & right
+    for mask, kept in ((a, left), (b, right)):
+        if np.array_equal(both, kept):
+            return mask
+    return Mask(Constant(both, copy=False)) if both.any() else Zero(a.in_shape)
 
 
 @rule(Composed, group="merge")

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import cos, pi, sqrt
 from typing import Any
 
 import numpy as np
 
-from opalg.errors import ShapeError, UnsupportedError
+from opalg.errors import UnsupportedError
 from opalg.facts import exact
-from opalg.leaves import Constant
 from opalg.nodes import node
 from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
+from opalg.operators.axes import as_axes
 from opalg.operators.diagonal import adjacent
-from opalg.operators.fourier import RFFT
 from opalg.operators.knowledge import Facts
-from opalg.operators.spectral import DiagonalIn
-from opalg.program.expression import Expression, Shape
+from opalg.operators.local import one
+from opalg.operators.spectral import DiagonalIn, diagonal_form
+from opalg.operators.stencil_spectra import PERIODIC, basis_of, family_of, squares_over, symbol_along
+from opalg.program.expression import Shape
 from opalg.program.linear import Kernel
 from opalg.rules import rule
 
@@ -51,8 +51,13 @@ class FiniteDifference(LinearOperator):
 
     Notes
     -----
-    The norm is exact, since sines and cosines diagonalise the gram: with n entries it is ``2 cos(pi / (2 n))`` for
-    one-sided Neumann differences (Strang 1999, The discrete cosine transform).
+    The adjoint sums by parts: for one-sided differences it is minus the difference of the other side, with the border
+    that makes it so. The norm is exact, since sines and cosines diagonalise the gram: with n entries it is ``2 cos(pi /
+    (2 n))`` for one-sided Neumann differences (Strang 1999, The discrete cosine transform).
+
+    ``D.H D`` is diagonal in the `RFFT` for "periodic", in the `DCT` of type 2 for "neumann", in the `DCT` of type 8 for
+    "forward" and the `DST` of type 7 for "backward" with "dirichlet"; ``D D.H`` in the `RFFT`, and with the last two
+    changed over; for "central" with "neumann" in the `DST` of type 2. Nothing fits "central" with "dirichlet".
 
     Examples
     --------
@@ -70,8 +75,8 @@ class FiniteDifference(LinearOperator):
     def __post_init__(self) -> None:
         shape = as_shape(self.shape)
         object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "axis", _checked_axes(shape, (self.axis,), "FiniteDifference")[0])
-        _check_boundary(self.boundary, "FiniteDifference")
+        object.__setattr__(self, "axis", as_axes(shape, self.axis, "FiniteDifference")[0])
+        check_boundary(self.boundary, "FiniteDifference")
         if self.scheme not in SCHEMES:
             raise UnsupportedError(f"FiniteDifference has the schemes {SCHEMES}, but not {self.scheme!r}")
 
@@ -124,7 +129,8 @@ class Gradient(LinearOperator):
 
     Notes
     -----
-    ``||G||^2`` is the sum of the axes' squared norms (exact: one basis diagonalises all axes).
+    The adjoint is minus the `Divergence`. ``||G||^2`` is the sum of the axes' squared norms (exact: one basis
+    diagonalises all axes, that of `FiniteDifference`), and ``G.H G`` is diagonal in that basis.
 
     Examples
     --------
@@ -140,10 +146,9 @@ class Gradient(LinearOperator):
 
     def __post_init__(self) -> None:
         shape = as_shape(self.shape)
-        given = range(len(shape)) if self.axes is None else (self.axes,) if isinstance(self.axes, int) else self.axes
         object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "axes", _checked_axes(shape, tuple(given), "Gradient"))
-        _check_boundary(self.boundary, "Gradient")
+        object.__setattr__(self, "axes", as_axes(shape, self.axes, "Gradient"))
+        check_boundary(self.boundary, "Gradient")
 
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
@@ -195,14 +200,8 @@ def Divergence(shape: Any, boundary: str = "neumann", axes: Any = None) -> Linea
     return -Gradient(shape, boundary, axes).H
 
 
-def _checked_axes(shape: Shape, axes: tuple[int, ...], name: str) -> tuple[int, ...]:
-    found = tuple(axis % len(shape) - len(shape) if -len(shape) <= axis < len(shape) else 0 for axis in axes)
-    if not found or 0 in found or len(set(found)) != len(found) or 0 in shape:
-        raise ShapeError(f"{name} needs different axes of a shape without zeros, but was given {axes} of {shape}")
-    return found
-
-
-def _check_boundary(boundary: str, name: str) -> None:
+def check_boundary(boundary: str, name: str) -> None:
+    """Raise UnsupportedError for a boundary that differences have not."""
     if boundary not in BOUNDARIES:
         raise UnsupportedError(f"{name} has the boundaries {BOUNDARIES}, but not {boundary!r}")
 
@@ -354,37 +353,37 @@ def adjoint_gradient(lib: Any, x: Any, axes: Any, ndim: int, boundary: str, out:
     return out
 
 
-@lru_cache(maxsize=128)
-def _symbol(n: int, axis: int, scheme: str, half: bool) -> Constant:
-    """``|symbol|^2`` of a periodic difference on the frequencies of an axis, ready to broadcast."""
-    angles = pi * np.arange(n // 2 + 1 if half else n) / n
-    values = np.sin(2 * angles) ** 2 if scheme == "central" else (2 * np.sin(angles)) ** 2
-    return Constant(values.reshape((-1,) + (1,) * (-1 - axis)), name=f"|d|^2 on axis {axis}")
+@diagonal_form.register
+def _(operator: FiniteDifference) -> DiagonalIn | None:
+    if operator.boundary != "periodic":
+        return None
+    shape, axis = operator.shape, operator.axis
+    symbol = symbol_along(shape[axis], axis, operator.scheme)
+    return DiagonalIn(basis_of(PERIODIC, shape, (axis,)), symbol, one(operator))
 
 
-def _laplacian_spectrum(shape: Shape, axes: tuple[int, ...], scheme: str) -> Expression:
-    parts = [_symbol(shape[axis], axis, scheme, axis == -1) for axis in axes]
-    out: Expression = parts[0]
-    for part in parts[1:]:
-        out = out + part
-    return out
+def gram_in_basis(left: LinearOperator, right: LinearOperator) -> DiagonalIn | None:
+    """``left @ right`` where they are a difference or gradient and its adjoint, and a transform diagonalises them."""
+    match left, right:
+        case (Adjoint(operator=FiniteDifference() as d), FiniteDifference()) if d is right:
+            axes, cogram = (d.axis,), False
+        case (FiniteDifference() as d, Adjoint(operator=FiniteDifference() as other)) if d is other:
+            axes, cogram = (d.axis,), True
+        case (Adjoint(operator=Gradient() as d), Gradient()) if d is right:
+            axes, cogram = d.axes, False
+        case _:
+            return None
+    scheme = d.scheme if isinstance(d, FiniteDifference) else "forward"
+    family = family_of(scheme, d.boundary, cogram)
+    if family is None:
+        return None
+    spectrum = squares_over(family, d.shape, axes, scheme == "central")
+    return DiagonalIn(basis_of(family, d.shape, axes), spectrum, one(left, right))
 
 
 @rule(Composed, group="diagonalise")
 def diagonalise_gram_of_differences(product: Composed) -> LinearOperator | None:
-    """D.H @ D  ->  DiagonalIn(RFFT, sum_j (2 sin(pi k_j / n_j))^2)     (D periodic differences or gradient)"""
+    """D.H @ D  ->  DiagonalIn(T, sum_j (2 sin h_j)^2)     (T by the boundary: an RFFT, DCT or DST; also D @ D.H)"""
     a, b, rest = adjacent(product)
-    match a, b:
-        case (Adjoint(operator=FiniteDifference() as left), FiniteDifference(boundary="periodic") as right):
-            axes: tuple[int, ...] = (right.axis,)
-        case (FiniteDifference(boundary="periodic") as right, Adjoint(operator=FiniteDifference() as left)):
-            axes = (right.axis,)
-        case (Adjoint(operator=Gradient() as left), Gradient(boundary="periodic") as right):
-            axes = right.axes
-        case _:
-            return None
-    if left is not right:
-        return None
-    scheme = getattr(right, "scheme", "forward")
-    merged = DiagonalIn(RFFT(right.shape, norm="backward"), _laplacian_spectrum(right.shape, axes, scheme))
-    return merged if rest is None else compose(merged, rest)
+    merged = gram_in_basis(a, b)
+    return merged if merged is None or rest is None else compose(merged, rest)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
+from opalg.arrays import backend
+from opalg.errors import DeviceError, DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound
 from opalg.nodes import node
 from opalg.operators.algebra import LinearOperator, as_shape
@@ -40,8 +41,9 @@ def FunctionOperator(
         ``forward(x) -> array``: takes an array of shape ``in_shape`` and returns one of shape ``out_shape``, of the
         same library. It must be linear.
     adjoint : callable, optional
-        ``adjoint(y) -> array``, from ``out_shape`` to ``in_shape``. Without it there is an adjoint on Torch only, where
-        autograd transposes ``forward``.
+        ``adjoint(y) -> array``, from ``out_shape`` to ``in_shape``. Without it Torch's autograd transposes ``forward``,
+        for arrays of any library: a function of NumPy arrays is handed a tensor for that, so it must be written with
+        operators, indexing and functions that tensors have too (as those of the array-API standard are).
     in_shape, out_shape : tuple of int
         Shapes without batch axes; ``out_shape`` defaults to ``in_shape``.
     in_dtype, out_dtype : {None, "real", "complex"} or dtype
@@ -66,7 +68,8 @@ def FunctionOperator(
         Where a shape, a dtype or the norm makes no sense; and, when applied, where a function returns an array of
         another shape or kind than was declared.
     UnsupportedError
-        When the adjoint is needed and there is none, and where a function returns an array of another library.
+        When the adjoint is needed and there is none, because Torch is not installed or cannot follow ``forward``; and
+        where a function returns an array of another library.
 
     Notes
     -----
@@ -82,6 +85,12 @@ def FunctionOperator(
     array([1., 3., 6.])
     >>> A.H @ np.array([1.0, 2.0, 3.0])
     array([6., 5., 3.])
+
+    Where Torch is installed, a function that tensors understand needs no adjoint:
+
+    >>> D = oa.FunctionOperator(lambda x: x[1:] - x[:-1], in_shape=(3,), out_shape=(2,))
+    >>> D.H @ np.array([1.0, 10.0])
+    array([-1., -9., 10.])
     """
     label = str(name or getattr(forward, "__name__", type(forward).__name__))
     for role, function in (("forward", forward), ("adjoint", adjoint)):
@@ -116,7 +125,7 @@ class OpaqueOperator(LinearOperator):
     Attributes
     ----------
     forward, backward : callable
-        The functions of the map and its adjoint; ``backward`` is None where only Torch can find it.
+        The functions of the map and its adjoint; ``backward`` is None where Torch is to find it.
     adjoint_exact : bool
         Whether ``backward`` claims to be the adjoint up to rounding.
     """
@@ -175,7 +184,7 @@ def apply_function(lib: Any, x: Any, operator: Any, out: Any = None) -> Any:
 
 
 def apply_adjoint_function(lib: Any, y: Any, operator: Any, out: Any = None) -> Any:
-    """The adjoint that a user gave for a function, or on Torch the one that autograd finds."""
+    """The adjoint that a user gave for a function, or the one that Torch's autograd finds."""
     kind = operator.adjoint_kind(lib.kind_of(y))
     function = operator.backward or _transposed_by_autograd(lib, operator, kind)
     return _each(lib, y, function, operator, operator.out_shape, operator.in_shape, kind)
@@ -210,27 +219,48 @@ def _checked(lib: Any, value: Any, operator: Any, shape: Shape, kind: str) -> An
 
 
 def _transposed_by_autograd(lib: Any, operator: Any, kind: str) -> ArrayFunction:
-    if lib.name != "torch":
+    """The adjoint as autograd finds it: in Torch itself, or by handing the function tensors in place of arrays."""
+    try:
+        tensors = lib if lib.name == "torch" else backend("torch", lib.precision)
+    except DeviceError:
         raise UnsupportedError(
             f"the adjoint of {operator!r} is needed but was not given; write FunctionOperator(forward, adjoint, ...), "
-            f"or compute with Torch, where autograd transposes the function"
-        )
+            f"or install Torch, whose autograd transposes functions: pip install 'opalg[torch]'"
+        ) from None
 
     def transposed(y: Any) -> Any:
         import torch
 
+        cotangent = tensors.asarray(y)
         batch = tuple(y.shape[: y.ndim - len(operator.out_shape)])
-        at = lib.zeros(batch + operator.in_shape, kind).requires_grad_(True)
+        at = tensors.zeros(batch + operator.in_shape, kind).requires_grad_(True)
         with torch.enable_grad():
-            image = operator.forward(at)
-        if not (lib.owns(image) and image.requires_grad):
-            raise UnsupportedError(
-                f"autograd cannot follow {operator!r}: it leaves Torch or detaches its argument; give adjoint=function"
-            )
-        (found,) = torch.autograd.grad(image, at, y.to(image.dtype))
-        return found
+            image = _followed(tensors, operator, at.clone(), lib.name)
+        if tuple(image.shape) != tuple(y.shape):
+            raise ShapeError(f"{operator!r} returned shape {tuple(image.shape)}, where {tuple(y.shape)} was declared")
+        (found,) = torch.autograd.grad(image, at, cotangent.to(image.dtype))
+        return found if tensors is lib else lib.asarray(found)
 
     return transposed
+
+
+def _followed(tensors: Any, operator: Any, x: Any, library: str) -> Any:
+    """A user's function of a tensor, with autograd's record of it."""
+    advice = "give adjoint=function" if library == "torch" else "give adjoint=function, or compute with Torch arrays"
+    try:
+        image = operator.forward(x)
+    except Exception as problem:
+        if library == "torch":
+            raise
+        raise UnsupportedError(
+            f"the adjoint of {operator!r} is needed but was not given, and Torch cannot find it, since the function "
+            f"does not take tensors ({type(problem).__name__}: {problem}); {advice}"
+        ) from problem
+    if not (tensors.owns(image) and image.requires_grad):
+        raise UnsupportedError(
+            f"autograd cannot follow {operator!r}: it leaves Torch or detaches its argument; {advice}"
+        )
+    return image
 
 
 def _declared_kind(dtype: Any, role: str) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
+from opalg.operators.spectra import is_nonnegative
+from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
 
 
@@ -46,7 +48,6 @@ class Facts:
         both = [s.value if isinstance(s, Literal) else None for s in (self.gram_scale, self.cogram_scale)]
         return UNKNOWN if None in both else (YES if both == [1.0, 1.0] else NO)
 
-
     def __str__(self) -> str:
         words = [n.replace("_", "-") for n in ("diagonal", "self_adjoint", "positive") if getattr(self, n) is YES]
         if self.unitary is YES:
@@ -66,8 +67,8 @@ def _short(scale: Expression) -> str:
 
 
 def is_nonnegative_number(factor: Expression) -> bool:
-    """Whether a factor is a literal that is not negative."""
-    return isinstance(factor, Literal) and not isinstance(factor.value, complex) and factor.value >= 0
+    """Whether a factor is real and sure not to be negative, as its form tells."""
+    return is_nonnegative(factor)
 
 
 def product(a: Expression | None, b: Expression | None) -> Expression | None:
@@ -89,8 +90,19 @@ def lowest_known(facts: Facts) -> Expression | None:
 
 def lowest_scaled(factor: Expression, facts: Facts) -> Expression | None:
     """A lower bound of the spectrum of a multiple of a self-adjoint operator."""
-    if not isinstance(factor, Literal) or isinstance(factor.value, complex) or facts.self_adjoint is not YES:
+    if factor.kind != "real" or facts.self_adjoint is not YES:
         return None
-    if factor.value >= 0:
-        return None if facts.lowest is None else factor * facts.lowest
-    return None if facts.norm is None or not facts.norm.certified else factor * facts.norm.expression
+    above = factor * facts.norm.expression if facts.norm is not None and facts.norm.certified else None
+    below = None if facts.lowest is None else factor * facts.lowest
+    if is_nonnegative(factor):
+        return below
+    if isinstance(factor, Literal):
+        return above
+    return None if above is None or below is None else below if above is below else ex.minimum(below, above)
+
+
+def keeps_facts(before: Facts, after: Facts) -> bool:
+    """Whether nothing that was known before is unknown after, the scales of grams left out."""
+    kept = all(getattr(after, n) is YES for n in ("diagonal", "self_adjoint", "positive") if getattr(before, n) is YES)
+    low = before.lowest is None or after.lowest is not None
+    return kept and low and (before.norm is None or after.norm is not None)

@@ -9,14 +9,14 @@ import numpy as np
 
 from opalg.errors import DtypeError, ShapeError
 from opalg.facts import exact, upper
-from opalg.leaves import Constant, Parameter
+from opalg.leaves import Constant, Indices, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator
+from opalg.operators.algebra import LinearOperator, as_shape
 from opalg.operators.knowledge import Facts
 from opalg.operators.spectra import as_data, conjugate, text
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Product, Reduce, Shape
-from opalg.program.linear import Kernel
+from opalg.program.linear import Kernel, Take
 
 
 def Matrix(matrix: Any) -> LinearOperator:
@@ -145,11 +145,20 @@ class SparseMatrix(LinearOperator):
 
     Notes
     -----
-    ``||M||_2 <= sqrt(||M||_1 ||M||_inf)`` (Schur's test).
+    ``||M||_2 <= sqrt(||M||_1 ||M||_inf)`` (Schur's test). The entries are constant; a matrix of few entries that are
+    learned is made by `from_coordinates`.
     """
 
     matrix: Any
     adjoint_matrix: Any = None
+
+    @staticmethod
+    def from_coordinates(values: Any, rows: Any, columns: Any, shape: Any) -> CoordinateMatrix:
+        """A sparse matrix whose entries may be a Parameter: ``values[k]`` is added at ``(rows[k], columns[k])``.
+
+        See `CoordinateMatrix`.
+        """
+        return CoordinateMatrix(values, rows, columns, shape)
 
     def __post_init__(self) -> None:
         data = self.matrix if isinstance(self.matrix, Constant) else Constant(self.matrix)
@@ -183,10 +192,10 @@ class SparseMatrix(LinearOperator):
         return self.out_kind(kind)
 
     def kernel(self) -> Kernel:
-        return Kernel(multiply_sparse, (self.matrix, self.matrix.kind), in_place=False, passes=4.0)
+        return Kernel(multiply_sparse, (self.matrix, self.matrix.kind), in_place=False, fresh=True, passes=4.0)
 
     def adjoint_kernel(self) -> Kernel:
-        return Kernel(multiply_sparse, (self.adjoint_matrix, self.matrix.kind), in_place=False, passes=4.0)
+        return Kernel(multiply_sparse, (self.adjoint_matrix, self.matrix.kind), in_place=False, fresh=True, passes=4.0)
 
     @property
     def facts(self) -> Facts:
@@ -205,6 +214,127 @@ class SparseMatrix(LinearOperator):
             SparseMatrix(scipy.sparse.csr_matrix(entries)),
             SparseMatrix(scipy.sparse.coo_array(entries.T * (1 + 2j))),
             SparseMatrix(scipy.sparse.csr_array((2, 3))),
+        ]
+
+
+@node
+class CoordinateMatrix(LinearOperator):
+    """A sparse matrix with entries that may be learned, ``y_i = sum_{k: i_k = i} v_k x_{j_k}`` on the last axis.
+
+    Parameters
+    ----------
+    values : array, number, Constant, Parameter or Expression, shape ``(k,)`` or ``()``
+        The entries ``v``, real or complex; one number counts for all. Entries at the same place add up.
+    rows, columns : array of k integers
+        Where they stand, ``0 <= i < m`` and ``0 <= j < n``.
+    shape : tuple of two int
+        The shape ``(m, n)`` of the matrix.
+
+    Raises
+    ------
+    ShapeError
+        Where the lengths differ, an index lies outside, or ``shape`` is not of two positive numbers.
+    DtypeError
+        For indices that are no integers and boolean entries.
+
+    Notes
+    -----
+    ``(A.H y)_j = sum_{k: j_k = j} conj(v_k) y_{i_k}``. ``||A||_2 <= sqrt(||A||_1 ||A||_inf)`` (Schur's test), over the
+    magnitudes of the entries. Works on every array library; gradients in the values flow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> from opalg.operators import SparseMatrix
+    >>> weights = oa.Parameter(np.array([2.0, 3.0]), name="weights")
+    >>> A = SparseMatrix.from_coordinates(weights, rows=[0, 2], columns=[1, 0], shape=(3, 2))
+    >>> A @ np.array([1.0, 10.0])
+    array([20.,  0.,  3.])
+    """
+
+    values: Any
+    rows: Any
+    columns: Any
+    shape: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", as_data(self.values, "SparseMatrix"))
+        shape = as_shape(self.shape)
+        if len(shape) != 2 or 0 in shape:
+            raise ShapeError(f"the shape of a sparse matrix must be two positive numbers, not {self.shape!r}")
+        object.__setattr__(self, "shape", shape)
+        for name, size in (("rows", shape[0]), ("columns", shape[1])):
+            given = getattr(self, name)
+            places = given if isinstance(given, Indices) else Indices(given)
+            if len(places.shape) != 1 or (
+                places.value.size and not 0 <= places.value.min() <= places.value.max() < size
+            ):
+                raise ShapeError(
+                    f"{name} of a sparse matrix of shape {shape} must be a list of indices 0 to {size - 1}"
+                )
+            object.__setattr__(self, name, places)
+        if self.rows.shape != self.columns.shape or self.values.shape not in ((), self.rows.shape):
+            raise ShapeError(
+                f"a sparse matrix needs as many values as rows and columns, but was given {self.values.shape} values, "
+                f"{self.rows.shape} rows and {self.columns.shape} columns"
+            )
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.shape[1:]
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.shape[:1]
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return "complex" if self.values.kind == "complex" else "any"
+
+    def out_kind(self, kind: str) -> str:
+        return "complex" if self.values.kind == "complex" else kind
+
+    def adjoint_kind(self, kind: str) -> str:
+        return self.out_kind(kind)
+
+    def trace(self, x: Expression) -> Expression:
+        picked = ex.Apply(Take(self.in_shape, self.columns, -1), x)
+        return ex.Apply(Take(self.out_shape, self.rows, -1), self.values * picked, adjoint=True)
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return self.H.trace(y)
+
+    @property
+    def facts(self) -> Facts:
+        size = ex.broadcast_to(abs(self.values), self.rows.shape)
+        totals = [
+            ex.largest(ex.Apply(Take((n,), places, -1), size, adjoint=True))
+            for n, places in zip(self.shape, (self.rows, self.columns), strict=True)
+        ]
+        return Facts(norm=upper(ex.sqrt(totals[0] * totals[1])))
+
+    @property
+    def H(self) -> LinearOperator:
+        return CoordinateMatrix(conjugate(self.values), self.columns, self.rows, self.shape[::-1])
+
+    def conj(self) -> LinearOperator:
+        return CoordinateMatrix(conjugate(self.values), self.rows, self.columns, self.shape)
+
+    def __repr__(self) -> str:
+        return f"Matrix({self.rows.value.size} entries of {text(self.values)}, shape {self.shape})"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        rows, columns = np.array([0, 2, 2, 3, 0]), np.array([1, 0, 2, 2, 1])
+        learned = Parameter(rng.standard_normal(5), name="values")
+        z = rng.standard_normal(5) + 1j * rng.standard_normal(5)
+        return [
+            CoordinateMatrix(learned, rows, columns, (4, 3)),
+            CoordinateMatrix(z, columns, rows, (3, 4)),
+            CoordinateMatrix(-0.5, rows, columns, (4, 3)),
+            CoordinateMatrix(rng.standard_normal(1), [0], [0], (1, 1)),
         ]
 
 

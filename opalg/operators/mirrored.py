@@ -21,7 +21,7 @@ class Mirrored(Linear):
         return self.in_shape
 
     def kernel(self) -> Kernel:
-        return Kernel(mirror, (self.axes,), in_place=False)
+        return Kernel(mirror, (self.axes,), in_place=False, fresh=True)
 
     def adjoint_kernel(self) -> Kernel:
         return self.kernel()

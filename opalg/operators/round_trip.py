@@ -70,6 +70,10 @@ def _parted(transform: LinearOperator, x: Expression, factor: Expression) -> tup
             return [factor * z], []
         case Apply(operator=FFT() as t, argument=z, adjoint=True) if _inverts(t, transform):
             return [factor * z], []
+        case Apply(operator=LinearOperator() as t, argument=z, adjoint=adjoint) if (
+            scale := _right_inverse_scale(t, adjoint, transform)
+        ) is not None:
+            return [(factor * scale) * z], []
         case Pointwise(function="add", arguments=(a, b)) if a.shape == b.shape == x.shape:
             first, second = _parted(transform, a, factor), _parted(transform, b, factor)
         case Pointwise(function="subtract", arguments=(a, b)) if a.shape == b.shape == x.shape:
@@ -87,3 +91,10 @@ def _inverts(inverse: FFT, transform: LinearOperator) -> bool:
     if not isinstance(transform, FFT) or (inverse.shape, inverse.axes) != (transform.shape, transform.axes):
         return False
     return {inverse.norm, transform.norm} in ({"ortho"}, {"backward", "forward"})
+
+
+def _right_inverse_scale(t: LinearOperator, adjoint: bool, transform: LinearOperator) -> Expression | None:
+    """The ``c`` with ``transform @ (t or t.H) = c I``, where one is the adjoint of the other."""
+    if isinstance(transform, (FFT, RFFT)) or not (t is transform if adjoint else t.H is transform):
+        return None
+    return transform.facts.cogram_scale

@@ -10,7 +10,7 @@ from opalg.leaves import Constant, Leaf, Parameter
 from opalg.operators.mirrored import Mirrored, Unfolded
 from opalg.program import expression as ex
 from opalg.program.expression import Apply, Broadcast, Expression, Literal, Pointwise, Reduce, Shape
-from opalg.program.linear import Window
+from opalg.program.linear import Reshaped, Window
 
 _CONSTANT_SIGNS: WeakKeyDictionary[Constant, bool] = WeakKeyDictionary()
 
@@ -59,20 +59,28 @@ def _factors(e: Expression) -> list[Expression]:
 
 
 def times(a: Expression, b: Expression) -> Expression:
-    """The product ``a b``, where ``conj(s) s`` becomes the real ``|s|^2``."""
+    """The product ``a b``, where ``conj(s) s`` becomes the real ``|s|^2``, ``s s`` a square, and signs cancel."""
     left: list[Expression] = []
-    right = _factors(b)
-    for factor in _factors(a):
+    signs, right = _unsigned(_factors(b))
+    more, first = _unsigned(_factors(a))
+    for factor in first:
         partner = conjugate(factor)
-        if factor.kind == "complex" and not isinstance(factor, Literal) and partner in right:
+        if isinstance(factor, Literal) or partner not in right:
+            left.append(factor)
+        else:
             right.remove(partner)
             left.append(ex.square_abs(partner if _is_conjugated(factor) else factor))
-        else:
-            left.append(factor)
-    out: Expression = Literal(1.0)
+    out: Expression = Literal(-1.0 if (signs + more) % 2 else 1.0)
     for factor in sorted(left + right, key=lambda f: f.kind == "complex"):
         out = out * factor
     return out
+
+
+def _unsigned(factors: list[Expression]) -> tuple[int, list[Expression]]:
+    """The number of negated factors, and the factors without those signs."""
+    negated = [isinstance(f, Pointwise) and f.function == "negative" for f in factors]
+    bare = [f.arguments[0] if n and isinstance(f, Pointwise) else f for f, n in zip(factors, negated, strict=True)]
+    return sum(negated), bare
 
 
 def _is_conjugated(e: Expression) -> bool:
@@ -102,7 +110,9 @@ def is_nonnegative(e: Expression) -> bool:
             return is_nonnegative(yes) and is_nonnegative(no)
         case Broadcast(argument=inner) | Reduce(argument=inner):
             return is_nonnegative(inner)
-        case Apply(operator=Window() | Mirrored() | Unfolded(), argument=inner):
+        case Apply(operator=Window() | Mirrored() | Unfolded() | Reshaped(), argument=inner):
+            return is_nonnegative(inner)
+        case Apply(operator=primitive, argument=inner) if getattr(primitive, "nonnegative", False):
             return is_nonnegative(inner)
     return False
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from functools import reduce, singledispatch
 from typing import Any
 
 import numpy as np
 
 from opalg.errors import ParameterError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, exact
-from opalg.leaves import Constant, Leaf, Parameter
-from opalg.nodes import node, walk
+from opalg.leaves import Leaf, Parameter
+from opalg.nodes import node
 from opalg.operators.algebra import Added, Adjoint, Composed, Identity, LinearOperator, Scaled, add, compose
-from opalg.operators.batched import AsComplex
+from opalg.operators.bases import as_basis, lifted, meet
+from opalg.operators.batched import AsComplex, Batched
+from opalg.operators.cosine import DCT, DST
 from opalg.operators.diagonal import Diagonal, Mask, adjacent, diagonal_of
 from opalg.operators.fourier import FFT, RFFT, gram_scale
 from opalg.operators.knowledge import Facts
-from opalg.operators.mirrored import Mirrored, Unfolded
+from opalg.operators.local import (
+    local_adjoint,
+    local_multiple,
+    local_product,
+    local_scalar,
+    local_sum,
+    local_trace,
+)
+from opalg.operators.mirrored import Mirrored
 from opalg.operators.round_trip import from_spectrum, to_spectrum
 from opalg.operators.spectra import (
     as_data,
@@ -26,13 +37,15 @@ from opalg.operators.spectra import (
     pseudo_reciprocal,
     times,
 )
+from opalg.operators.spectrum_text import spectrum_text
+from opalg.operators.wavelet import Wavelet
 from opalg.program import expression as ex
-from opalg.program.expression import Apply, Expression, Literal, Pointwise, Shape
+from opalg.program.expression import Expression, Literal, Shape
 from opalg.program.linear import Window
-from opalg.program.text import elided, text_of
+from opalg.program.text import elided
 from opalg.rules import rule
 
-_MOST_SPECTRUM, _MOST_BASIS = 58, 26  # characters in a repr, which so stays below 100
+_MOST_BASIS = 26  # characters in a repr, which so stays below 100
 
 
 @node
@@ -41,11 +54,15 @@ class DiagonalIn(LinearOperator):
 
     Parameters
     ----------
-    transform : FFT, RFFT, or an operator with ``T.H T = c I``
-        The transform ``T``. The factor of a Fourier transform cancels, so it is stored with ``norm="backward"``.
+    transform : FFT, RFFT, DCT, DST, or an operator with ``T.H T = T T.H = c I``
+        The transform ``T``. The factor of a Fourier transform cancels, so it is stored with ``norm="backward"``, and a
+        cosine or sine transform with ``norm="ortho"``.
     spectrum : array, Constant, Parameter or Expression
         The spectrum ``s``; it broadcasts to ``transform.out_shape``. For an `RFFT` it is the half spectrum of a real
         kernel: ``s[-k] = conj(s[k])`` along the columns that are their own mirror image.
+    local : tuple of LocalTerm, optional
+        The same operator as a sum of products of stencils, where it is one; rules keep it. It is applied without any
+        transform then, while sums, products and inverses are formed from the spectrum.
 
     Raises
     ------
@@ -57,20 +74,25 @@ class DiagonalIn(LinearOperator):
     Notes
     -----
     With an `RFFT` the operator maps real to real; of a complex argument it treats real and imaginary part alike.
-    ``A.H`` has the spectrum ``conj(s)``, ``||A|| = max |s|`` (exact), the inverse has ``1 / s``.
+    ``A.H`` has the spectrum ``conj(s)``, ``||A|| = max |s|`` (exact), the inverse has ``1 / s``. With a real spectrum
+    it is self-adjoint and its lowest eigenvalue is ``min s`` (exact).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from opalg.operators import DiagonalIn
+    >>> from opalg.operators.cosine import DCT
+    >>> mean = DiagonalIn(DCT((4,)), np.array([1.0, 0.0, 0.0, 0.0]))
+    >>> np.round(mean @ np.array([1.0, 2.0, 3.0, 6.0]), 12).tolist()
+    [3.0, 3.0, 3.0, 3.0]
     """
 
     transform: LinearOperator
     spectrum: Any
+    local: Any = ()
 
     def __post_init__(self) -> None:
-        transform = self.transform
-        if isinstance(transform, (FFT, RFFT)):
-            halved = transform.axes[-1:] if isinstance(transform, RFFT) else ()
-            axes = (*sorted(set(transform.axes) - set(halved)), *halved)
-            transform = type(transform)(transform.shape, axes, "backward")
-        elif transform.facts.gram_scale is None or transform.facts.cogram_scale is None:
-            raise ParameterError(f"DiagonalIn needs an FFT, an RFFT or a T with T.H T = T T.H = c I, not {transform!r}")
+        transform = as_basis(self.transform)
         object.__setattr__(self, "transform", transform)
         object.__setattr__(self, "spectrum", as_data(self.spectrum, "DiagonalIn"))
         check_broadcast(self.spectrum, transform.out_shape, "the spectrum of DiagonalIn")
@@ -98,12 +120,15 @@ class DiagonalIn(LinearOperator):
         return self.out_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
+        if self.local:
+            ex.batch_shape(x.shape, self.in_shape, self)
+            return local_trace(self.local, x)
         if isinstance(self.transform, RFFT) and x.kind == "complex":
             return self.trace(ex.pointwise("real", x)) + Literal(1j) * self.trace(ex.pointwise("imag", x))
         return from_spectrum(self.transform, self.spectrum * to_spectrum(self.transform, x))
 
     def trace_adjoint(self, y: Expression) -> Expression:
-        return DiagonalIn(self.transform, conjugate(self.spectrum)).trace(y)
+        return self.H.trace(y)
 
     @property
     def facts(self) -> Facts:
@@ -118,7 +143,9 @@ class DiagonalIn(LinearOperator):
 
     @property
     def H(self) -> LinearOperator:
-        return DiagonalIn(self.transform, conjugate(self.spectrum))
+        if self.spectrum.kind == "real":
+            return self
+        return DiagonalIn(self.transform, conjugate(self.spectrum), local_adjoint(self.local))
 
     def inverse(self) -> LinearOperator:
         """``DiagonalIn(T, 1 / s)``.
@@ -138,9 +165,11 @@ class DiagonalIn(LinearOperator):
 
     def __repr__(self) -> str:
         t = self.transform
-        if isinstance(t, (FFT, RFFT)):
+        if isinstance(t, (FFT, RFFT, DCT, DST)):
             every = set(t.axes) == set(range(-len(t.shape), 0))
-            basis = type(t).__name__ + ("" if every else f"(axes={t.axes})")
+            given = [] if every else [f"axes={t.axes}"]
+            given += [f"type={t.type}"] if isinstance(t, (DCT, DST)) and t.type != 2 else []
+            basis = type(t).__name__ + (f"({', '.join(given)})" if given else "")
         else:
             basis = repr(t)
         return f"DiagonalIn({elided(basis, _MOST_BASIS)}, {spectrum_text(self.spectrum)})"
@@ -157,31 +186,9 @@ class DiagonalIn(LinearOperator):
             DiagonalIn(RFFT((3, 4)), np.abs(spectrum) ** 2),
             DiagonalIn(RFFT((2, 5), axes=1), np.fft.rfft(rng.standard_normal(5))),
             DiagonalIn(RFFT((5, 2), axes=0), np.fft.rfft(rng.standard_normal(5))[:, None]),
+            DiagonalIn(DCT((2, 3)), Parameter(rng.random((2, 3)), name="weights", nonneg=True)),
+            DiagonalIn(DST((3, 2), axes=0, type=7), rng.standard_normal((3, 1)) + 1j * rng.standard_normal((3, 1))),
         ]
-
-
-def spectrum_text(spectrum: Expression) -> str:
-    """A spectrum as a short text, in which ``RFFT k`` is the transform of a kernel ``k`` wherever that was laid."""
-    texts: dict[Any, str] = {}
-    for n in walk(spectrum, within=Expression):
-        match n:
-            case Constant(name=None):
-                texts[n] = f"array of shape {n.shape}" if n is spectrum else "array"
-            case Apply(operator=FFT() | RFFT() as transform, adjoint=False, argument=kernel):
-                while isinstance(kernel, Apply) and not isinstance(kernel.operator, (FFT, RFFT)):
-                    kernel = kernel.argument
-                of = text_of(kernel, texts)
-                plain = isinstance(kernel, Leaf) or kernel in texts
-                texts[n] = f"{type(transform).__name__} {of if plain else f'({of})'}"
-            case Pointwise(
-                function="add",
-                arguments=(
-                    Pointwise(function="square", arguments=(Pointwise(function="real", arguments=(a,)),)),
-                    Pointwise(function="square", arguments=(Pointwise(function="imag", arguments=(b,)),)),
-                ),
-            ) if a is b:
-                texts[n] = f"|{text_of(a, texts)}|^2"
-    return elided(text_of(spectrum, texts), _MOST_SPECTRUM)
 
 
 def _check_mirrored(leaf: Leaf, transform: RFFT) -> None:
@@ -204,11 +211,6 @@ def _check_mirrored(leaf: Leaf, transform: RFFT) -> None:
             )
 
 
-def full_spectrum(half: Expression, transform: Any) -> Expression:
-    """The spectrum on all frequencies of a half spectrum."""
-    return ex.Apply(Unfolded(transform.shape, transform.axes), ex.broadcast_to(half, transform.out_shape))
-
-
 def half_of_real_part(full: Expression, transform: RFFT) -> Expression:
     """The half spectrum of the real part of the kernel that has the given full spectrum."""
     full = ex.broadcast_to(full, transform.shape)
@@ -217,8 +219,68 @@ def half_of_real_part(full: Expression, transform: RFFT) -> Expression:
     return ex.Apply(box, symmetric)
 
 
-def _same_frequencies(a: LinearOperator, b: LinearOperator) -> bool:
-    return isinstance(a, FFT) and isinstance(b, RFFT) and a.shape == b.shape and set(a.axes) == set(b.axes)
+@singledispatch
+def diagonal_form(operator: LinearOperator) -> DiagonalIn | None:
+    """The operator as one that is diagonal in a basis; None where it is not known as one.
+
+    Operators that are cheaper as they are, such as stencils, register how to write them so; a sum or product that needs
+    the common basis asks for it.
+    """
+    return None
+
+
+@diagonal_form.register
+def _(operator: DiagonalIn) -> DiagonalIn | None:
+    return operator
+
+
+@diagonal_form.register
+def _(operator: Adjoint) -> DiagonalIn | None:
+    form = diagonal_form(operator.operator)
+    return None if form is None else form.H  # type: ignore[return-value]
+
+
+@diagonal_form.register
+def _(operator: Scaled) -> DiagonalIn | None:
+    form, c = diagonal_form(operator.operator), operator.factor
+    if form is None or (c.kind == "complex" and isinstance(form.transform, RFFT)):
+        return None
+    return DiagonalIn(form.transform, c * form.spectrum, local_multiple(c, form.local))
+
+
+@diagonal_form.register
+def _(operator: Batched) -> DiagonalIn | None:
+    form = diagonal_form(operator.operator)
+    transform = None if form is None else lifted(form.transform, operator.batch)
+    return None if form is None or transform is None else DiagonalIn(transform, form.spectrum, form.local)
+
+
+@diagonal_form.register
+def _(operator: Composed) -> DiagonalIn | None:
+    return product_in_basis(diagonal_form(operator.outer), diagonal_form(operator.inner))
+
+
+@diagonal_form.register
+def _(operator: Added) -> DiagonalIn | None:
+    return reduce(sum_in_basis, map(diagonal_form, operator.operators))
+
+
+def product_in_basis(a: DiagonalIn | None, b: DiagonalIn | None) -> DiagonalIn | None:
+    """``a @ b`` where one basis makes both diagonal."""
+    common = None if a is None or b is None else meet((a.transform, a.spectrum), (b.transform, b.spectrum))
+    if a is None or b is None or common is None:
+        return None
+    basis, s, t = common
+    return DiagonalIn(basis, times(s, t), local_product(a.local, b.local))
+
+
+def sum_in_basis(a: DiagonalIn | None, b: DiagonalIn | None) -> DiagonalIn | None:
+    """``a + b`` where one basis makes both diagonal."""
+    common = None if a is None or b is None else meet((a.transform, a.spectrum), (b.transform, b.spectrum))
+    if a is None or b is None or common is None:
+        return None
+    basis, s, t = common
+    return DiagonalIn(basis, s + t, local_sum(a.local, b.local))
 
 
 @rule(Composed, group="diagonalise")
@@ -232,6 +294,20 @@ def diagonalise_fourier_conjugation(product: Composed) -> LinearOperator | None:
             scale = (gram_scale(a) * gram_scale(b)) ** 0.5
             merged = DiagonalIn(a, scale * diagonal_of(d))
             return merged if rest is None else compose(merged, rest)
+    return None
+
+
+@rule(Composed, group="diagonalise")
+def real_operators_for_real_data(product: Composed) -> LinearOperator | None:
+    """Re @ A @ complex  ->  A     (A diagonal in a basis, and real)"""
+    match product:
+        case Composed(
+            outer=Adjoint(operator=AsComplex()), inner=Composed(outer=DiagonalIn(in_kind="any") as a, inner=tail)
+        ):
+            first, rest = (tail.outer, tail.inner) if isinstance(tail, Composed) else (tail, None)
+            if not isinstance(first, AsComplex):
+                return None
+            return a if rest is None else compose(a, rest)
     return None
 
 
@@ -252,65 +328,95 @@ def real_fft_for_real_data(product: Composed) -> LinearOperator | None:
     return None
 
 
-@rule(Composed, group="merge")
-def merge_spectra_in_product(product: Composed) -> LinearOperator | None:
-    """DiagonalIn(T, a) @ DiagonalIn(T, b)  ->  DiagonalIn(T, a b)"""
-    match adjacent(product):
-        case (DiagonalIn(transform=s, spectrum=a), DiagonalIn(transform=t, spectrum=b), rest):
-            if s is t:
-                merged = DiagonalIn(s, times(a, b))
-            elif _same_frequencies(s, t):
-                merged = DiagonalIn(s, times(a, full_spectrum(b, t)))
-            elif _same_frequencies(t, s):
-                merged = DiagonalIn(t, times(full_spectrum(a, s), b))
-            else:
+@rule(Composed, group="diagonalise")
+def diagonalise_conjugation(product: Composed) -> LinearOperator | None:
+    """T.H @ diag(d) @ T  ->  DiagonalIn(T, c d)     (T a DCT, DST or wavelet transform, T.H T = c I)"""
+    match product:
+        case Composed(outer=a, inner=Composed(outer=Diagonal() | Mask() as d, inner=tail)):
+            b, rest = (tail.outer, tail.inner) if isinstance(tail, Composed) else (tail, None)
+            known, back = b.facts.gram_scale, b.facts.cogram_scale
+            if not isinstance(b, (DCT, DST, Wavelet)) or a is not b.H or known is None or back is None:
                 return None
+            merged = DiagonalIn(b, known * diagonal_of(d))
             return merged if rest is None else compose(merged, rest)
     return None
+
+
+@rule(Batched, group="merge")
+def lift_batched_spectrum(batched: Batched) -> LinearOperator | None:
+    """batched(DiagonalIn(T, s))  ->  DiagonalIn(T over the same axes of the whole array, s)"""
+    return diagonal_form(batched) if isinstance(batched.operator, DiagonalIn) else None
+
+
+@rule(Composed, group="merge")
+def merge_spectra_in_product(product: Composed) -> LinearOperator | None:
+    """DiagonalIn(T, a) @ DiagonalIn(T, b)  ->  DiagonalIn(T, a b)     (and stencils that T diagonalises)"""
+    a, b, rest = adjacent(product)
+    merged = product_in_basis(diagonal_form(a), diagonal_form(b))
+    if merged is None:
+        return None
+    if not merged.local and all(diagonal_form(o).local for o in (a, b)):  # type: ignore[union-attr]
+        return None  # many stencils: the transforms are left for when a sum needs them
+    return merged if rest is None else compose(merged, rest)
 
 
 @rule(Scaled, group="merge")
 def merge_scalar_into_spectrum(scaled: Scaled) -> LinearOperator | None:
     """c DiagonalIn(T, s)  ->  DiagonalIn(T, c s)     (c real where T is an RFFT)"""
-    match scaled:
-        case Scaled(factor=c, operator=DiagonalIn(transform=t, spectrum=s)):
-            if c.kind == "complex" and isinstance(t, RFFT):
-                return None
-            return DiagonalIn(t, c * s)
-    return None
+    return diagonal_form(scaled) if isinstance(scaled.operator, DiagonalIn) else None
 
 
 @rule(Added, group="merge")
 def merge_spectra_in_sum(total: Added) -> LinearOperator | None:
-    """c I + DiagonalIn(T, a) + DiagonalIn(T, b)  ->  DiagonalIn(T, c + a + b)"""
-    basis = _common_transform(total.operators)
-    if basis is None:
+    """c I + DiagonalIn(T, a) + DiagonalIn(T, b)  ->  DiagonalIn(T, c + a + b)     (and stencils that T diagonalises)"""
+    groups: list[DiagonalIn] = []
+    others: list[LinearOperator] = []
+    scalars: list[LinearOperator] = []
+    members = 0
+    for operator in total.operators:
+        form = diagonal_form(operator)
+        if form is not None:
+            members += 1
+            _gather(groups, form)
+        else:
+            (others if _multiple_of_identity(operator) is None else scalars).append(operator)
+    left_over = []
+    for operator in scalars:
+        at = next((i for i, g in enumerate(groups) if _takes(g, operator)), None)
+        if at is None:
+            left_over.append(operator)
+        else:
+            groups[at] = _with_scalar(groups[at], operator)
+    if len(groups) + len(left_over) == members + len(scalars):
         return None
-    parts = [_spectrum_in(basis, operator) for operator in total.operators]
-    if sum(part is not None for part in parts) < 2:
-        return None
-    others = [operator for operator, part in zip(total.operators, parts, strict=True) if part is None]
-    merged: Expression = Literal(0.0)
-    for part in parts:
-        merged = merged if part is None else merged + part
-    return add(DiagonalIn(basis, merged), *others)
+    return add(*groups, *left_over, *others)
 
 
-def _common_transform(operators: tuple[LinearOperator, ...]) -> LinearOperator | None:
-    """The transform to gather in: an FFT where there is one, since half spectra can be completed to its spectrum."""
-    found = [o.transform for o in operators if isinstance(o, DiagonalIn)]
-    complex_ones = [t for t in found if isinstance(t, FFT)]
-    return complex_ones[0] if complex_ones else found[0] if found else None
+def _gather(groups: list[DiagonalIn], form: DiagonalIn) -> None:
+    """Add an operator to the first group that shares a basis with it, or begin a new group."""
+    for i, group in enumerate(groups):
+        together = sum_in_basis(group, form)
+        if together is not None:
+            groups[i] = together
+            return
+    groups.append(form)
 
 
-def _spectrum_in(basis: LinearOperator, operator: LinearOperator) -> Expression | None:
+def _multiple_of_identity(operator: LinearOperator) -> Expression | None:
     match operator:
-        case DiagonalIn(transform=t, spectrum=s) if t is basis:
-            return s
-        case DiagonalIn(transform=t, spectrum=s) if _same_frequencies(basis, t):
-            return full_spectrum(s, t)
         case Identity():
             return Literal(1.0)
-        case Scaled(factor=c, operator=Identity()) if c.kind == "real" or not isinstance(basis, RFFT):
+        case Scaled(factor=c, operator=Identity()):
             return c
     return None
+
+
+def _takes(group: DiagonalIn, scalar: LinearOperator) -> bool:
+    factor = _multiple_of_identity(scalar)
+    return factor is not None and (factor.kind == "real" or not isinstance(group.transform, RFFT))
+
+
+def _with_scalar(group: DiagonalIn, scalar: LinearOperator) -> DiagonalIn:
+    factor = _multiple_of_identity(scalar)
+    assert factor is not None
+    return DiagonalIn(group.transform, group.spectrum + factor, local_sum(group.local, local_scalar(factor)))

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from opalg.errors import ShapeError
 from opalg.facts import Bound, exact
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator
+from opalg.operators.algebra import Identity, LinearOperator
+from opalg.operators.diagonal import Diagonal, diagonal_of
+from opalg.operators.kinds import adjoint_part, common_adjoint_kind, common_in_kind, common_out_kind, forward_part
 from opalg.operators.knowledge import Facts
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Join, Shape
 from opalg.program.linear import Window
 
+_CERTAINTIES = ("exact", "upper", "asserted", "estimate")
+
+
+def cut(x: Expression, shape: Shape, sizes: Sequence[int]) -> list[Expression]:
+    """The pieces of an array along the first axis of ``shape``."""
+    parts, begin = [], 0
+    for size in sizes:
+        box = Window(shape, (begin,) + (0,) * (len(shape) - 1), (begin + size, *shape[1:]))
+        parts.append(ex.Apply(box, x) if len(sizes) > 1 else x)
+        begin += size
+    return parts
+
+
+def least_certain(bounds: Sequence[Bound]) -> str:
+    """The weakest certainty among bounds."""
+    return max((b.certainty for b in bounds), key=_CERTAINTIES.index, default="exact")
+
 
 @node
 class Stacked(LinearOperator):
-    """Operators on one input, their results joined along the first axis (``vstack``)."""
+    """Operators on one input, their results joined along the first axis (``vstack``).
+
+    Notes
+    -----
+    ``V.H y = sum_i A_i.H y_i``. ``||V||^2 <= sum_i ||A_i||^2``, which is exact where all parts but one are scaled
+    isometries, or all are diagonal.
+    """
 
     operators: tuple[LinearOperator, ...]
 
@@ -32,54 +60,86 @@ class Stacked(LinearOperator):
 
     @property
     def in_kind(self) -> str:  # type: ignore[override]
-        return next((o.in_kind for o in self.operators if o.in_kind != "any"), "any")
+        return common_in_kind(self.operators)
 
     def out_kind(self, kind: str) -> str:
-        return "complex" if any(o.out_kind(kind) == "complex" for o in self.operators) else kind
+        return common_out_kind(self.operators, kind)
 
     def adjoint_kind(self, kind: str) -> str:
-        return "complex" if any(o.adjoint_kind(kind) == "complex" for o in self.operators) else "real"
+        return common_adjoint_kind(self.operators, kind)
 
     def trace(self, x: Expression) -> Expression:
-        return Join(tuple(o.trace(x) for o in self.operators), -len(self.out_shape))
+        return Join(tuple(forward_part(o, x) for o in self.operators), -len(self.out_shape))
 
     def trace_adjoint(self, y: Expression) -> Expression:
-        parts, begin = [], 0
-        for o in self.operators:
-            end = begin + o.out_shape[0]
-            window = Window(self.out_shape, (begin,) + (0,) * (len(o.out_shape) - 1), (end, *o.out_shape[1:]))
-            parts.append(o.trace_adjoint(ex.Apply(window, y)))
-            begin = end
-        return sum_of(parts)
+        parts = cut(y, self.out_shape, [o.out_shape[0] for o in self.operators])
+        kind = self.in_kind
+        return sum_of([adjoint_part(o, part, kind) for o, part in zip(self.operators, parts, strict=True)])
 
     @property
     def facts(self) -> Facts:
-        each = [o.facts for o in self.operators]
-        scales = [f.gram_scale for f in each]
+        scales = [o.facts.gram_scale for o in self.operators]
         gram = None if any(s is None for s in scales) else sum_of([s for s in scales if s is not None])
-        norms = [f.norm for f in each]
-        if gram is not None:
-            norm: Bound | None = exact(ex.sqrt(gram))
-        elif all(n is not None for n in norms):
-            squares = sum_of([ex.square(n.expression) for n in norms if n is not None])
-            worst = "asserted" if any(n is not None and n.certainty == "asserted" for n in norms) else "upper"
-            worst = "estimate" if any(n is not None and n.certainty == "estimate" for n in norms) else worst
-            norm = Bound(ex.sqrt(squares), worst)
-        else:
-            norm = None
-        return Facts(gram_scale=gram, norm=norm)
+        return Facts(gram_scale=gram, norm=exact(ex.sqrt(gram)) if gram is not None else self._norm())
+
+    def _norm(self) -> Bound | None:
+        diagonals = [diagonal_of(o) for o in self.operators]
+        if all(d is not None for d in diagonals):
+            return exact(ex.sqrt(ex.largest(sum_of([ex.square_abs(d) for d in diagonals if d is not None]))))
+        squares, rough = [], []
+        for o in self.operators:
+            facts = o.facts
+            if facts.gram_scale is None and facts.norm is None:
+                return None
+            if facts.gram_scale is None and facts.norm is not None:
+                rough.append(facts.norm)
+            square = facts.gram_scale if facts.norm is None else ex.square(facts.norm.expression)
+            squares.append(facts.gram_scale or square)
+        certainty = least_certain(rough)
+        inexact = certainty == "exact" and len(rough) > 1
+        return Bound(ex.sqrt(sum_of([s for s in squares if s is not None])), "upper" if inexact else certainty)
 
     def __repr__(self) -> str:
         return f"vstack([{', '.join(map(repr, self.operators))}])"
 
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[LinearOperator]:
+        """Random members for the property tests."""
+        d = Diagonal(rng.standard_normal((2, 3)))
+        z = Diagonal(rng.standard_normal((2, 3)) + 1j * rng.standard_normal((2, 3)))
+        eye = Identity((2, 3))
+        return [vstack([d, z]), vstack([d, 2.0 * eye, d @ d]), vstack([eye, -2.0 * eye]), hstack([d, z])]
+
 
 def vstack(operators: Any) -> LinearOperator:
-    """Operators on the same input, their results joined along the first axis.
+    """Operators on the same input, their results joined along the first axis: ``(V x)_i = A_i x``.
+
+    Parameters
+    ----------
+    operators : sequence of LinearOperator
+        With the same ``in_shape``, and the same ``out_shape`` behind its first axis.
+
+    Returns
+    -------
+    LinearOperator
+        From ``in_shape`` to ``(sum of the first axes, ...)``.
 
     Raises
     ------
     ShapeError
         Where inputs differ, or outputs differ in more than the first axis.
+
+    Notes
+    -----
+    ``V.H y = sum_i A_i.H y_i``; ``V.H V = sum_i A_i.H A_i``; ``||V||^2 <= sum_i ||A_i||^2`` (exact where all but one
+    are scaled isometries, or all diagonal).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.vstack([oa.Identity((2,)), 2.0 * oa.Identity((2,))]) @ np.array([1.0, 3.0])
+    array([1., 3., 2., 6.])
     """
     stack = tuple(operators)
     if not stack:
@@ -94,5 +154,41 @@ def vstack(operators: Any) -> LinearOperator:
 
 
 def hstack(operators: Any) -> LinearOperator:
-    """Operators side by side: the input is cut along its first axis and the results are added."""
-    return vstack([o.H for o in operators]).H
+    """Operators side by side: the input is cut along its first axis and the results are added, ``sum_j A_j x_j``.
+
+    Parameters
+    ----------
+    operators : sequence of LinearOperator
+        With the same ``out_shape``, and the same ``in_shape`` behind its first axis.
+
+    Returns
+    -------
+    LinearOperator
+        From ``(sum of the first axes, ...)`` to ``out_shape``: the adjoint of the stacked adjoints.
+
+    Raises
+    ------
+    ShapeError
+        Where outputs differ, or inputs differ in more than the first axis.
+
+    Notes
+    -----
+    ``H.H y = (A_1.H y, A_2.H y, ...)``; the norm is that of `vstack`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.hstack([oa.Identity((1,)), 2.0 * oa.Identity((1,))]) @ np.array([1.0, 3.0])
+    array([7.])
+    """
+    row = tuple(operators)
+    if not row:
+        raise ShapeError("hstack needs at least one operator")
+    for other in row:
+        if other.out_shape != row[0].out_shape or other.in_shape[1:] != row[0].in_shape[1:] or not other.in_shape:
+            raise ShapeError(
+                f"hstack joins arguments along their first axis and adds results, but {row[0]!r} maps "
+                f"{row[0].in_shape} to {row[0].out_shape} and {other!r} maps {other.in_shape} to {other.out_shape}"
+            )
+    return vstack([o.H for o in row]).H

@@ -1,72 +1,99 @@
-"""Orthogonal wavelet transforms."""
+"""Wavelet transforms: orthogonal and biorthogonal, periodised, any axes."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from opalg.errors import DeviceError, ParameterError, ShapeError, UnsupportedError
-from opalg.facts import exact
+from opalg.errors import ParameterError, ShapeError
+from opalg.facts import Bound, exact, upper
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose
+from opalg.operators.axes import as_axes
+from opalg.operators.diagonal import adjacent
+from opalg.operators.filter_bank import FilterBank, filter_bank, level_norms
 from opalg.operators.knowledge import Facts
 from opalg.program.expression import Literal, Shape
 from opalg.program.linear import Kernel
-
-_ORTHOGONALITY = 1e-9
+from opalg.rules import rule
 
 
 @node
 class Wavelet(LinearOperator):
-    """The periodised orthogonal wavelet transform over all axes.
+    """The periodised wavelet transform, on each level ``a_k = sum_j h_j x_(2k + L/2 - j)`` and ``d_k`` likewise with g.
 
     Parameters
     ----------
     shape : tuple of int
         The shape of the image; the coefficients have it too.
     wavelet : str
-        An orthogonal wavelet of PyWavelets, such as ``"haar"``, ``"db4"`` or ``"sym8"``.
+        A wavelet of PyWavelets: orthogonal, such as ``"haar"``, ``"db4"``, ``"sym8"``, or biorthogonal, such as
+        ``"bior4.4"`` and ``"rbio2.2"``.
     levels : int, optional
         Number of levels; by default the most for which sizes divide evenly and the filter is no longer than what the
         coarsest level filters.
+    axes : tuple of int, optional
+        The axes to transform, counted within ``shape``; by default all.
 
     Raises
     ------
     ShapeError
-        Where a size is not divisible by ``2 ** levels``.
+        Where a size is not divisible by ``2 ** levels``, or there are no such axes.
     UnsupportedError
-        For a wavelet that is not orthogonal.
+        For a wavelet that does not reconstruct exactly.
     DeviceError
         Where PyWavelets is not installed.
 
     Notes
     -----
     Coefficients lie as in ``pywt.coeffs_to_array(pywt.wavedecn(x, wavelet, "periodization", levels))[0]``: the coarse
-    image in the first corner. ``W.H W = W W.H = I`` (Daubechies 1992, Ten lectures on wavelets, chapter 5). The
-    tabulated filters are orthogonal to about 1e-12; the nearest exactly orthogonal ones are used.
+    image in the first corner. ``W.H`` is the true adjoint. Orthogonal wavelets have ``W.H W = W W.H = I`` (Daubechies
+    1992, Ten lectures on wavelets, chapter 5). For biorthogonal ones the adjoint is not the inverse: ``W.inverse()`` is
+    the synthesis, the adjoint of the dual wavelet's analysis (Cohen, Daubechies, Feauveau 1992); the norm of one level
+    is exact, the largest over all frequencies of the alias-component matrix, and that of several is bounded from above
+    by ``||W||^2 <= ||S||^2 + (||W'||^2 - 1) ||L||^2`` with the finest level ``S``, its low-pass part ``L`` and the
+    coarser levels ``W'``. Tabulated filters are exact to about 1e-12; the nearest exact ones are used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> W = oa.Wavelet((4,), "haar", levels=1)
+    >>> np.round(W @ np.array([1.0, 3.0, 5.0, 5.0]) / np.sqrt(2), 12)
+    array([ 2.,  5., -1.,  0.])
+    >>> V = oa.Wavelet((8, 8), "bior2.2")
+    >>> x = np.arange(64.0).reshape(8, 8)
+    >>> np.allclose(V.inverse() @ (V @ x), x), np.allclose(V.H @ (V @ x), x)
+    (True, False)
     """
 
     shape: Shape
     wavelet: str = "db4"
     levels: int | None = None
+    axes: Any = None
 
     def __post_init__(self) -> None:
-        shape, low = as_shape(self.shape), low_pass(self.wavelet)
+        shape, bank = as_shape(self.shape), filter_bank(self.wavelet)
         if not shape or 0 in shape:
             raise ShapeError(f"Wavelet needs a shape with axes and without zeros, not {shape}")
-        levels = _most_levels(shape, len(low), self.wavelet) if self.levels is None else self.levels
+        axes = tuple(sorted(as_axes(shape, self.axes, "Wavelet")))
+        sizes = tuple(shape[axis] for axis in axes)
+        levels = _most_levels(sizes, len(bank.low), self.wavelet) if self.levels is None else self.levels
         if not isinstance(levels, int) or levels < 0:
             raise ParameterError(f"the levels of Wavelet must be a nonnegative integer, not {levels!r}")
-        if any(n % 2**levels for n in shape):
-            fitting = tuple(-(-n // 2**levels) * 2**levels for n in shape)
+        if any(n % 2**levels for n in sizes):
+            fitting = list(shape)
+            for axis in axes:
+                fitting[axis] = -(-shape[axis] // 2**levels) * 2**levels
             raise ShapeError(
                 f"Wavelet with {levels} levels needs sizes divisible by {2**levels}, not {shape}; take fewer levels, "
-                f"or pad the image to {fitting}"
+                f"or pad the image to {tuple(fitting)}"
             )
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "levels", levels)
+        object.__setattr__(self, "axes", axes)
 
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
@@ -76,6 +103,18 @@ class Wavelet(LinearOperator):
     def out_shape(self) -> Shape:  # type: ignore[override]
         return self.shape
 
+    @property
+    def bank(self) -> FilterBank:
+        """The filters."""
+        return filter_bank(self.wavelet)
+
+    @property
+    def dual(self) -> Wavelet:
+        """The transform by the dual wavelet, whose adjoint is the inverse; itself for orthogonal wavelets."""
+        if self.bank.orthogonal:
+            return self
+        return Wavelet(self.shape, self.bank.dual_name, self.levels, self.axes)
+
     def kernel(self) -> Kernel:
         return self._kernel(analyse)
 
@@ -83,23 +122,42 @@ class Wavelet(LinearOperator):
         return self._kernel(synthesise)
 
     def _kernel(self, function: Any) -> Kernel:
-        low = low_pass(self.wavelet)
-        scratch = scratch_shapes(self.shape, len(low))
-        return Kernel(function, (self.shape, low, self.levels), passes=self._passes, scratch=scratch)
+        bank = self.bank
+        scratch = scratch_shapes(self.shape, len(bank.low))
+        arguments = (self.shape, self.axes, bank.low, bank.high, self.levels)
+        return Kernel(function, arguments, passes=self._passes, scratch=scratch)
 
     @property
     def _passes(self) -> float:
-        shrink = 0.5 ** len(self.shape)
+        shrink = 0.5 ** len(self.axes)
         work = sum(shrink**level for level in range(self.levels or 0))
-        return 1.0 + 2.0 * len(low_pass(self.wavelet)) * len(self.shape) * work
+        taps = sum(h != 0 for h in self.bank.low + self.bank.high)
+        return 1.0 + taps * len(self.axes) * work
 
     @property
     def facts(self) -> Facts:
-        one = Literal(1.0)
-        return Facts(gram_scale=one, cogram_scale=one, norm=exact(1.0))
+        if self.bank.orthogonal or self.levels == 0:
+            one = Literal(1.0)
+            return Facts(gram_scale=one, cogram_scale=one, norm=exact(1.0))
+        return Facts(norm=self._norm)
+
+    @property
+    def _norm(self) -> Bound:
+        """The bound of the levels, coarsest first, by the formula in the notes."""
+        squared, levels = 1.0, self.levels or 0
+        for level in reversed(range(levels)):
+            pairs = [level_norms(self.bank.low, self.bank.high, self.shape[axis] >> level) for axis in self.axes]
+            full, coarse = prod(p[0] for p in pairs), prod(p[1] for p in pairs)
+            squared = full + max(squared - 1.0, 0.0) * coarse
+        return (exact if levels == 1 else upper)(sqrt(squared))
+
+    def inverse(self) -> LinearOperator:
+        """The synthesis: the adjoint of the dual wavelet's analysis."""
+        return self.dual.H
 
     def __repr__(self) -> str:
-        return f"Wavelet({self.shape}, {self.wavelet!r}, levels={self.levels})"
+        axes = "" if self.axes == tuple(range(-len(self.shape), 0)) else f", axes={self.axes}"
+        return f"Wavelet({self.shape}, {self.wavelet!r}, levels={self.levels}{axes})"
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -107,61 +165,41 @@ class Wavelet(LinearOperator):
         return [
             Wavelet((4, 6), "haar", 1),
             Wavelet((8,), "db2"),
-            Wavelet((4, 2), "db4", 1),
             Wavelet((2, 2, 4), "sym4", 1),
             Wavelet((3, 1), "db2", 0),
+            Wavelet((4, 3), "db2", 2, axes=0),
+            Wavelet((4, 4), "bior2.2", 2),
+            Wavelet((4, 6), "rbio4.4", 1),
+            Wavelet((2, 8), "bior3.3", axes=-1),
         ]
 
 
-@lru_cache(maxsize=64)
-def low_pass(name: str) -> tuple[float, ...]:
-    """The decomposition low-pass filter of an orthogonal wavelet."""
-    try:
-        import pywt
-    except ModuleNotFoundError:
-        raise DeviceError("Wavelet needs PyWavelets: pip install 'opalg[wavelets]'") from None
-    try:
-        taps = np.array(pywt.Wavelet(name).dec_lo)
-    except ValueError as err:
-        known = "pywt.wavelist(kind='discrete')"
-        raise UnsupportedError(f"PyWavelets has no discrete wavelet {name!r}; see {known}") from err
-    if not pywt.Wavelet(name).orthogonal or np.max(np.abs(_defect(taps))) > _ORTHOGONALITY:
-        raise UnsupportedError(f'Wavelet takes orthogonal wavelets such as "haar", "db4", "sym8", not {name!r}')
-    for _ in range(2):
-        taps = taps - np.linalg.lstsq(_defect_jacobian(taps), _defect(taps), rcond=None)[0]
-    return tuple(float(h) for h in taps)
-
-
-def _shifted(taps: np.ndarray, shift: int) -> np.ndarray:
-    out = np.zeros_like(taps)
-    out[max(0, shift) : len(taps) + min(0, shift)] = taps[max(0, -shift) : len(taps) - max(0, shift)]
-    return out
-
-
-def _defect(taps: np.ndarray) -> np.ndarray:
-    """``sum_j h_j h_(j + 2k) - [k = 0]`` for each k: zero for an orthogonal filter."""
-    return np.array([taps @ _shifted(taps, k) - (k == 0) for k in range(0, len(taps), 2)])
-
-
-def _defect_jacobian(taps: np.ndarray) -> np.ndarray:
-    return np.array([_shifted(taps, k) + _shifted(taps, -k) for k in range(0, len(taps), 2)])
-
-
-def _most_levels(shape: Shape, length: int, name: str) -> int:
+def _most_levels(sizes: Shape, length: int, name: str) -> int:
     levels = 0
-    while all(n % 2 ** (levels + 1) == 0 and n // 2**levels >= length for n in shape):
+    while all(n % 2 ** (levels + 1) == 0 and n // 2**levels >= length for n in sizes):
         levels += 1
     if levels == 0:
         raise ShapeError(
-            f"Wavelet {name!r} with {length} taps has no level on shape {shape} by itself: it needs even sizes of at "
-            f"least {length}; pad the image, take a shorter wavelet, or give levels="
+            f"Wavelet {name!r} with {length} taps has no level on axes of sizes {sizes} by itself: it needs even sizes "
+            f"of at least {length}; pad the image, take a shorter wavelet, or give levels="
         )
     return levels
 
 
-def high_pass(low: tuple[float, ...]) -> tuple[float, ...]:
-    """The conjugate mirror filter, ``g_j = (-1)^(j + 1) h_(L - 1 - j)``."""
-    return tuple(h if j % 2 else -h for j, h in enumerate(reversed(low)))
+@rule(Composed, group="simplify")
+def cancel_dual_wavelets(product: Composed) -> LinearOperator | None:
+    """V.H @ W  ->  I, W @ V.H  ->  I     (V the wavelet dual to W; Cohen, Daubechies, Feauveau 1992)"""
+    a, b, rest = adjacent(product)
+    match a, b:
+        case (Adjoint(operator=Wavelet() as left), Wavelet() as right):
+            pair = left, right
+        case (Wavelet() as left, Adjoint(operator=Wavelet() as right)):
+            pair = left, right
+        case _:
+            return None
+    if pair[0].bank.orthogonal or pair[0].dual is not pair[1]:
+        return None
+    return Identity(b.in_shape) if rest is None else compose(Identity(b.in_shape), rest)
 
 
 def _slice(axis: int, start: int | None, stop: int | None, step: int | None = None) -> tuple[Any, ...]:
@@ -199,46 +237,59 @@ def _wrap(x: Any, axis: int, before: int, after: int, room: Any) -> Any:
 
 
 def _combine(lib: Any, terms: Any, out: Any, spare: Any) -> None:
-    """``out = sum_j h_j x_j`` for pairs ``(h_j, x_j)``."""
-    for index, (tap, part) in enumerate(terms):
-        if index == 0:
-            lib.multiply(part, tap, out=out)
-        else:
+    """``out = sum_j h_j x_j`` for pairs ``(h_j, x_j)``, of which those with ``h_j = 0`` are skipped."""
+    begun = False
+    for tap, part in terms:
+        if tap == 0.0:
+            continue
+        if begun:
             lib.multiply(part, tap, out=spare)
             lib.add(out, spare, out=out)
+        else:
+            lib.multiply(part, tap, out=out)
+        begun = True
 
 
-def _corners(shape: Any, levels: int) -> list[tuple[Any, ...]]:
+def _corners(shape: Any, axes: Any, levels: int) -> list[tuple[Any, ...]]:
     """The boxes that the levels work on, finest first."""
-    return [(..., *(slice(0, n >> level) for n in shape)) for level in range(levels)]
+    halved = [axis in axes for axis in range(-len(shape), 0)]
+    boxes = []
+    for level in range(levels):
+        sizes = (n >> level if shrinks else n for n, shrinks in zip(shape, halved, strict=True))
+        boxes.append((..., *(slice(0, n) for n in sizes)))
+    return boxes
 
 
-def analyse(lib: Any, x: Any, shape: Any, low: Any, levels: int, scratch: Any = None, out: Any = None) -> Any:
+def analyse(
+    lib: Any, x: Any, shape: Any, axes: Any, low: Any, high: Any, levels: int, scratch: Any = None, out: Any = None
+) -> Any:
     """Wavelet coefficients: on each level ``a_k = sum_j h_j x_(2k + L/2 - j)`` and ``d_k`` likewise, axis by axis."""
     out = lib.copy(x, out=out)
     length = len(low)
     room, products = _room(lib, x, shape, length, scratch)
-    for corner in _corners(shape, levels):
+    for corner in _corners(shape, axes, levels):
         block = out[corner]
-        for axis in range(-len(shape), 0):
+        for axis in axes:
             n = block.shape[axis]
             source = _wrap(block, axis, length // 2 - 1, length // 2, room)
             halves = block[_slice(axis, 0, n // 2)], block[_slice(axis, n // 2, n)]
             spare = _corner_of(products, halves[0].shape)
-            for taps, half in zip((low, high_pass(low)), halves, strict=True):
+            for taps, half in zip((low, high), halves, strict=True):
                 parts = ((h, source[_slice(axis, length - 1 - j, length - 1 - j + n, 2)]) for j, h in enumerate(taps))
                 _combine(lib, parts, half, spare)
     return out
 
 
-def synthesise(lib: Any, x: Any, shape: Any, low: Any, levels: int, scratch: Any = None, out: Any = None) -> Any:
-    """The image of wavelet coefficients; the adjoint and inverse of `analyse`."""
+def synthesise(
+    lib: Any, x: Any, shape: Any, axes: Any, low: Any, high: Any, levels: int, scratch: Any = None, out: Any = None
+) -> Any:
+    """The adjoint of `analyse`, which is its inverse where the wavelet is orthogonal."""
     out = lib.copy(x, out=out)
     length, reach = len(low), len(low) // 2
     room, products = _room(lib, x, shape, length, scratch)
-    for corner in reversed(_corners(shape, levels)):
+    for corner in reversed(_corners(shape, axes, levels)):
         block = out[corner]
-        for axis in reversed(range(-len(shape), 0)):
+        for axis in reversed(axes):
             n = block.shape[axis]
             halves = block[_slice(axis, 0, n // 2)], block[_slice(axis, n // 2, n)]
             rooms = room[_slice(axis, 0, n // 2 + length)], room[_slice(axis, n // 2 + length, n + 2 * length)]
@@ -249,6 +300,6 @@ def synthesise(lib: Any, x: Any, shape: Any, low: Any, levels: int, scratch: Any
                 for j in range((length // 2 - parity) % 2, length, 2):
                     begin = reach - (length // 2 - j - parity) // 2
                     window = _slice(axis, begin, begin + n // 2)
-                    parts += [(low[j], coarse[window]), (high_pass(low)[j], detail[window])]
+                    parts += [(low[j], coarse[window]), (high[j], detail[window])]
                 _combine(lib, parts, block[_slice(axis, parity, n, 2)], spare)
     return out

@@ -31,7 +31,7 @@ from opalg.program.expression import (
     total,
     where,
 )
-from opalg.program.linear import Window
+from opalg.program.linear import Reshaped, Window
 
 Tangent = Expression | None  # None stands for zero
 
@@ -115,9 +115,12 @@ def _(current: Reduce, tangents: list[Tangent]) -> Tangent:
 def _(current: Reduce, cotangent: Expression, active: list[bool]) -> list[Tangent]:
     if current.function != "sum":
         raise UnsupportedError(f"a reduction by {current.function} is not differentiated")
+    shape = current.argument.shape
     if current.axes is not None and not current.keepdims:
-        raise UnsupportedError("differentiate a reduction over some axes with keepdims=True")
-    return [broadcast_to(cotangent, current.argument.shape)]
+        dropped = {axis % len(shape) for axis in current.axes}
+        kept = tuple(1 if i in dropped else n for i, n in enumerate(shape))
+        cotangent = Apply(Reshaped(cotangent.shape, kept), cotangent)
+    return [broadcast_to(cotangent, shape)]
 
 
 @_push.register

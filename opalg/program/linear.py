@@ -27,14 +27,16 @@ class Kernel:
     function : callable
         ``function(lib, x, *arguments, out=None) -> array``, acting on trailing axes.
     arguments : tuple
-        Static arguments: numbers, strings, tuples of them, or a `Constant` or `Indices` leaf, which arrives as its bound
-        array.
+        Static arguments: numbers, strings, tuples of them, or a `Constant` or `Indices` leaf, which arrives as its
+        bound array.
     in_place : bool
         Whether the function writes into ``out``.
     transforms : int
         Number of fast transforms it makes, for the cost model.
     passes : float
         Passes over memory besides the transforms, for the cost model.
+    fresh : bool
+        Whether a function that does not write into ``out`` returns an array of its own, which no other name holds.
     scratch : tuple of tuple of int
         Trailing shapes of the arrays that the function takes as ``scratch=None``, of the kind of its result and behind
         the batch axes of its argument; their content is arbitrary before and after. Needs ``in_place``.
@@ -45,6 +47,7 @@ class Kernel:
     in_place: bool = True
     transforms: int = 0
     passes: float = 1.0
+    fresh: bool = False
     scratch: tuple[Shape, ...] = ()
 
 
@@ -90,7 +93,7 @@ class Window(Linear):
         return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
 
     def kernel(self) -> Kernel:
-        return Kernel(take_window, (self.start, self.stop))
+        return Kernel(take_window, (self.start, self.stop), in_place=False, passes=0.0)
 
     def adjoint_kernel(self) -> Kernel:
         return Kernel(place_window, (self.start, self.stop, self.in_shape))
@@ -124,6 +127,24 @@ class Kept(Linear):
 
 
 @node
+class Reshaped(Linear):
+    """The entries of an array in the same order under another trailing shape of the same size."""
+
+    in_shape: Shape
+    out_shape: Shape
+    nonnegative = True
+
+    def kernel(self) -> Kernel:
+        return Kernel(reshape_trailing, (self.in_shape, self.out_shape), in_place=False, passes=0.0)
+
+    def adjoint_kernel(self) -> Kernel:
+        return Kernel(reshape_trailing, (self.out_shape, self.in_shape), in_place=False, passes=0.0)
+
+    def __repr__(self) -> str:
+        return f"Reshaped({self.in_shape}, {self.out_shape})"
+
+
+@node
 class Take(Linear):
     """The entries at some positions along an axis; its adjoint adds them back to where they came from.
 
@@ -141,11 +162,11 @@ class Take(Linear):
         return tuple(out)
 
     def kernel(self) -> Kernel:
-        return Kernel(take, (self.indices, self.axis), in_place=False)
+        return Kernel(take, (self.indices, self.axis), in_place=False, fresh=True)
 
     def adjoint_kernel(self) -> Kernel:
         arguments = (self.indices, self.in_shape[self.axis], self.axis, not self.indices.distinct)
-        return Kernel(add_at, arguments, in_place=False)
+        return Kernel(add_at, arguments, in_place=False, fresh=True)
 
     def __repr__(self) -> str:
         return f"Take({self.in_shape}, {self.indices!r}, {self.axis})"
@@ -157,9 +178,8 @@ def keep(lib: Any, x: Any, out: Any = None) -> Any:
 
 
 def take_window(lib: Any, x: Any, start: Any, stop: Any, out: Any = None) -> Any:
-    """Copy the box ``start <= index < stop`` of the trailing axes."""
-    box = (..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))
-    return lib.copy(x[box], out=out)
+    """The box ``start <= index < stop`` of the trailing axes, as a view."""
+    return x[(..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))]
 
 
 def place_window(lib: Any, x: Any, start: Any, stop: Any, shape: Any, out: Any = None) -> Any:
@@ -178,3 +198,8 @@ def take(lib: Any, x: Any, indices: Any, axis: int, out: Any = None) -> Any:
 def add_at(lib: Any, x: Any, indices: Any, length: int, axis: int, repeats: bool, out: Any = None) -> Any:
     """Add the entries of x to zeros at some positions along an axis."""
     return lib.add_at(x, indices, length, axis, repeats)
+
+
+def reshape_trailing(lib: Any, x: Any, source: Any, target: Any, out: Any = None) -> Any:
+    """The array with its trailing axes in another shape; a view where its memory allows."""
+    return lib.xp.reshape(x, (*x.shape[: x.ndim - len(source)], *target))

@@ -13,6 +13,8 @@ from itertools import product
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from opalg.nodes import node
 from opalg.program.expression import Call, Expression, Shape, batch_shape, broadcast_to, pointwise
 from opalg.program.linear import Kernel, Linear
@@ -145,9 +147,7 @@ def corners(
     slopes: tuple[int, ...] = (),
 ) -> Iterator[tuple[Any, Any]]:
     """For each corner of the grid cells around the points: its flat index in the grid, and its weight."""
-    ends = [
-        _ends(lib, p, axis, shape, boundary, relative, axis in slopes) for axis, p in enumerate(positions)
-    ]  # per axis: (index, weight) of the lower and of the upper neighbour
+    ends = [_ends(lib, p, axis, shape, boundary, relative, axis in slopes) for axis, p in enumerate(positions)]
     for choice in product((0, 1), repeat=len(shape)):
         places, weights = ends[0][choice[0]]
         for axis in range(1, len(shape)):
@@ -157,6 +157,7 @@ def corners(
 
 
 def _ends(lib: Any, position: Any, axis: int, shape: Shape, boundary: str, relative: bool, slope: bool) -> list[Any]:
+    """Index and weight of the lower and of the upper neighbour along one axis."""
     xp = lib.xp
     n = shape[axis]
     below = xp.floor(position)
@@ -164,8 +165,7 @@ def _ends(lib: Any, position: Any, axis: int, shape: Shape, boundary: str, relat
     base = xp.astype(xp.clip(below, -_FARTHEST, _FARTHEST), xp.int64)
     if relative:
         # Whole and fractional part stay apart, so that single precision does not lose digits on large grids.
-        own = xp.reshape(xp.arange(n, device=position.device), (n,) + (1,) * (len(shape) - 1 - axis))
-        base = base + xp.astype(own, xp.int64)
+        base = base + lib.indices(np.arange(n).reshape((n,) + (1,) * (len(shape) - 1 - axis)))
     one = xp.ones_like(share)
     weights = (-one, one) if slope else (one - share, share)
     ends = []

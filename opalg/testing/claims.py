@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from opalg.errors import UnsupportedError
-from opalg.facts import YES
+from opalg.facts import NO, YES
 from opalg.program.expression import as_expression
 from opalg.program.interpreter import number
-from opalg.testing.subject import SubjectError, random_array, size_of
+from opalg.testing.subject import SubjectError, random_array, reals, size_of
 from opalg.testing.trial import Trial, far, gram, norms
 
 
 def facts(trial: Trial) -> None:
-    """Every yes, and every number, among the declared facts."""
+    """Every yes, every no, and every number among the declared facts."""
     known = getattr(trial.subject.operator, "facts", None)
     if known is None:
         return
@@ -33,9 +34,32 @@ def facts(trial: Trial) -> None:
         )
     if "diagonal" in said:
         _diagonal(trial)
+    _denied(trial, known)
     _lowest(trial, known)
     _isometry(trial, "A.H A", getattr(known, "gram_scale", None), (trial.forward, trial.backward))
     _isometry(trial, "A A.H", getattr(known, "cogram_scale", None), (trial.backward, trial.forward))
+
+
+def _denied(trial: Trial, known: Any) -> None:
+    """Every no: a property that is denied must not hold for the matrix."""
+    ends = trial.subject.forward
+    if not trial.small or ends.source != ends.target or trial.kind != trial.out_kind:
+        return
+    matrix = trial.matrices[0]
+    scale = max(float(np.max(np.abs(matrix), initial=0.0)), 1e-300)
+    size = prod(ends.source)
+    symmetric = float(np.max(np.abs(matrix - matrix.T), initial=0.0)) <= trial.tolerance * scale
+    block = matrix[:size, :size]
+    holds = {
+        "self_adjoint": symmetric,
+        "diagonal": float(np.max(np.abs(block - np.diag(np.diag(block))), initial=0.0)) <= trial.tolerance * scale,
+        "positive": symmetric and float(np.linalg.eigvalsh(matrix).min(initial=0.0)) >= -trial.tolerance * scale,
+    }
+    for name, true in holds.items():
+        if true and getattr(known, name, None) is NO:
+            trial.findings.fail(
+                "facts", f"it is declared not to be {name.replace('_', '-')}, but is", part=f"not {name}"
+            )
 
 
 def _isometry(trial: Trial, words: str, declared: Any, maps: tuple[Any, Any]) -> None:
@@ -97,7 +121,7 @@ def norm(trial: Trial) -> None:
         matrix = trial.matrices[0]
         found = float(np.linalg.norm(matrix, 2)) if matrix.size else 0.0
     else:
-        found = max(trial.reach, _power_iteration(trial))
+        found = max(trial.reach, _largest_ratio(trial))
     value, slack = float(bound), 1e-12 + trial.tolerance
     excess = max(0.0, found / value - 1.0) if value > 0 else (0.0 if found == 0 else float("inf"))
     message = f"the norm bound {value:g} is below the ratio |A x| / |x| = {found:g}"
@@ -120,15 +144,30 @@ def _norm_bound(trial: Trial) -> Any:
         raise
 
 
-def _power_iteration(trial: Trial) -> float:
-    x = random_array(trial.rng, trial.subject.forward.source, trial.kind)
-    ratio = 0.0
-    for _ in range(8):
-        size = size_of(x)
-        if size == 0:
+def _largest_ratio(trial: Trial, steps: int = 12) -> float:
+    """The largest ``|A x| / |x|`` in a Krylov space of ``A.H A`` (Lanczos 1950), which is never above the norm."""
+    source, kind = trial.subject.forward.source, trial.kind
+    x = random_array(trial.rng, source, kind)
+    basis, images = np.zeros((steps, reals(x, kind).size)), []
+    for k in range(steps):
+        row = reals(x, kind)
+        for _ in range(2):  # twice is enough (Kahan, Parlett)
+            row -= basis[:k].T @ (basis[:k] @ row)
+        size = size_of(row)
+        if not size > 1e-10 * trial.size:
             break
-        x = x / size
-        image = trial.forward(x)
-        ratio = max(ratio, size_of(image))
-        x = trial.backward(image)
-    return ratio
+        basis[k] = row / size
+        images.append(trial.forward(_array(basis[k], source, kind)))
+        x = trial.backward(images[-1])
+    if not images:
+        return 0.0
+    rows = np.array([reals(image, trial.out_kind) for image in images])
+    direction = np.linalg.eigh(rows @ rows.T)[1][:, -1]
+    best = direction @ basis[: len(images)]
+    return size_of(trial.forward(_array(best, source, kind))) / size_of(best)
+
+
+def _array(row: np.ndarray, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """The array whose `reals` are given."""
+    half = row.size // 2
+    return np.reshape(row[:half] + 1j * row[half:] if kind == "complex" else row, shape)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from opalg.arrays import backend
+from opalg.arrays import Backend, backend
 from opalg.arrays.backend import precision_of
 from opalg.testing.subject import random_array
 from opalg.testing.trial import Trial, far
@@ -24,6 +26,37 @@ def batch(trial: Trial) -> None:
         single = np.array([[trial.run(side, x[i, j]) for j in range(3)] for i in range(2)])
         where = f"{side.name} of a batch of shape (2, 3) is not what it gives sample by sample"
         trial.findings.measure("batch", far(together, single), trial.tolerance, where)
+
+
+def layout(trial: Trial) -> None:
+    """How an argument lies in memory does not matter."""
+    for side, source, _ in trial.sides:
+        if not prod(side.source):
+            continue
+        x = random_array(trial.rng, side.source, source)
+        flat = np.broadcast_to(x[:1], x.shape) if x.ndim else x
+        wanted = {id(v): trial.run(side, v) for v in (x, flat)}
+        for name, values, view in _views(side.lib, x, flat):
+            found = np.array(side.lib.to_numpy(trial.guarded(f"{side.name} of {name}", partial(side.raw, view))))
+            error = far(found, wanted[id(values)])
+            message = f"{side.name} of {name} is not what it gives for a contiguous one"
+            trial.findings.measure("layout", error, trial.tolerance, message, hint="Do not rely on strides")
+
+
+def _views(lib: Backend, x: np.ndarray, flat: np.ndarray) -> Iterator[tuple[str, np.ndarray, Any]]:
+    """Arrays of an unusual layout: what they are called, the values they have, and the array."""
+    if not x.ndim:
+        return
+    backwards = tuple(reversed(range(x.ndim)))
+    if x.ndim > 1:
+        yield "an array in Fortran order", x, lib.xp.permute_dims(lib.asarray(x.T.copy()), backwards)
+    yield "every second entry of an array", x, lib.asarray(np.repeat(x, 2, axis=-1))[..., ::2]
+    yield "an array with strides of zero", flat, lib.xp.broadcast_to(lib.asarray(x[:1]), x.shape)
+    if lib.name == "numpy":
+        yield "a reversed array", x, lib.asarray(x[..., ::-1].copy())[..., ::-1]
+        frozen = lib.asarray(x.copy())
+        frozen.flags.writeable = False
+        yield "a read-only array", x, frozen
 
 
 def inputs(trial: Trial) -> None:
@@ -60,12 +93,18 @@ def _writable(array: Any) -> bool:
 
 
 def repeatable(trial: Trial) -> None:
-    """The same argument gives the same result."""
+    """The same argument gives the same result, whatever was computed in between."""
     for side, source, _ in trial.sides:
         x = random_array(trial.rng, side.source, source)
-        first, second = trial.run(side, x), trial.run(side, x)
+        first = trial.run(side, x)
         message = f"{side.name} gives another result the second time"
-        trial.findings.measure("repeatable", far(second, first), 0.0, message)
+        trial.findings.measure("repeatable", far(trial.run(side, x), first), 0.0, message)
+        for other, kind, _ in trial.sides:
+            z = random_array(trial.rng, other.source, kind)
+            for sign in (1.0, -1.0):
+                trial.run(other, sign * z)
+                message = f"{side.name} gives another result after a call of {other.name}: it keeps a state"
+                trial.findings.measure("repeatable", far(trial.run(side, x), first), 0.0, message)
 
 
 def dtype(trial: Trial) -> None:

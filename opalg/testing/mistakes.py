@@ -177,8 +177,14 @@ def _components(pair: Pair, rng: np.random.Generator) -> str:
     if not (many_out or many_in):
         return ""
     masks = _component_masks(pair.target if many_out else pair.source)
-    ratios = [_ratio(pair, rng, **{"keep_y" if many_out else "keep_x": mask}) for mask in masks]
-    if not all(np.isfinite(r) and r != 0 for r in ratios):
+    side = "keep_y" if many_out else "keep_x"
+    ratios = [_ratio(pair, rng, **{side: mask}) for mask in masks]
+    missing = [k for k, r in enumerate(ratios) if abs(r) < 1e-6]
+    if missing:
+        kept = sum((mask for k, mask in enumerate(masks) if k not in missing), np.zeros_like(masks[0]))
+        found = len(missing) < len(masks) and pair.fits(rng, **{side: kept})
+        return f"Of the components on the first axis, {', '.join(map(str, missing))} is missing" if found else ""
+    if not all(np.isfinite(r) for r in ratios):
         return ""
     weight = sum(mask / r for mask, r in zip(masks, ratios, strict=True))
 
@@ -225,20 +231,27 @@ def _repeats(pair: Pair, rng: np.random.Generator) -> str:
 
 
 def _shift(pair: Pair, rng: np.random.Generator) -> str:
-    """Whether the adjoint is off by one along an axis, at least away from the border."""
+    """Whether the adjoint is off by one along an axis or along all, at least away from the border."""
     inside_x, inside_y = _inside(pair)
     if pair.fits(rng, inside_x, inside_y):
         return ""
     for step in (1, -1):
-        for axis in range(len(pair.source)):
-            moved = pair.with_backward(lambda y, s=step, a=axis: np.roll(pair.backward(y), s, a))  # type: ignore[misc]
+        for axes, where in _directions(pair.source):
+            moved = pair.with_backward(lambda y, s=step, a=axes: np.roll(pair.backward(y), s, a))  # type: ignore[misc]
             if moved.fits(rng, inside_x, inside_y):
-                return f"The result of A.H is shifted by {-step} along axis {axis}"
-        for axis in range(len(pair.target)):
-            moved = pair.with_backward(lambda y, s=step, a=axis: pair.backward(np.roll(y, s, a)))  # type: ignore[misc]
+                return f"The result of A.H is shifted by {-step} along {where}"
+        for axes, where in _directions(pair.target):
+            moved = pair.with_backward(lambda y, s=step, a=axes: pair.backward(np.roll(y, s, a)))  # type: ignore[misc]
             if moved.fits(rng, inside_x, inside_y):
-                return f"The argument of A.H is read with a shift by {step} along axis {axis}"
+                return f"The argument of A.H is read with a shift by {step} along {where}"
     return ""
+
+
+def _directions(shape: Shape) -> Iterator[tuple[int | tuple[int, ...], str]]:
+    """Each axis, and all together in words."""
+    yield from ((axis, f"axis {axis}") for axis in range(len(shape)))
+    if len(shape) > 1:
+        yield tuple(range(len(shape))), "every axis"
 
 
 def _flip(pair: Pair, rng: np.random.Generator) -> str:
@@ -276,18 +289,22 @@ def _one_place(pair: Pair, where: tuple[Shape, Shape], rng: np.random.Generator)
 def _border(pair: Pair, rng: np.random.Generator) -> str:
     if not pair.fits(rng, *_inside(pair)):
         return ""
-    return "The two agree away from the border: A and A.H do not have the same boundary condition"
-
-
-def _inside(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     ndim = min(len(pair.source), len(pair.target))
-    return interior(pair.source, ndim), interior(pair.target, ndim)
+    axes = [axis for axis in range(-ndim, 0) if pair.fits(rng, *_inside(pair, (axis,)))]
+    where = f" along axis {axes[0]}" if len(axes) == 1 and ndim > 1 else ""
+    return f"The two agree away from the border: A and A.H do not have the same boundary condition{where}"
 
 
-def interior(shape: Shape, ndim: int) -> np.ndarray:
-    """One away from the border of the last axes and zero on it: a quarter of a long axis, one entry of a short one."""
+def _inside(pair: Pair, axes: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the interior of both sides, along some of the axes that they share or all of them."""
+    axes = tuple(range(-min(len(pair.source), len(pair.target)), 0)) if axes is None else axes
+    return interior(pair.source, axes), interior(pair.target, axes)
+
+
+def interior(shape: Shape, axes: tuple[int, ...]) -> np.ndarray:
+    """One away from the ends of some axes and zero there: a quarter of a long axis, one entry of a short one."""
     mask = np.ones(shape)
-    for axis in range(len(shape) - ndim, len(shape)):
+    for axis in axes:
         n = shape[axis]
         width = max(1, n // 4) if n > 8 else 1 if n > 2 else 0
         view = np.moveaxis(mask, axis, 0)

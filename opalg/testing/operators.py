@@ -10,6 +10,7 @@ import numpy as np
 from opalg.arrays import backend
 from opalg.errors import ParameterError
 from opalg.testing import claims, manners, promises
+from opalg.testing.adapters import Adapted, adapted
 from opalg.testing.report import Findings, Report
 from opalg.testing.subject import KINDS, Subject, SubjectError, subject_of, takes_complex
 from opalg.testing.trial import Trial
@@ -20,33 +21,39 @@ def check_operator(
     rng: np.random.Generator | None = None,
     *,
     kinds: Collection[str] | None = None,
-    library: str = "numpy",
-    dtype: str = "float64",
+    library: str | None = None,
+    dtype: str | None = None,
     tolerance: float | None = None,
     batched: bool | None = None,
     skip: Collection[str] = (),
+    in_shape: Any = None,
+    out_shape: Any = None,
 ) -> Report:
     """Try everything that a linear operator promises.
 
     Parameters
     ----------
     operator : object
-        An operator of opalg, or any object with ``in_shape`` and ``out_shape`` (or the ``shape`` of a matrix),
-        ``apply`` or ``@``, and ``H`` or ``adjoint``.
+        An operator of opalg; a linear operator of SciPy, PyLops, Torch (a module), DeepInverse, SigPy, SCICO or ODL, or
+        a matrix; or any object with ``in_shape`` and ``out_shape``, ``apply`` or ``@``, and ``H`` or ``adjoint``.
     rng : numpy.random.Generator, optional
         Where random arrays come from; the same ones each time by default.
     kinds : collection of {"real", "complex"}, optional
         The arrays to try; by default those that the operator says it takes, or both.
-    library : str
-        The array library: ``"numpy"``, ``"torch"``, ``"cupy"``, ``"array_api_strict"``.
-    dtype : str
-        The precision of the comparison, ``"float64"`` or ``"float32"``.
+    library : str, optional
+        The array library: ``"numpy"``, ``"torch"``, ``"cupy"``, ``"array_api_strict"``; by default the one that the
+        operator was made for, or NumPy.
+    dtype : str, optional
+        The precision of the comparison, ``"float64"`` or ``"float32"``; by default that of the operator where it has
+        one, or double.
     tolerance : float, optional
         Relative; by default 200 times the spacing of 1.0.
     batched : bool, optional
         Whether leading axes should count as a batch; by default for operators of opalg.
     skip : collection of str
         Properties to leave out, of `PROPERTIES`.
+    in_shape, out_shape : tuple of int, optional
+        The shapes without batch axes, for objects of other libraries that do not say them, such as Torch modules.
 
     Returns
     -------
@@ -62,9 +69,10 @@ def check_operator(
     -----
     A random test of the adjoint alone is weak: an adjoint wrong at the border only changes ``<x, A.H y>`` by about 1/n
     of it at n x n. So small operators are compared entry by entry as matrices, and large ones by all pairs of random
-    arrays, constants, checkerboards and impulses at corners, edges and the middle. Complex numbers count as pairs of
-    reals, so that maps from real to complex arrays are tested like any other. Exceptions that an operator raises are
-    findings.
+    arrays, constants, checkerboards, arrays that live on the border, and impulses at corners, edges and the middle.
+    Complex numbers count as pairs of reals, so that maps from real to complex arrays are tested like any other.
+    Exceptions that an operator raises are findings. What another library does not promise, such as results in memory of
+    their own, is noted and not tried.
 
     Examples
     --------
@@ -80,9 +88,14 @@ def check_operator(
     unknown = [name for name in skip if name not in PROPERTIES]
     if unknown:
         raise ParameterError(f"{unknown[0]!r} is not a property that is checked; they are {', '.join(PROPERTIES)}")
-    lib = backend(library, dtype)
-    subject = subject_of(operator, lib)
-    findings = Findings(subject.label, tuple(skip))
+    given = adapted(operator, in_shape, out_shape)
+    lib = backend(library or getattr(given, "library", "numpy"), dtype or getattr(given, "precision", "float64"))
+    subject = subject_of(given, lib)
+    unpromised = given.unpromised if isinstance(given, Adapted) else {}
+    findings = Findings(subject.label, (*skip, *unpromised))
+    for name, habit in unpromised.items():
+        if name not in skip:
+            findings.note(f"{name} was not tried: {habit}")
     rng = np.random.default_rng(0) if rng is None else rng
     limit = 200 * lib.epsilon if tolerance is None else tolerance
     for kind in _kinds_to_try(subject, kinds, findings):
@@ -119,9 +132,11 @@ PROPERTIES: dict[str, Callable[[Trial], None]] = {
     "linear": promises.linear,
     "adjoint": promises.adjoint,
     "involution": promises.involution,
+    "gram": promises.gram_operator,
     "facts": claims.facts,
     "norm": claims.norm,
     "batch": manners.batch,
+    "layout": manners.layout,
     "inputs": manners.inputs,
     "fresh": manners.fresh,
     "repeatable": manners.repeatable,

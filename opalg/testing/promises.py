@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from opalg.testing.mistakes import Pair, likely_mistake, worst_place
-from opalg.testing.subject import Side, adjoint_applier, place_of, random_array
+from opalg.testing.subject import Side, adjoint_applier, applier, place_of, random_array
 from opalg.testing.trial import Trial, far, gram, norms
 
 
@@ -29,7 +29,7 @@ def runs(trial: Trial) -> None:
 
 def linear(trial: Trial) -> None:
     """Both sides respect sums and multiples, large and small ones, and zero."""
-    for side, source, _ in trial.sides:
+    for side, source, kind in trial.sides:
         x, y = (random_array(trial.rng, side.source, source) for _ in range(2))
         there, other = trial.run(side, x), trial.run(side, y)
         scale = float(max(np.abs(there).max(initial=0.0), np.abs(other).max(initial=0.0)))
@@ -43,6 +43,8 @@ def linear(trial: Trial) -> None:
             error = far(trial.run(side, factor * x), factor * there)
             message = f"{side.name}({factor:g} x) is not {factor:g} {side.name} x"
             trial.findings.measure("linear", error, trial.tolerance, message)
+        if source == kind == "complex" and far(trial.run(side, 1j * x), 1j * there) > trial.tolerance:
+            trial.findings.note(f"{side.name} is linear over the reals only: {side.name}(i x) is not i {side.name} x")
 
 
 def adjoint(trial: Trial) -> None:
@@ -93,6 +95,26 @@ def involution(trial: Trial) -> None:
     x = random_array(trial.rng, twice.source, trial.kind)
     error = far(trial.run(twice, x), trial.forward(x))
     trial.findings.measure("involution", error, trial.tolerance, "A.H.H is not A")
+
+
+def gram_operator(trial: Trial) -> None:
+    """``A.gram x = A.H (A x)`` and ``A.cogram y = A (A.H y)``, where the operator has them."""
+    for name, (inside, source, _), outside in (
+        ("gram", trial.sides[0], trial.subject.backward),
+        ("cogram", trial.sides[1], trial.subject.forward),
+    ):
+        made = getattr(trial.subject.operator, name, None)
+        if made is None or callable(getattr(made, "__func__", None)):
+            continue
+        both = Side(f"A.{name}", applier(made), inside.source, inside.source, inside.lib)
+        x = random_array(trial.rng, inside.source, source)
+        wanted = trial.run(outside, trial.run(inside, x))
+        found = trial.run(both, x)
+        if np.iscomplexobj(found) and not np.iscomplexobj(wanted):
+            # Where A takes real arrays to complex ones, A.H A is the real part of what a complex gram gives.
+            found = found.real
+        message = f"A.{name} is not {'A.H @ A' if name == 'gram' else 'A @ A.H'}"
+        trial.findings.measure("gram", far(found, wanted, trial.size**2), trial.tolerance, message)
 
 
 def _ends(side: Side) -> tuple[Any, Any, Any]:

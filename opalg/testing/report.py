@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isnan
 from types import MappingProxyType
 
@@ -184,6 +184,13 @@ class Findings:
         known = self.found.get((name, part))
         if known is None or (error is not None and known.error is not None and not error <= known.error):
             self.found[name, part] = Finding(name, message, error, tolerance, where, hint)
+
+    def take(self, place: str, report: Report) -> None:
+        """Keep what another report says of a part, under names that begin with where the part is."""
+        self.checked.update(dict.fromkeys(f"{place}: {name}" for name in report.checked))
+        for finding in report.findings:
+            self.found[f"{place}: {finding.name}", str(finding)] = replace(finding, name=f"{place}: {finding.name}")
+        self.errors.update({f"{place}: {name}": error for name, error in report.errors.items()})
 
     def failed(self, name: str) -> bool:
         """Whether there is a finding of that name."""

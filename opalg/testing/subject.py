@@ -7,7 +7,7 @@ import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from opalg.operators.algebra import LinearOperator, as_shape
 
 Shape = tuple[int, ...]
 KINDS = ("real", "complex")
+_MANY = 1 << 12
 
 
 class SubjectError(Exception):
@@ -183,18 +184,23 @@ def takes_complex(subject: Subject) -> bool:
 
 
 def random_array(rng: np.random.Generator, shape: Shape, kind: str) -> np.ndarray:
-    """Standard normal entries."""
-    x = rng.standard_normal(shape)
-    return x + 1j * rng.standard_normal(shape) if kind == "complex" else x
+    """Independent entries of variance one: normal, or uniform in large arrays, which are drawn many times faster."""
+    x = _drawn(rng, shape)
+    return x + 1j * _drawn(rng, shape) if kind == "complex" else x
+
+
+def _drawn(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    return rng.standard_normal(shape) if prod(shape) <= _MANY else sqrt(12.0) * (rng.random(shape) - 0.5)
 
 
 def probes(rng: np.random.Generator, shape: Shape, kind: str) -> list[np.ndarray]:
-    """Random arrays, a constant, a checkerboard, and impulses at corners, edges and the middle.
+    """Random arrays, a constant, a checkerboard, the border, and impulses at corners, edges and the middle.
 
     Complex ones have random phases, since only the real part of inner products is compared.
     """
     board = (-1.0) ** np.sum(np.indices(shape), axis=0) if shape else np.ones(())
-    found = [np.ones(shape), board]
+    rim = border(shape)
+    found = [np.ones(shape), board, rim, rim * rng.standard_normal(shape)]
     for place in landmarks(shape):
         impulse = np.zeros(shape)
         impulse[place] = 1.0
@@ -202,6 +208,13 @@ def probes(rng: np.random.Generator, shape: Shape, kind: str) -> list[np.ndarray
     if kind == "complex":
         found = [p * np.exp(2j * np.pi * rng.random()) for p in found]
     return [random_array(rng, shape, kind) for _ in range(3)] + found
+
+
+def border(shape: Shape) -> np.ndarray:
+    """One on the first and last entries of every axis, zero inside."""
+    rim = np.ones(shape)
+    rim[tuple(slice(1, -1) for _ in shape)] = 0.0
+    return rim
 
 
 def landmarks(shape: Shape, most: int = 16) -> list[tuple[int, ...]]:

@@ -13,6 +13,7 @@ import numpy as np
 from opalg.testing.report import Findings
 from opalg.testing.subject import Side, Subject, guarded, probes, random_array, reals
 
+_PIECE = 1024
 DENSE_LIMIT = 1 << 14  # entries of the largest matrix that is built and compared in full
 
 
@@ -122,12 +123,14 @@ class Trial:
 
 def norms(rows: np.ndarray) -> np.ndarray:
     """The norm of each row."""
-    return np.linalg.norm(rows, axis=1)
+    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
 
 
 def gram(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The inner products of rows, by pairwise summation: a matrix product would lose digits on long rows."""
-    return np.array([[np.sum(a * b) for b in right] for a in left]).reshape(len(left), len(right))
+    """The inner products of rows, summed piece by piece: one matrix product would lose digits on long rows."""
+    length = left.shape[1]
+    pieces = [left[:, k : k + _PIECE] @ right[:, k : k + _PIECE].T for k in range(0, length, _PIECE)]
+    return np.sum(pieces, axis=0) if pieces else np.zeros((len(left), len(right)))
 
 
 def _largest_ratio(images: np.ndarray, arguments: np.ndarray) -> float:

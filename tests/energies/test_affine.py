@@ -124,6 +124,43 @@ def test_batches_are_treated_alike(name):
     assert_allclose(at(build(), {b: X3, w: Z3}), wanted, rtol=1e-12, atol=1e-12)
 
 
+KEPT = Y > 0
+INDEXED = {
+    "one entry": (lambda: x[1, -2], X0[1, -2]),
+    "a row": (lambda: 2 * x[0] - 1, 2 * X0[0] - 1),
+    "a box": (lambda: x[1:, :2], X0[1:, :2]),
+    "steps back": (lambda: x[::-2, ..., None], X0[::-2, ..., None]),
+    "everything": (lambda: x[...], X0),
+    "differences": (lambda: x[:, 1:] - x[:, :-1], X0[:, 1:] - X0[:, :-1]),
+    "positions": (lambda: x[[2, 0, 2]], X0[[2, 0, 2]]),
+    "positions along the last axis": (lambda: x[1:, np.array([3, 0])], X0[1:, [3, 0]]),
+    "a mask": (lambda: x[KEPT] - Y[KEPT], (X0 - Y)[KEPT]),
+    "a mask of rows": (lambda: x[np.array([True, False, True])], X0[[0, 2]]),
+    "a mask of torch": (lambda: x[torch.from_numpy(KEPT)], X0[KEPT]),
+    "an affine expression": (lambda: (A @ x - 2 * (B @ z) + 1)[:, 2], (X0 @ M.T - 2 * Z0 @ N.T + 1)[:, 2]),
+    "an index of an index": (lambda: x[1:][0][::-1], X0[1, ::-1]),
+    "complex": (lambda: (c - Y)[..., ::2], (C0 - Y)[..., ::2]),
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_indices_mean_what_numpy_means(name):
+    build, wanted = INDEXED[name]
+    expression = build()
+    assert expression.shape == wanted.shape
+    assert_allclose(at(expression, POINT), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_an_indexed_variable_is_fitted():
+    v = oa.Variable((4, 3), name="v")
+    kept = np.array([[True, False, True]] * 4)
+    data = np.arange(8.0)
+    solution = oa.minimize(oa.sum_squares(v[kept] - data) + 0.5 * oa.sum_squares(v[:, 1] - 2.0))
+    wanted = np.full((4, 3), 2.0)
+    wanted[kept] = data
+    assert_allclose(solution.x, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_numbers_are_gathered():
     assert (2 * (3 * x)).parts[0].operator is (6 * x).parts[0].operator
     assert (x + 0).offset is None
@@ -163,7 +200,11 @@ def test_variables_are_symbols():
         (lambda: x / z, oa.NotAffineError, "only numbers"),
         (lambda: 1 / x, oa.NotAffineError, "quotient by x"),
         (lambda: abs(x), oa.NotAffineError, r"oa.norm1\(x\)"),
-        (lambda: x[0], oa.NotAffineError, "Mask"),
+        (lambda: x[3], oa.ShapeError, "3 lies outside an axis of 3 entries"),
+        (lambda: x[:, x], oa.DtypeError, "x cannot stand in an index"),
+        (lambda: x[0, [1, 2]], oa.ShapeError, "in several steps"),
+        (lambda: x["a"], oa.DtypeError, "not 'a'"),
+        (lambda: x[:0], oa.ShapeError, "takes nothing"),
         (lambda: x @ A, oa.NotAffineError, r"write Matrix\(.*\) @ x"),
         (lambda: A * x, oa.NotAffineError, r"write Matrix\(.*\) @ x"),
         (lambda: x * A, oa.NotAffineError, r"write Matrix\(.*\) @ x"),

@@ -8,7 +8,7 @@ import pytest
 import opalg.operators as ops
 from opalg.arrays import backend
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
-from opalg.facts import YES
+from opalg.facts import NO, YES
 from opalg.operators.algebra import Adjoint, LinearOperator
 from opalg.program.interpreter import number
 from tests.operators.dense import argument_kinds, as_reals, random_array, real_matrix, units
@@ -149,6 +149,59 @@ def test_facts_hold_for_the_matrix(operator):
             close(dense.T @ dense, number(facts.gram_scale) * np.eye(dense.shape[1]), 2.3e-16)
         if facts.cogram_scale is not None:
             close(dense @ dense.T, number(facts.cogram_scale) * np.eye(dense.shape[0]), 2.3e-16)
+
+
+@every_operator
+def test_what_is_denied_does_not_hold(operator):
+    facts = operator.facts
+    found = {"diagonal": [], "self_adjoint": [], "positive": [], "unitary": []}
+    for kind in argument_kinds(operator):
+        dense = real_matrix(operator, kind)
+        scale = 1e-9 * max(1.0, np.abs(dense).max(initial=0.0))
+        square = operator.out_kind(kind) == kind and operator.in_shape == operator.out_shape
+        equal = square and np.abs(dense - dense.T).max(initial=0.0) <= scale
+        n = int(np.prod(operator.in_shape))
+        blocks = [
+            dense[i : i + n, j : j + n] for i in range(0, len(dense), n or 1) for j in range(0, len(dense), n or 1)
+        ]
+        found["diagonal"].append(
+            square and all(np.abs(b - np.diag(np.diag(b))).max(initial=0.0) <= scale for b in blocks)
+        )
+        found["self_adjoint"].append(equal)
+        found["positive"].append(equal and np.linalg.eigvalsh(dense).min(initial=0.0) >= -scale)
+        wide = dense.shape[0] == dense.shape[1]
+        found["unitary"].append(wide and np.abs(dense.T @ dense - np.eye(len(dense))).max(initial=0.0) <= scale)
+    for name, holds in found.items():
+        assert getattr(facts, name) is not NO or not all(holds), name
+
+
+@every_operator
+def test_transpose_and_conjugate(operator):
+    for kind in argument_kinds(operator):
+        out = operator.out_kind(kind)
+        dense = real_matrix(operator, kind)
+        before, after = (np.ones(n) for n in dense.shape[::-1])
+        for signs, of in ((before, kind), (after, out)):
+            if of == "complex":
+                signs[len(signs) // 2 :] = -1.0
+        conjugated = after[:, None] * dense * before
+        close(real_matrix(operator.conj(), kind), conjugated, 2.3e-16)
+        close(real_matrix(operator.T, out), conjugated.T, 2.3e-16)
+
+
+@every_operator
+def test_pseudo_inverse_has_its_four_properties(operator):
+    try:
+        pseudo = operator.pinv()
+    except (UnsupportedError, ParameterError):  # refused, which test_algebra looks at
+        return
+    for kind in argument_kinds(operator):
+        a = real_matrix(operator, kind)
+        b = real_matrix(pseudo, operator.out_kind(kind))[: a.shape[1]]
+        assert b.shape == a.shape[::-1]
+        limit = 1e-12 * max(1.0, np.linalg.norm(a, 2)) ** 2 * max(1.0, np.linalg.norm(b, 2)) ** 2 if a.size else 0.0
+        for left, right in ((a @ b @ a, a), (b @ a @ b, b), ((a @ b).T, a @ b), ((b @ a).T, b @ a)):
+            assert np.max(np.abs(left - right), initial=0.0) <= limit
 
 
 @every_operator

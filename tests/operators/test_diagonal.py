@@ -9,9 +9,21 @@ from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import substitute
-from opalg.operators import Composed, Diagonal, Gradient, Identity, Mask, Scaled
+from opalg.operators import Composed, Diagonal, FiniteDifference, Gradient, Identity, Mask, Scaled, Zero
 from opalg.program.interpreter import number
 from tests.operators.dense import check_parameter_gradient
+from tests.operators.rewritten import rewritten
+
+
+def rule_members(rng):
+    """Operators on which the rules of this family fire."""
+    some, other = rng.random((3, 4)) < 0.5, rng.random((3, 4)) < 0.5
+    return [
+        Mask(some) @ Mask(other),
+        Mask(some) @ Mask(~some),
+        Mask(np.ones((2, 2), bool)),
+        Mask(np.zeros((2, 2), bool)),
+    ]
 
 
 def test_multiplies_and_broadcasts(rng):
@@ -65,6 +77,32 @@ def test_masks_project(rng):
     assert (m @ m).simplify() is m
     assert m.gram.simplify() is m
     assert ((m @ m) @ Diagonal(rng.standard_normal((3, 4)))).simplify().facts.diagonal is YES
+
+
+def test_products_of_masks_keep_what_both_keep(rng):
+    few = np.array([[True, False, False], [False, False, True]])
+    more = few | np.array([[False, True, False], [False, True, False]])
+    other = np.array([[True, True, False], [False, True, False]])
+    both = rewritten(Mask(more) @ Mask(other), "merge_masks")
+    assert isinstance(both, Mask) and np.array_equal(both.mask.value, more & other)
+    small, large = Mask(few), Mask(more)
+    assert rewritten(small @ large, "merge_masks") is small and rewritten(large @ small) is small
+    assert rewritten(small @ Mask(few), "merge_masks") is small
+    assert rewritten(small @ Mask(~few), "merge_masks") is Zero((2, 3))
+    rest = FiniteDifference((2, 3), 0)
+    assert rewritten(rest @ small @ large @ rest, "merge_masks") is rest @ small @ rest
+    assert isinstance(rewritten(small @ Diagonal(rng.standard_normal((2, 3)))), Diagonal)
+
+
+def test_masks_of_all_and_of_nothing_are_dropped():
+    assert rewritten(Mask(np.ones((2, 3), bool)), "drop_trivial_mask") is Identity((2, 3))
+    assert rewritten(Mask(np.zeros((2, 3), bool)), "drop_trivial_mask") is Zero((2, 3))
+
+
+def test_masks_of_different_libraries_merge():
+    torch = pytest.importorskip("torch")
+    small = Mask(np.array([True, False, False]))
+    assert rewritten(Mask(torch.tensor([True, True, False])) @ small) is small
 
 
 def test_mask_plus_identity_is_a_diagonal_with_a_known_bottom():

@@ -5,14 +5,19 @@ from __future__ import annotations
 import gc
 import weakref
 
+import array_api_compat
 import numpy as np
 import pytest
 
 import opalg as oa
-from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
-from opalg.facts import UNKNOWN, YES
+from opalg.errors import DeviceError, DtypeError, ParameterError, ShapeError, UnsupportedError
+from opalg.facts import UNKNOWN, YES, exact, upper
+from opalg.nodes import node
+from opalg.operators import Facts, LinearOperator
+from opalg.program import expression as ex
+from opalg.program.linear import Kernel
 from opalg.testing import check_operator
-from tests.operators.dense import real_matrix
+from tests.operators.dense import check_parameter_gradient, real_matrix
 
 
 def reversed_cumsum(y):
@@ -122,11 +127,58 @@ def test_a_wrong_adjoint_is_caught_and_explained():
     assert "A.H is 2 times the adjoint" in str(report)
 
 
-def test_without_an_adjoint_numpy_says_what_is_missing():
+def test_without_an_adjoint_numpy_functions_say_what_is_missing():
     A = oa.FunctionOperator(np.cumsum, in_shape=(4,))
     assert np.array_equal(A @ np.ones(4), [1, 2, 3, 4])
-    with pytest.raises(UnsupportedError, match=r"adjoint of FunctionOperator\(cumsum\).*Torch"):
+    with pytest.raises(UnsupportedError, match=r"adjoint of FunctionOperator\(cumsum\).*adjoint=function.*Torch"):
         A.H @ np.ones(4)
+
+
+def test_without_torch_a_missing_adjoint_is_said(monkeypatch):
+    monkeypatch.setattr("opalg.operators.function.backend", _no_torch)
+    A = oa.FunctionOperator(lambda x: x[1:] - x[:-1], in_shape=4, out_shape=3)
+    with pytest.raises(UnsupportedError, match=r"pip install 'opalg\[torch\]'"):
+        A.H @ np.ones(3)
+
+
+def _no_torch(name, precision):
+    raise DeviceError(f"{name} is not installed")
+
+
+@pytest.mark.parametrize("library", ["numpy", "array_api_strict"])
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_torch_transposes_functions_of_other_libraries(library, kind):
+    pytest.importorskip("torch")
+    factor = 2.0 - 3.0j if kind == "complex" else 2.0
+    A = oa.FunctionOperator(
+        lambda x: factor * x[1:, :] - x[:-1, :], in_shape=(4, 2), out_shape=(3, 2), in_dtype=kind, name="slope"
+    )
+    forward = real_matrix(A, kind, library)
+    assert np.allclose(real_matrix(A.H, kind, library), forward.T, atol=1e-14)
+    assert check_operator(A, library=library)
+    assert check_operator(A, library=library, dtype="float32")
+
+
+def test_torch_transposes_array_api_functions_that_write_in_place():
+    pytest.importorskip("torch")
+
+    def centred(x):
+        xp = array_api_compat.array_namespace(x)
+        x *= 3.0
+        return x - xp.mean(x)
+
+    A = oa.FunctionOperator(centred, in_shape=5, in_dtype=float)
+    assert np.allclose(A.H.to_dense(), 3 * (np.eye(5) - 0.2), atol=1e-15)
+    x, y = oa.Variable(5, name="x"), np.arange(5.0)
+    sol = oa.minimize(oa.sum_squares(A @ x - y) + oa.sum_squares(x), tol=1e-10)
+    dense = A.to_dense()
+    assert np.allclose(sol.x, np.linalg.solve(dense.T @ dense + np.eye(5), dense.T @ y), atol=1e-7)
+
+
+def test_what_torch_would_transpose_must_have_the_declared_shape():
+    pytest.importorskip("torch")
+    with pytest.raises(ShapeError, match=r"returned shape \(3,\)"):
+        oa.FunctionOperator(lambda x: x[1:], in_shape=4).H @ np.ones(4)
 
 
 @pytest.mark.parametrize("batched", [False, True])
@@ -213,3 +265,70 @@ def test_gradients_of_solutions_flow_through(rng):
     x = oa.Variable(4, name="x")
     energy = oa.sum_squares(cumulative(norm=3.0) @ x - y) + 0.1 * oa.sum_squares(x)
     assert oa.testing.check_gradient(energy)
+
+
+@node
+class WeightedGradient(LinearOperator):
+    """``w D x``: a subclass written with the traces of other operators; its adjoint follows."""
+
+    shape: tuple[int, ...]
+    weights: oa.Parameter
+
+    @property
+    def in_shape(self):
+        return self.shape
+
+    @property
+    def out_shape(self):
+        return (len(self.shape), *self.shape)
+
+    def trace(self, x):
+        return self.weights * oa.Gradient(self.shape).trace(x)
+
+    @property
+    def facts(self):
+        gradient = oa.Gradient(self.shape).norm_bound()
+        return Facts(norm=upper(gradient.expression * ex.largest(abs(self.weights))))
+
+
+@node
+class Swap(LinearOperator):
+    """``y = (x_1, x_0)``: a subclass that brings its own kernels."""
+
+    in_shape: tuple[int, ...] = (2,)
+    out_shape = (2,)
+    facts = Facts(self_adjoint=YES, norm=exact(1.0))
+
+    def kernel(self):
+        return Kernel(swap, in_place=False)
+
+    adjoint_kernel = kernel
+
+
+def swap(lib, x, out=None):
+    return lib.xp.flip(x, axis=-1)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_subclasses_of_a_users_own_pass_the_checks(library, dtype, rng):
+    weights = oa.Parameter(rng.random((3, 4)), name="w")
+    for A in (
+        WeightedGradient((3, 4), weights),
+        Swap(),
+        WeightedGradient((3, 4), weights).H @ oa.Zero((3, 4), (2, 3, 4)),
+    ):
+        assert check_operator(A, library=library, dtype=dtype)
+
+
+def test_a_subclass_of_a_users_own_is_an_operator_like_any_other(rng):
+    weights = oa.Parameter(rng.random((3, 4)), name="w")
+    A = WeightedGradient((3, 4), weights)
+    x = rng.standard_normal((3, 4))
+    assert np.allclose(A @ x, weights.value * (oa.Gradient((3, 4)) @ x), atol=1e-15)
+    assert A is WeightedGradient((3, 4), weights)
+    check_parameter_gradient(A, weights, rng)
+    assert Swap().H is Swap()
+    unknown = oa.Variable((3, 4), name="x")
+    energy = oa.sum_squares(unknown - x) + oa.norm21(A @ unknown)
+    assert oa.minimize(energy, tol=1e-6)

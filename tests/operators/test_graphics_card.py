@@ -29,7 +29,9 @@ def test_a_graphics_card_gives_the_same_numbers(operator, library, dtype):
             except UnsupportedError as refusal:
                 assert library in str(refusal) or "CUDA" in str(refusal) or "NumPy" in str(refusal)
                 continue
-            assert np.max(np.abs(found - wanted), initial=0.0) <= tolerance * max(1.0, np.max(np.abs(wanted), initial=0.0))
+            assert np.max(np.abs(found - wanted), initial=0.0) <= tolerance * max(
+                1.0, np.max(np.abs(wanted), initial=0.0)
+            )
 
 
 @every_operator

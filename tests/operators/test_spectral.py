@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import opalg as oa
 from opalg.arrays import backend
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.facts import YES
 from opalg.leaves import Parameter
+from opalg.nodes import walk
 from opalg.operators import (
     FFT,
     RFFT,
@@ -21,13 +23,29 @@ from opalg.operators import (
     Mask,
     Wavelet,
 )
+from opalg.operators.bases import full_spectrum
+from opalg.operators.batched import Batched
+from opalg.operators.cosine import DCT, DST
 from opalg.operators.mirrored import Mirrored, Unfolded
-from opalg.operators.spectral import full_spectrum
 from opalg.program.expression import Apply, Input
 from opalg.program.interpreter import evaluate, number
-from tests.operators.dense import as_reals, check_parameter_gradient, real_matrix, units
+from tests.operators.dense import as_reals, check_parameter_gradient, random_array, real_matrix, units
 
 SHAPE = (4, 5)
+
+
+def rule_members(rng):
+    """Operators on which the rules of spectra fire."""
+    cosines = DiagonalIn(DCT(SHAPE), rng.standard_normal(SHAPE))
+    blur = Convolve(rng.standard_normal((3, 3)), SHAPE)
+    mask = Mask(rng.random((2, *SHAPE)) < 0.5)
+    return [
+        AsComplex(SHAPE).H @ (cosines @ AsComplex(SHAPE)),
+        AsComplex(SHAPE).H @ (blur @ (AsComplex(SHAPE) @ Diagonal(rng.standard_normal(SHAPE)))),
+        Batched(cosines, (2,)) + mask + Gradient((2, *SHAPE), axes=(1, 2)).gram,
+        Batched(blur, (2,)) @ mask @ Gradient((2, *SHAPE), "periodic", axes=(1, 2)).gram,
+        blur.gram + DiagonalIn(RFFT(SHAPE, axes=0), np.ones((3, 1))) - 0.5 * Identity(SHAPE) + cosines,
+    ]
 
 
 def _same(a, b, kind="real"):
@@ -149,6 +167,92 @@ def test_adjoints_of_the_primitives(library, primitive):
             (out,) = evaluate([Apply(primitive, x, adjoint)], {x: lib.asarray(given)}, lib)
             matrices.append(as_reals(lib.to_numpy(out), len(given)).T)
         assert np.array_equal(matrices[0].T, matrices[1])
+
+
+AXES = [(0,), (1,), (2,), (1, 0), (0, 2), (2, 1), (0, 1, 2), (2, 0, 1)]
+
+
+@pytest.mark.parametrize("first", AXES)
+@pytest.mark.parametrize("second", AXES)
+def test_fourier_transforms_over_different_axes_meet(first, second, rng):
+    shape = (2, 3, 4)
+    z = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+
+    def kernel(axes):
+        return rng.standard_normal([n if a in axes else 1 for a, n in enumerate(shape)])
+
+    a, b = kernel(first), kernel(second)
+    real = DiagonalIn(RFFT(shape, first), np.fft.rfftn(a, axes=first))
+    other = DiagonalIn(RFFT(shape, second), np.fft.rfftn(b, axes=second))
+    complex_one = DiagonalIn(FFT(shape, first), np.fft.fftn(a, axes=first) * (1 + 1j))
+    for p, q in ((real, other), (complex_one, other), (other, complex_one)):
+        for made in (p + q, p @ q):
+            simple = made.simplify()
+            assert isinstance(simple, DiagonalIn) and set(simple.transform.axes) == {n - 3 for n in (*first, *second)}
+            assert np.allclose(simple @ z, made @ z)
+            assert made.in_kind == "complex" or np.allclose(simple @ z.real, made @ z.real)
+
+
+def test_a_spectrum_that_varies_with_place_stays_apart(rng):
+    place = DiagonalIn(DCT((3, 4), axes=1), rng.standard_normal((3, 4)))
+    waves = DiagonalIn(DCT((3, 4)), rng.standard_normal((3, 4)))
+    for made in (place + waves, place @ waves):
+        assert not isinstance(made.simplify(), DiagonalIn)
+        assert _same(made, made.simplify())
+
+
+@pytest.mark.parametrize("basis", [DCT((3, 4)), DST((3, 4), type=1), DCT((3, 4), type=8), DST((3, 4), axes=0, type=3)])
+def test_closure_in_cosines_and_sines(basis, rng):
+    p = DiagonalIn(basis, rng.standard_normal((3, 4)))
+    q = DiagonalIn(basis, Parameter(rng.random((3, 4)) + 0.1, name="q", positive=True))
+    z = DiagonalIn(basis, rng.standard_normal((3, 4)) + 1j * rng.standard_normal((3, 4)))
+    for made in (p @ q, p + 2.0 * q - 0.5 * Identity((3, 4)), p.gram, q.inverse() @ p, (1 + 2j) * p, z.gram, z @ p + q):
+        simple = made.simplify()
+        assert isinstance(simple, DiagonalIn) and simple.transform is basis
+        assert _same(made, simple, "complex")
+    dense = real_matrix(p, "real")
+    assert p.norm_bound().value == pytest.approx(np.linalg.norm(dense, 2)) and p.norm_bound().certainty == "exact"
+    assert number(p.facts.lowest) == pytest.approx(np.linalg.eigvalsh(dense)[0])
+    assert p.gram.simplify().facts.positive is YES and z.gram.simplify().facts.positive is YES
+    assert _same(q.inverse() @ q, Identity((3, 4)))
+
+
+def test_other_factors_of_a_cosine_basis_cancel(rng):
+    s = Parameter(rng.random((3, 4)), name="s")
+    assert DiagonalIn(DCT((3, 4), norm="backward"), s) is DiagonalIn(DCT((3, 4), axes=(1, 0)), s)
+    plain = DCT((3, 4), norm="backward")
+    assert _same(DiagonalIn(plain, s), plain.inverse() @ Diagonal(s) @ plain)
+    with pytest.raises(ParameterError, match="ortho"):
+        DiagonalIn(DCT((3, 4), type=3, norm="backward"), s)
+
+
+def test_spectra_go_round_without_transforms(rng):
+    basis = DCT((3, 4))
+    a, b = DiagonalIn(basis, rng.standard_normal((3, 4))), DiagonalIn(basis, rng.standard_normal((3, 4)))
+    x = Input("x", (3, 4), "real")
+    there = a.trace(x)
+    again = b.trace(2.0 * there - x)
+    assert sum(isinstance(n, Apply) for n in walk(again)) == 3  # x once, and both results back
+    lib, given = backend("numpy"), rng.standard_normal((3, 4))
+    (found,) = evaluate([again], {x: given}, lib)
+    assert np.allclose(found, b @ (2.0 * (a @ given) - given))
+
+
+@pytest.mark.parametrize(("boundary", "kernel_boundary"), [("periodic", "periodic"), ("neumann", "symmetric")])
+def test_colour_images_are_diagonal_over_their_own_axes(boundary, kernel_boundary, rng):
+    blur = Convolve(np.ones((3, 3)) / 9, (4, 5), boundary=kernel_boundary)
+    for kind in ("real", "complex"):
+        y = random_array(rng, (3, 4, 5), kind)
+        x = oa.Variable((3, 4, 5), name="x", dtype="complex128" if kind == "complex" else "float64")
+        colours = Gradient((3, 4, 5), boundary, axes=(1, 2))
+        one = Gradient((4, 5), boundary)
+        energy = 0.5 * oa.sum_squares(blur @ x - y) + 0.1 * oa.sum_squares(colours @ x) + 0.2 * oa.sum_squares(one @ x)
+        plan = oa.compile(energy)
+        assert type(plan.method).__name__ == "ClosedForm"
+        wanted = oa.compile(energy, method="conjugate_gradient").solve(tol=1e-12).x
+        assert np.allclose(plan.solve().x, wanted, atol=1e-6)
+        rough = 0.5 * oa.sum_squares(blur @ x - y) + 0.1 * oa.norm21(colours @ x)
+        assert "axes=(-2, -1)" in oa.compile(rough, method="admm").explain()
 
 
 def test_misuse_is_explained(rng):

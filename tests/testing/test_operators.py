@@ -1,4 +1,4 @@
-"""check_operator: right operators pass, seeded faults are caught and named, at a tiny and at a real size."""
+"""check_operator: right operators pass, and what is said about wrong ones (the seeded faults are in `test_faults`)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from opalg.facts import exact
 from opalg.program.expression import as_expression
 from opalg.testing import FailedAdjointError, check_operator
 from tests.operators.test_contract import CASES
-from tests.testing.faults import FAULTS, RIGHT
+from tests.testing.faults import FAULTS
 
-SIZES = [(6, 5), (129, 128)]
+SIZES = [(6, 5), (257, 256)]
 
 
 @pytest.mark.parametrize("operator", CASES, ids=[f"{i}-{o!r}"[:60] for i, o in enumerate(CASES)])
 def test_the_whole_catalogue_passes(operator):
     report = check_operator(operator)
     assert report, str(report)
-    assert len(report.checked) == 12
+    assert len(report.checked) == 14
 
 
 @pytest.mark.parametrize(
@@ -40,23 +40,6 @@ def test_the_whole_catalogue_passes(operator):
 )
 def test_the_catalogue_passes_at_a_real_size(operator):
     report = check_operator(operator)
-    assert report, str(report)
-
-
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_faults_are_caught_and_named(fault, size):
-    report = check_operator(fault.build(size))
-    assert report.failed("adjoint"), str(report)
-    (finding,) = (f for f in report.findings if f.name == "adjoint")
-    assert fault.hint in finding.hint, str(report)
-    assert not finding.error <= finding.tolerance
-
-
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("right", RIGHT, ids=lambda f: f.name)
-def test_the_same_operators_without_faults_pass(right, size):
-    report = check_operator(right.build(size))
     assert report, str(report)
 
 

@@ -1,0 +1,44 @@
+"""Real and complex arrays where several operators share an argument, or a result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Literal
+
+if TYPE_CHECKING:
+    from opalg.operators.algebra import LinearOperator
+
+
+def common_in_kind(operators: Sequence[LinearOperator]) -> str:
+    """The kind that operators take together: real where one insists on it, else complex where one does."""
+    kinds = {o.in_kind for o in operators}
+    return "real" if "real" in kinds else "complex" if "complex" in kinds else "any"
+
+
+def common_out_kind(operators: Sequence[LinearOperator], kind: str) -> str:
+    """The kind of what operators that take one kind together give: complex where one gives that."""
+    kinds = {o.out_kind("complex" if o.in_kind == "complex" else kind) for o in operators}
+    return "complex" if "complex" in kinds else "real"
+
+
+def common_adjoint_kind(operators: Sequence[LinearOperator], kind: str) -> str:
+    """The kind of what the adjoints of operators that take one kind together give."""
+    if common_in_kind(operators) == "real":
+        return "real"
+    return "complex" if any(o.adjoint_kind(kind) == "complex" for o in operators) else "real"
+
+
+def forward_part(operator: LinearOperator, x: Expression) -> Expression:
+    """One of several operators applied to a common argument, which is made complex where it needs that."""
+    return operator.trace(Literal(1 + 0j) * x if operator.in_kind == "complex" and x.kind == "real" else x)
+
+
+def adjoint_part(operator: LinearOperator, y: Expression, in_kind: str) -> Expression:
+    """The adjoint of one of several operators; real parts are taken where that side of it is real."""
+    if operator.out_dtype == "real" and y.kind == "complex":
+        y = ex.pointwise("real", y)
+    back = operator.trace_adjoint(y)
+    return ex.pointwise("real", back) if in_kind == "real" and back.kind == "complex" else back

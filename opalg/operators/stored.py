@@ -1,0 +1,51 @@
+"""Sparse matrices that are made when they are first needed, and kept in the form of each library that applies them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from opalg.arrays import Backend
+from opalg.operators.matrix import multiply_sparse
+
+
+class StoredMatrix:
+    """A real scipy.sparse matrix as the argument of a kernel.
+
+    Parameters
+    ----------
+    make : callable
+        ``make() -> csr_array``, in float64; called once, when the matrix is first needed.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._bound: dict[tuple[Any, ...], Any] = {}
+
+    @cached_property
+    def matrix(self) -> Any:
+        """The matrix, in SciPy's compressed rows."""
+        return self._make()
+
+    def on(self, lib: Backend, adjoint: bool = False) -> Any:
+        """The matrix, or its transpose, in a library's sparse form; None where the library has none."""
+        if type(lib).sparse is Backend.sparse:
+            return None
+        key = (*lib.key, adjoint)
+        if key not in self._bound:
+            self._bound[key] = self._in_form_of(lib, adjoint)
+        return self._bound[key]
+
+    def _in_form_of(self, lib: Backend, adjoint: bool) -> Any:
+        if lib.name == "numpy":  # SciPy applies transposes, and matrices of its own precision, without a copy
+            same = self.matrix.dtype == lib.dtypes["real"]
+            return self.on(lib).T if adjoint else self.matrix if same else lib.sparse(self.matrix)
+        return lib.sparse(self.matrix.T if adjoint else self.matrix)
+
+
+def multiply_stored(lib: Any, matrix: Any, x: Any, source: Any, target: Any) -> Any:
+    """A bound sparse matrix times arrays whose trailing axes are ``source``; the result has ``target`` there."""
+    batch = tuple(x.shape[: x.ndim - len(source)])
+    rows = lib.xp.reshape(x, (*batch, matrix.shape[1]))
+    return lib.xp.reshape(multiply_sparse(lib, rows, matrix, "real"), (*batch, *target))

@@ -1,0 +1,145 @@
+"""The kit on operators that other libraries made, with those libraries themselves: `pytest -m slow`.
+
+Each test runs where its library is installed. PyLops is among the packages for tests; SigPy, ODL, SCICO (with JAX) and
+DeepInverse (with Torchvision) are large and pin others, so they are installed by hand where this is to be repeated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opalg.testing import check_operator
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # the libraries warn about each other's versions
+]
+
+
+def library(name):
+    return pytest.importorskip(name, reason=f"{name} is not installed: pip install {name}", exc_type=ImportError)
+
+
+def passes(operator, **options):
+    report = check_operator(operator, **options)
+    assert report, str(report)
+    assert {"adjoint", "linear", "norm", "layout"} <= set(report.checked)
+    return report
+
+
+def fails_adjoint(operator, **options):
+    report = check_operator(operator, **options)
+    assert report.failed("adjoint"), str(report)
+    return report
+
+
+def test_pylops():
+    pylops = library("pylops")
+    passes(pylops.FirstDerivative((7, 6), axis=0, kind="centered", edge=True))
+    passes(pylops.Laplacian((7, 6), axes=(0, 1), weights=(1, 1)))
+    passes(pylops.MatrixMult(np.array([[1.0, 2j], [3.0, 4.0], [0.0, 1j]]), dtype=complex))
+    passes(pylops.CausalIntegration((5, 4), axis=-1))
+    passes(pylops.signalprocessing.FFT((8, 3), axis=0, real=False))
+    passes(pylops.signalprocessing.FFT((8, 3), axis=0, real=True))
+    passes(pylops.FirstDerivative((9, 4)).H)
+    passes(pylops.VStack([pylops.Identity(4), 2.0 * pylops.Identity(4)]))
+
+    class Wrong(pylops.LinearOperator):
+        def __init__(self):
+            super().__init__(dtype=np.dtype(float), dims=(5,), dimsd=(5,))
+
+        def _matvec(self, x):
+            return np.cumsum(x)
+
+        def _rmatvec(self, y):
+            return np.cumsum(y)
+
+    assert "repeats the forward map" in str(fails_adjoint(Wrong()))
+
+
+def test_sigpy():
+    sigpy = library("sigpy")
+    passes(sigpy.linop.FFT((6, 5)))
+    passes(sigpy.linop.FiniteDifference((6, 5)))
+    passes(sigpy.linop.Multiply((6, 5), np.array(2 - 1j)) * sigpy.linop.Circshift((6, 5), (1, 2)))
+    passes(sigpy.linop.Downsample((6, 6), (2, 3)))
+
+    class Wrong(sigpy.linop.Linop):
+        def __init__(self):
+            super().__init__((4, 3), (4, 3))
+
+        def _apply(self, x):
+            return 1j * x
+
+        def _adjoint_linop(self):
+            return self
+
+    assert "conjugate" in str(fails_adjoint(Wrong()))
+
+
+def test_odl():
+    odl = library("odl")
+    square = odl.uniform_discr([0, 0], [1, 2], (6, 5))
+    passes(odl.Gradient(square))
+    passes(odl.Gradient(square).adjoint)
+    passes(odl.Laplacian(square, pad_mode="constant"))
+    passes(odl.MatrixOperator(np.arange(12.0).reshape(3, 4)))
+    weighted = odl.rn(3, weighting=np.array([1.0, 2.0, 3.0]))
+
+    class Wrong(odl.Operator):
+        """Takes no notice of the weights of its spaces."""
+
+        def __init__(self, matrix, domain, codomain, back):
+            super().__init__(domain, codomain, linear=True)
+            self.matrix, self.back = matrix, back
+
+        def _call(self, x):
+            return self.range.element(self.matrix @ np.asarray(x.data))
+
+        @property
+        def adjoint(self):
+            return Wrong(self.back, self.range, self.domain, self.matrix)
+
+    matrix = np.arange(12.0).reshape(3, 4)
+    passes(Wrong(matrix, odl.rn(4), weighted, matrix.T * np.array([1.0, 2.0, 3.0])))
+    fails_adjoint(Wrong(matrix, odl.rn(4), weighted, matrix.T))
+
+
+def test_scico():
+    scico = library("scico.linop")
+    snp = pytest.importorskip("scico.numpy")
+    passes(scico.FiniteDifference((6, 5)))
+    passes(scico.FiniteDifference((6, 5), circular=True))
+    passes(scico.DFT((6, 5)))
+    passes(scico.Diagonal(snp.array(np.arange(5, dtype=np.complex64) * 1j)))
+    wrong = scico.LinearOperator((4,), (4,), eval_fn=lambda x: snp.cumsum(x), adj_fn=lambda y: 2 * y)
+    fails_adjoint(wrong)
+
+
+def test_deepinv():
+    torch = library("torch")
+    physics = library("deepinv").physics
+    generator = torch.Generator().manual_seed(0)
+    kernel = torch.rand((1, 1, 3, 3), generator=generator)
+    passes(physics.Blur(filter=kernel, padding="circular"), in_shape=(1, 8, 7))
+    passes(physics.BlurFFT((1, 8, 7), filter=kernel))
+    passes(physics.Inpainting((1, 8, 7), mask=0.5))
+    passes(physics.MRI(mask=torch.ones(1, 2, 8, 8), img_size=(2, 8, 8)), in_shape=(2, 8, 8))
+
+    class Wrong(physics.LinearPhysics):
+        def A(self, x, **options):
+            return 2 * x
+
+        def A_adjoint(self, y, **options):
+            return y / 2
+
+    assert "0.25 times" in str(fails_adjoint(Wrong(), in_shape=(1, 6, 5)))
+
+
+def test_torch():
+    torch = library("torch")
+    torch.manual_seed(0)
+    passes(torch.nn.Conv2d(2, 3, 3, bias=False, padding=1), in_shape=(2, 6, 5))
+    passes(torch.nn.Linear(4, 3, bias=False).double())
+    assert check_operator(torch.nn.Linear(4, 3)).failed("linear")
