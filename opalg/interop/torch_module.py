@@ -116,5 +116,5 @@ def autograd_adjoint(module: Any, in_shape: tuple[int, ...]) -> Callable[[Any], 
 
 
 def _device_of(module: Any) -> Any:
-    tensors = getattr(module, "parameters", list)()
+    tensors: Any = getattr(module, "parameters", list)()
     return next((t.device for t in tensors), None)

@@ -50,7 +50,8 @@ def _classes(base: type) -> list[Any]:
 
 
 def _below(base: type) -> Iterator[type]:
-    for child in base.__subclasses__():
+    children: list[type] = base.__subclasses__()
+    for child in children:
         yield child
         yield from _below(child)
 

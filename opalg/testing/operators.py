@@ -89,9 +89,12 @@ def check_operator(
     if unknown:
         raise ParameterError(f"{unknown[0]!r} is not a property that is checked; they are {', '.join(PROPERTIES)}")
     given = adapted(operator, in_shape, out_shape)
-    lib = backend(library or getattr(given, "library", "numpy"), dtype or getattr(given, "precision", "float64"))
+    foreign = given if isinstance(given, Adapted) else None
+    lib = backend(
+        library or (foreign.library if foreign else "numpy"), dtype or (foreign.precision if foreign else "float64")
+    )
     subject = subject_of(given, lib)
-    unpromised = given.unpromised if isinstance(given, Adapted) else {}
+    unpromised = foreign.unpromised if foreign else {}
     findings = Findings(subject.label, (*skip, *unpromised))
     for name, habit in unpromised.items():
         if name not in skip:

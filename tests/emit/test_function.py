@@ -61,7 +61,7 @@ def test_random_programs_give_the_numbers_of_the_interpreter(
 
 
 def test_a_program_of_usual_size_is_cut_into_blocks(random_program: Any) -> None:
-    program = random_program(5, n=300, m=211, steps=25)
+    program = random_program(1, n=300, m=211, steps=40)
     bound = Function(program.outputs, program.inputs, backend("numpy", "float64")).bind({}, {program.control: 0.7})
     assert "for i in range(" in bound.source
     assert_equal_to_reference(program, bound, seed=1)

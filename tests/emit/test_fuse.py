@@ -70,7 +70,7 @@ def test_arrays_of_different_shapes_meet_in_different_sweeps() -> None:
 )
 def test_the_block_axis_is_one_that_no_partial_sum_crosses(shape: Any, axes: Any, axis: int) -> None:
     x = Input("x", shape)
-    e = square(x) if axes is None else x * Reduce("sum", square(x), axes, keepdims=True)
+    e = square(x) + x if axes is None else x * Reduce("sum", square(x), axes, keepdims=True)
     (sweep,) = scheduled([e], [x]).steps
     assert isinstance(sweep, Sweep) and sweep.axis == axis
     entries = int(np.prod(shape)) // shape[axis] * sweep.step

@@ -150,8 +150,7 @@ def total_variation(boundary: str, isotropic: bool) -> Instance:
         return 0.5 * cp.sum_squares(v - y.ravel()) + 0.15 * length, []
 
     name = f"{'isotropic' if isotropic else 'anisotropic'} {boundary} total variation"
-    methods = ("admm", "primal_dual") if boundary == "periodic" else ("primal_dual",)
-    return Instance(name, energy, methods, True, objective)
+    return Instance(name, energy, ("admm", "primal_dual"), True, objective)
 
 
 def deblur_nonneg() -> Instance:
