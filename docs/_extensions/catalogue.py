@@ -85,7 +85,10 @@ def table(cls: Any) -> list[str]:
         rows.append((f"``{text}``", f"``{member.in_shape} -> {member.out_shape}``", str(member.facts)))
     lines = [".. list-table:: Members, and what is known of them", "   :header-rows: 1", "   :widths: 45 25 30", ""]
     for row in [("operator", "shapes", "facts"), *dict.fromkeys(rows)]:
-        lines += [f"   {'*' if i == 0 else ' '} - {cell.replace('*', chr(0xD7)) if i == 2 else cell}" for i, cell in enumerate(row)]
+        lines += [
+            f"   {'*' if i == 0 else ' '} - {cell.replace('*', chr(0xD7)) if i == 2 else cell}"
+            for i, cell in enumerate(row)
+        ]
     return [*lines, ""]
 
 

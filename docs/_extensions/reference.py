@@ -18,7 +18,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from docutils.statemachine import StringList
 
-OPTIONAL = {"array_api_strict", "cupy", "cupyx", "pylops", "pywt", "torch"}
+OPTIONAL = {"array_api_strict", "cupy", "cupyx", "hypothesis", "pylops", "pywt", "torch"}
 
 
 class Family(Directive):

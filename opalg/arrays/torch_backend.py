@@ -103,8 +103,8 @@ class TorchBackend(Backend):
         kind = "complex" if csr.dtype.kind == "c" else "real"
         pointers, indices = torch.from_numpy(csr.indptr.astype("i8")), torch.from_numpy(csr.indices.astype("i8"))
         values = torch.from_numpy(csr.data.copy()).to(self.dtypes[kind])
-        with warnings.catch_warnings():  # Torch calls all of its CSR support a beta, once per process
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        with warnings.catch_warnings():  # Torch calls its CSR support a beta, and its checks switched off
+            warnings.filterwarnings("ignore", message="Sparse ")
             return torch.sparse_csr_tensor(
                 pointers, indices, values, csr.shape, device=self.device, check_invariants=False
             )

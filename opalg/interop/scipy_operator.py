@@ -37,8 +37,9 @@ def to_scipy(operator: LinearOperator, dtype: Any = None) -> Any:
 
     Notes
     -----
-    Where one side is real and the other complex, SciPy has no name for it. Both are then real: the complex side is its
-    real and imaginary parts in turn, twice as long, as ``array.view(float)`` has them. So the adjoint stays one.
+    Where one side is real and the other complex, or a map of complex arrays is linear over the reals only (as complex
+    conjugation is), SciPy has no name for it. Both sides are then real: a complex one is its real and imaginary parts in
+    turn, twice as long, as ``array.view(float)`` has them. So the adjoint stays one.
 
     Examples
     --------
@@ -56,7 +57,7 @@ def to_scipy(operator: LinearOperator, dtype: Any = None) -> Any:
 
     source = _kind_wanted(operator, dtype)
     target = operator.out_kind(source)
-    mixed = source != target
+    mixed = source != target or (source == "complex" and not _complex_linear(operator))
     forward = _flat(operator, operator.in_shape, operator.out_shape, source, mixed)
     backward = _flat(operator.H, operator.out_shape, operator.in_shape, target, mixed)
     rows, columns = (
@@ -69,7 +70,7 @@ def to_scipy(operator: LinearOperator, dtype: Any = None) -> Any:
         rmatvec=lambda y: backward(np.reshape(y, (1, -1)))[0],
         matmat=lambda x: forward(np.asarray(x).T).T,
         rmatmat=lambda y: backward(np.asarray(y).T).T,
-        dtype=np.dtype(complex if source == target == "complex" else float),
+        dtype=np.dtype(complex if source == "complex" and not mixed else float),
     )
 
 
@@ -82,6 +83,15 @@ def _kind_wanted(operator: LinearOperator, dtype: Any) -> str:
     if wanted not in (None, operator.in_kind):
         raise DtypeError(f"{operator!r} takes {operator.in_kind} arrays only; leave dtype out")
     return operator.in_kind
+
+
+def _complex_linear(operator: LinearOperator) -> bool:
+    """Whether an operator on complex arrays takes ``i x`` to ``i A x``, tried on a random array."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(operator.in_shape) + 1j * rng.standard_normal(operator.in_shape)
+    image, turned = operator.apply(x), operator.apply(1j * x)
+    scale = float(np.max(np.abs(image), initial=0.0))
+    return float(np.max(np.abs(turned - 1j * image), initial=0.0)) <= 1e-8 * scale
 
 
 def _flat(operator: Any, source: Any, target: Any, kind: str, mixed: bool) -> Callable[[np.ndarray], np.ndarray]:

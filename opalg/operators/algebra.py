@@ -7,17 +7,17 @@ transposition unless the class states it, so the two cannot disagree; only primi
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from opalg.arrays import Backend, backend, backend_of, library_name
-from opalg.emit.calling import Prepared
+from opalg.arrays import backend, library_name
 from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, exact
 from opalg.nodes import node
+from opalg.operators.applying import prepare, sort_of
 from opalg.operators.kinds import adjoint_part, common_adjoint_kind, common_in_kind, common_out_kind, forward_part
 from opalg.operators.knowledge import Facts, is_nonnegative_number, isometric, lowest_known, lowest_scaled, product
 from opalg.operators.norm_estimate import NormEstimate, norm_estimate
@@ -28,8 +28,6 @@ from opalg.program.differentiate import sum_of, vjp
 from opalg.program.expression import Expression, Input, Literal, Shape
 from opalg.program.linear import Linear
 from opalg.rules import rewrite
-
-_MOST_PREPARED = 32  # shapes and dtypes for which one operator remembers how it is applied
 
 
 class LinearOperator(Linear):
@@ -245,28 +243,10 @@ class LinearOperator(Linear):
             Where the array does not fit.
         """
         try:
-            key = (type(x), x.dtype, x.shape, getattr(x, "device", None), getattr(x, "requires_grad", False))
-            prepared = self.__dict__["_prepared"][key]
+            prepared = self.__dict__["_prepared"][sort_of(x)]
         except (KeyError, AttributeError):
-            prepared = self._prepare(x)
+            prepared = prepare(self, x)
         return prepared(x)
-
-    def _prepare(self, x: Any) -> Callable[[Any], Any]:
-        """What applies the operator to arrays like x, kept for the next time."""
-        lib = _lib_of(x, self)
-        found, kind = lib.kind_of(x), _checked_kind(lib, x, self.in_kind, self)
-        if getattr(x, "requires_grad", False):
-            return partial(_recorded, self, found)
-        argument = Input("x", tuple(x.shape), kind)
-        prepared: Callable[[Any], Any] = Prepared(self.trace(argument), argument, lib)
-        if found != kind:
-            plain = prepared
-            prepared = lambda x: plain(lib.asarray(x, kind))  # noqa: E731
-        known = self.__dict__.setdefault("_prepared", {})
-        if len(known) >= _MOST_PREPARED:
-            known.clear()
-        known[type(x), x.dtype, x.shape, getattr(x, "device", None), False] = prepared
-        return prepared
 
     def adjoint(self, y: Any) -> Any:
         """The adjoint applied to an array whose trailing axes are ``out_shape``."""
@@ -317,33 +297,6 @@ class LinearOperator(Linear):
         for _ in range(exponent):
             out = compose(self, out)
         return out
-
-
-def _recorded(operator: LinearOperator, kind: str, x: Any) -> Any:
-    """The operator applied to a tensor for which autograd keeps a record."""
-    from opalg.arrays.torch_linear import recorded
-
-    def adjoint(y: Any) -> Any:
-        back = operator.H.apply(y)
-        return back.real if kind == "real" and back.is_complex() else back
-
-    return recorded(operator.apply, adjoint, x)
-
-
-def _lib_of(x: Any, operator: LinearOperator) -> Backend:
-    if library_name(x) is None:
-        raise DtypeError(f"{operator!r} applies to arrays of NumPy, CuPy or Torch, not to {type(x).__name__}")
-    dtype = str(x.dtype)
-    if not any(word in dtype for word in ("float", "complex")):
-        raise DtypeError(f"{operator!r} was given an array of dtype {dtype}; convert it to a floating dtype first")
-    return backend_of(x)
-
-
-def _checked_kind(lib: Backend, x: Any, wanted: str, owner: Any) -> str:
-    kind = lib.kind_of(x)
-    if wanted == "real" and kind == "complex":
-        raise DtypeError(f"{owner!r} takes real arrays, but was given a complex one; take its real part first")
-    return "complex" if wanted == "complex" else kind
 
 
 def _scalar(value: Any) -> Expression | None:

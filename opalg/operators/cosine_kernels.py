@@ -20,13 +20,13 @@ from opalg.leaves import Constant
 def factors(family: str, type: int, n: int, axis: int) -> tuple[Constant, ...]:
     """The numbers that a transform of n entries along an axis multiplies by, ready to broadcast.
 
-    Types 2 and 3 need a cosine and a sine for each frequency of the real FFT, type 4 a complex number for each entry
-    and each result, the cosine transform of type 1 the weights of its entries.
+    Type 2 needs a complex number for each frequency of the real FFT, type 3 two, type 4 one for each entry and one for
+    each result, the cosine transform of type 1 the weights of its entries.
     """
     if type in (2, 3):
         k = np.arange(n // 2 + 1)
-        weight = np.where(k == 0, sqrt(1 / n), sqrt(2 / n)) if type == 2 else np.where(k == 0, sqrt(n), sqrt(n / 2))
-        found = [weight * np.cos(pi * k / (2 * n)), weight * np.sin(pi * k / (2 * n))]
+        turned = np.where(k == 0, sqrt(1 / n), sqrt(2 / n)) * np.exp(-0.5j * pi * k / n)
+        found = [turned] if type == 2 else [1.0 / turned, -1j / turned]
     elif type == 4:
         k = np.arange(n)
         found = [np.exp(-0.5j * pi * k / n), sqrt(2 / n) * np.exp(-0.25j * pi * (2 * k + 1) / n)]
@@ -99,32 +99,31 @@ def sine_of(lib: Any, x: Any, axis: int, type: int, numbers: Any) -> Any:
     return alternated(lib, sines, axis) if type == 6 else lib.xp.flip(sines, axis=axis)
 
 
-def second_cosine(lib: Any, x: Any, axis: int, cosines: Any, sines: Any) -> Any:
+def second_cosine(lib: Any, x: Any, axis: int, turn: Any) -> Any:
     """The cosine transform of type 2: the real FFT ``V`` of the reordered entries, turned by a quarter step.
 
-    With ``z_k = exp(-i pi k / 2n) V_k`` the results k and n - k are the real part of ``z_k`` and minus its imaginary
-    part.
+    With ``z_k = c_k exp(-i pi k / 2n) V_k`` the results k and n - k are the real part of ``z_k`` and minus its
+    imaginary part.
     """
     n = x.shape[axis]
     folded = lib.empty_like(x, tuple(x.shape))
     folded[along(axis, 0, (n + 1) // 2)] = x[along(axis, 0, n, 2)]
     folded[along(axis, (n + 1) // 2, n)] = lib.xp.flip(x[along(axis, 1, n, 2)], axis=axis)
-    spectrum = lib.rfftn(folded, (axis,), "backward")
-    real, imaginary = lib.xp.real(spectrum), lib.xp.imag(spectrum)
-    out = lib.empty_like(x, tuple(x.shape))
-    out[along(axis, 0, n // 2 + 1)] = real * cosines + imaginary * sines
-    mirrored = (real * sines - imaginary * cosines)[along(axis, 1, (n + 1) // 2)]
-    out[along(axis, n // 2 + 1, n)] = lib.xp.flip(mirrored, axis=axis)
+    turned = lib.rfftn(folded, (axis,), "backward") * turn
+    out = folded
+    out[along(axis, 0, n // 2 + 1)] = lib.xp.real(turned)
+    mirrored, tail = lib.xp.imag(turned)[along(axis, 1, (n + 1) // 2)], along(axis, n // 2 + 1, n)
+    lib.negative(lib.xp.flip(mirrored, axis=axis), out=out[tail])
     return out
 
 
-def third_cosine(lib: Any, x: Any, axis: int, cosines: Any, sines: Any) -> Any:
-    """The cosine transform of type 3, which goes the way of type 2 back."""
+def third_cosine(lib: Any, x: Any, axis: int, turn: Any, mirrored_turn: Any) -> Any:
+    """The cosine transform of type 3, which goes the way of type 2 back: ``V_k = (x_k - i x_(n - k)) / turn_k``."""
     n = x.shape[axis]
-    mirrored = lib.zeros_like(x, (*x.shape[: x.ndim + axis], n // 2 + 1, *x.shape[x.ndim + axis + 1 :]))
-    mirrored[along(axis, 1, n // 2 + 1)] = lib.xp.flip(x[along(axis, n - n // 2, n)], axis=axis)
-    head = x[along(axis, 0, n // 2 + 1)] if n > 1 else x
-    spectrum = as_one(lib, head * cosines + mirrored * sines, head * sines - mirrored * cosines)
+    spectrum = x[along(axis, 0, n // 2 + 1)] * turn
+    mirrored = lib.xp.flip(x[along(axis, n - n // 2, n)], axis=axis)
+    inside = along(axis, 1, n // 2 + 1)
+    lib.add(spectrum[inside], mirrored * mirrored_turn[inside], out=spectrum[inside])
     folded = lib.irfftn(spectrum, (n,), (axis,), "backward")
     out = lib.empty_like(x, tuple(x.shape))
     out[along(axis, 0, n, 2)] = folded[along(axis, 0, (n + 1) // 2)]

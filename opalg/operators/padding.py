@@ -112,7 +112,7 @@ class Pad(LinearOperator):
     def adjoint_kernel(self) -> Kernel:
         start, stop = self._box
         if self.boundary == "zero":
-            return Kernel(take_window, (start, stop))
+            return Kernel(take_window, (start, stop), in_place=False, passes=0.0)
         return Kernel(fold_onto, (start, stop, self._runs))
 
     @property

@@ -15,7 +15,7 @@ from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape,
 from opalg.operators.axes import as_axes
 from opalg.operators.diagonal import adjacent
 from opalg.operators.filter_bank import FilterBank, filter_bank, response
-from opalg.operators.fourier import RFFT
+from opalg.operators.fourier import RFFT, transform_real_back
 from opalg.operators.knowledge import Facts
 from opalg.operators.spectral import DiagonalIn
 from opalg.program import expression as ex
@@ -204,7 +204,9 @@ def _spectrum_of(lib: Any, x: Any, axes: Any) -> Any:
 
 
 def _array_of(lib: Any, spectrum: Any, axes: Any, sizes: Any, halved: bool) -> Any:
-    return lib.irfftn(spectrum, sizes, axes, "backward") if halved else lib.ifftn(spectrum, axes, "backward")
+    if halved:
+        return transform_real_back(lib, spectrum, axes, sizes, "backward")
+    return lib.ifftn(spectrum, axes, "backward")
 
 
 def _bands(x: Any, ndim: int) -> list[Any]:

@@ -65,5 +65,5 @@ def matmul(a: Expression, b: Expression) -> Expression:
 
 
 def conjugate_transposed(matrix: Expression) -> Expression:
-    """The adjoint matrix."""
+    """The adjoint of a matrix: transposed and conjugated."""
     return transposed(pointwise("conj", matrix))

@@ -54,6 +54,8 @@ def test_kernels_write_into_what_they_are_given(rng, library, boundary):
     pad = Pad((3, 2), ((2, 1), (4, 0)), boundary)
     for kernel, given, shape in ((pad.kernel(), (3, 2), pad.out_shape), (pad.adjoint_kernel(), pad.out_shape, (3, 2))):
         x, out = lib.asarray(rng.standard_normal(given)), lib.asarray(np.full(shape, 7.0))
+        if not kernel.in_place:
+            continue
         assert kernel.function(lib, x, *kernel.arguments, out=out) is out
         fresh = kernel.function(lib, x, *kernel.arguments)
         assert np.array_equal(lib.to_numpy(out), lib.to_numpy(fresh))

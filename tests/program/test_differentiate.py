@@ -172,7 +172,10 @@ def test_unknown_function_is_refused():
 
 
 @pytest.mark.parametrize("kind", ["real", "complex"])
-@pytest.mark.parametrize(("axes", "keepdims"), [(None, False), ((-1,), True), ((-2, -1), True), ((-3,), True), ((-2,), False), ((-3, -1), False)])
+@pytest.mark.parametrize(
+    ("axes", "keepdims"),
+    [(None, False), ((-1,), True), ((-2, -1), True), ((-3,), True), ((-2,), False), ((-3, -1), False)],
+)
 def test_sums(axes, keepdims, kind, rng):
     x = Input("x", (2, 3, 4), kind)
     check([Reduce("sum", ex.square(x), axes, keepdims)], {x: draw(rng, x.shape, kind)}, rng)

@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 import opalg as oa
-from opalg.arrays import backend
-from opalg.errors import OpalgError
 from opalg.nodes import walk
 from opalg.operators.algebra import LinearOperator
-from opalg.program.interpreter import evaluate
-from opalg.testing import check_functional, check_operator
+from opalg.testing import check_operator
 from opalg.testing.catalogue import functional_catalogue, operator_catalogue
-from opalg.testing.strategies import LAYOUTS, arrays, dtypes, energies, functionals, laid_out, operators, shapes
+from opalg.testing.strategies import LAYOUTS, arrays, dtypes, laid_out, operators, shapes
 from tests.operators.dense import argument_kinds, real_matrix
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
@@ -72,8 +69,6 @@ def test_what_is_simplest_comes_first():
     smallest = find(arrays(), lambda x: True, settings=SEARCH)
     assert smallest.shape == (1,) and smallest.dtype == np.float64 and smallest.flags.c_contiguous and smallest[0] == 0
     assert find(operators(), lambda A: True, settings=SEARCH) == oa.Identity((1,))
-    E = find(energies(), lambda E: True, settings=SEARCH)
-    assert len(E.terms) == 1 and E.variables[0].shape == (1,)
 
 
 def test_every_class_is_among_the_leaves():
@@ -139,51 +134,6 @@ def test_layouts_and_batches_do_not_matter_to_any_expression(data):
     assert np.allclose(found, wanted, atol=1e-11 * max(1.0, np.abs(wanted).max(initial=0.0)), rtol=0)
 
 
-@given(st.data())
-@settings(MODEST, max_examples=8)
-def test_every_functional_passes_the_kit(data):
-    shape = data.draw(shapes(max_dims=2, max_side=4))
-    f = data.draw(functionals(shape))
-    check_functional(f, shape, skip=["nonexpansive"]).raise_if_failed()
-
-
-@given(st.data())
-@settings(MODEST, max_examples=20)
-def test_values_of_energies_are_sums_over_their_terms(data):
-    E = data.draw(energies(max_depth=1))
-    (x,) = E.variables
-    v = data.draw(arrays(x.shape, "complex128" if x.kind == "complex" else "float64"))
-    total = 0.0
-    for term in E.terms:
-        inside = sum(part.operator @ v for part in term.expression.parts)
-        if term.expression.offset is not None:
-            (offset,) = evaluate([term.expression.offset], {}, backend("numpy", "float64"))
-            inside = inside + offset
-        value = term.functional.value(np.asarray(inside))
-        total += value if term.functional.facts.indicator else float(term.weight.value) * value
-    found = E.value(v)
-    assert found == pytest.approx(total, rel=1e-10, abs=1e-10) or (np.isinf(found) and np.isinf(total))
-    assert repr(E) and E.latex()
-
-
-@given(st.data())
-@settings(MODEST, max_examples=20)
-def test_gradients_of_smooth_energies_are_slopes(data):
-    E = data.draw(energies(max_depth=1, smooth=True))
-    (x,) = E.variables
-    rng = np.random.default_rng(0)
-    v, d = (
-        rng.standard_normal(x.shape) + (1j * rng.standard_normal(x.shape) if x.kind == "complex" else 0) for _ in "vd"
-    )
-    step = 1e-6
-    slope = (E.value(v + step * d) - E.value(v - step * d)) / (2 * step)
-    if np.isfinite(slope):
-        gradient = E.gradient(v)
-        noise = 1e-15 * abs(E.value(v)) / step
-        scale = np.linalg.norm(gradient) * np.linalg.norm(d)
-        assert abs(np.sum(np.conj(gradient) * d).real - slope) <= 1e-5 * scale + 100 * noise + 1e-9
-
-
 # What shrinks.
 
 
@@ -212,12 +162,13 @@ def test_a_faulty_operator_in_an_expression_shrinks_to_itself(skip):
 
 
 def test_a_fault_that_needs_two_operators_keeps_both():
-    def is_sum_of_transforms(A):
-        return isinstance(A, oa.operators.Added) and any(type(p) is oa.FFT for p in A.operators)
+    def is_sum_with_a_difference(A):
+        return isinstance(A, oa.operators.Added) and any(type(p) is oa.FiniteDifference for p in walk(A))
 
-    found = find(operators(), is_sum_of_transforms, settings=SEARCH)
+    found = find(operators(leaves=operator_catalogue()[:5]), is_sum_with_a_difference, settings=SEARCH)
     assert len(found.operators) == 2
     assert prod(found.in_shape) == 1
+    assert sum(1 for p in walk(found) if isinstance(p, LinearOperator)) <= 4
 
 
 def test_operators_of_the_house_have_no_such_fault():
@@ -227,13 +178,3 @@ def test_operators_of_the_house_have_no_such_fault():
             lambda A: not isinstance(A, LinearOperator),
             settings=settings(MODEST, max_examples=50),
         )
-
-
-@given(energies(max_depth=1, max_terms=2))
-@settings(MODEST, max_examples=15)
-def test_energies_compile_or_say_why_not(E):
-    try:
-        plan = oa.compile(E)
-    except OpalgError:
-        return
-    assert plan.explain()
