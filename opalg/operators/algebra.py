@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -320,6 +321,16 @@ class Identity(LinearOperator):
     ----------
     in_shape : tuple of int
         The shape it acts on.
+
+    Notes
+    -----
+    ``I.H = I = I^-1``, diagonal, positive and unitary.
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> (2.0 * oa.Identity((3,))) @ np.array([1.0, 2.0, 3.0])
+    array([2., 4., 6.])
     """
 
     in_shape: Shape
@@ -354,12 +365,22 @@ class Identity(LinearOperator):
 
 @node
 class Zero(LinearOperator):
-    """The zero map between two shapes.
+    """The zero map between two shapes, ``x -> 0``.
 
     Parameters
     ----------
     in_shape, out_shape : tuple of int
         The shapes; ``out_shape`` defaults to ``in_shape``.
+
+    Notes
+    -----
+    ``Z.H`` is zero the other way; ``||Z|| = 0``. Sums drop it and products with it are zero again.
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> oa.Zero((3,), (2,)) @ np.ones(3)
+    array([0., 0.])
     """
 
     in_shape: Shape
@@ -523,7 +544,7 @@ class Scaled(LinearOperator):
     def trace_adjoint(self, y: Expression) -> Expression:
         if self.factor.kind == "real" and prod(self.in_shape) < prod(self.out_shape):
             return self.factor * self.operator.trace_adjoint(y)
-        return self.operator.trace_adjoint(ex.pointwise("conj", self.factor) * y)
+        return adjoint_part(self.operator, ex.pointwise("conj", self.factor) * y, self.in_kind)
 
     @property
     def H(self) -> LinearOperator:
@@ -533,14 +554,14 @@ class Scaled(LinearOperator):
     def facts(self) -> Facts:
         f, size = self.operator.facts, abs(self.factor)
         square = ex.square(size)
-        real = YES if self.factor.kind == "real" else UNKNOWN
         positive = f.positive if is_nonnegative_number(self.factor) else UNKNOWN
+        on_a_line = self.factor.kind == "complex" and self.operator.out_dtype == "real"  # multiples of one number
         return Facts(
-            diagonal=f.diagonal,
-            self_adjoint=f.self_adjoint & real,
+            diagonal=UNKNOWN if on_a_line else f.diagonal,
+            self_adjoint=f.self_adjoint if self.factor.kind == "real" else UNKNOWN,
             positive=positive,
             gram_scale=None if f.gram_scale is None else square * f.gram_scale,
-            cogram_scale=None if f.cogram_scale is None else square * f.cogram_scale,
+            cogram_scale=None if f.cogram_scale is None or on_a_line else square * f.cogram_scale,
             norm=None if f.norm is None else f.norm.scaled(size),
             lowest=lowest_scaled(self.factor, f),
         )
@@ -590,29 +611,30 @@ class Composed(LinearOperator):
         return self.outer.trace(self.inner.trace(x))
 
     def trace_adjoint(self, y: Expression) -> Expression:
-        return self.inner.trace_adjoint(self.outer.trace_adjoint(y))
+        return adjoint_part(self.inner, self.outer.trace_adjoint(y), self.in_kind)
 
     @property
     def facts(self) -> Facts:
         a, b = self.outer.facts, self.inner.facts
-        factors = _factors(self)
+        factors = [self.outer, self.inner] if self.outer.H is self.inner else _factors(self)
         half, odd = divmod(len(factors), 2)
         mirrored = all(factors[i].H is factors[-1 - i] for i in range(half))
         middle = factors[half].facts if odd else None
         self_adjoint = mirrored and (middle is None or middle.self_adjoint is YES)
         positive = mirrored and (middle is None or middle.positive is YES)
+        embedded = self.inner.out_dtype == "real" and self.outer.in_kind == "complex"  # A sees real arrays only
         norm = None
         if mirrored and not odd:
             root = _chain(factors[half:]).facts.norm
             norm = None if root is None else root.times(root, exact=True)
         elif a.norm is not None and b.norm is not None:
-            norm = a.norm.times(b.norm, exact=isometric(a) or isometric(b, adjoint=True))
+            norm = a.norm.times(b.norm, exact=isometric(a) or (isometric(b, adjoint=True) and not embedded))
         return Facts(
             diagonal=YES if a.diagonal is YES and b.diagonal is YES else UNKNOWN,
             self_adjoint=YES if self_adjoint else UNKNOWN,
             positive=YES if positive else UNKNOWN,
             gram_scale=product(a.gram_scale, b.gram_scale),
-            cogram_scale=product(b.cogram_scale, a.cogram_scale),
+            cogram_scale=None if embedded else product(b.cogram_scale, a.cogram_scale),
             norm=norm,
             lowest=_lowest_of_product(factors, positive) if self_adjoint else None,
         )
@@ -724,7 +746,9 @@ def _factors(operator: LinearOperator) -> list[LinearOperator]:
     if isinstance(operator, Composed):
         return _factors(operator.outer) + _factors(operator.inner)
     if isinstance(operator, Adjoint) and isinstance(operator.operator, Composed):
-        return [factor.H for factor in reversed(_factors(operator.operator))]
+        turned = [factor.H for factor in reversed(_factors(operator.operator))]
+        if all(joins(left, right) for left, right in pairwise(turned)):
+            return turned
     return [operator]
 
 
@@ -745,6 +769,11 @@ def _chain(factors: list[LinearOperator]) -> LinearOperator:
     return out
 
 
+def joins(outer: LinearOperator, inner: LinearOperator) -> bool:
+    """Whether one operator takes the kind of array that another gives: a real one does not take complex arrays."""
+    return not (outer.in_kind == "real" and inner.out_dtype == "complex")
+
+
 def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
     """``outer @ inner``, with identities and zeros folded and scalars pulled to the front."""
     if outer.in_shape != inner.out_shape:
@@ -752,7 +781,7 @@ def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
             f"cannot form {outer!r} @ {inner!r}: the left one takes shape {outer.in_shape}, "
             f"the right one gives shape {inner.out_shape}"
         )
-    if outer.in_kind == "real" and inner.out_dtype == "complex":
+    if not joins(outer, inner):
         raise DtypeError(f"{outer!r} takes real arrays, but {inner!r} gives complex ones; put Real in between")
     if isinstance(outer, Identity):
         return inner

@@ -52,7 +52,7 @@ class SampledDiagonalIn(LinearOperator):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> blurred = oa.operators.Downsample((6,), 2) @ oa.Convolve(np.array([0.25, 0.5, 0.25]), (6,))
+    >>> blurred = oa.Downsample((6,), 2) @ oa.Convolve(np.array([0.25, 0.5, 0.25]), (6,))
     >>> blurred.simplify()
     SampledDiagonalIn(DiagonalIn(RFFT, RFFT array), (2,))
     >>> np.round(blurred.simplify() @ np.array([0.0, 4.0, 0.0, 0.0, 0.0, 8.0]), 12)

@@ -81,10 +81,10 @@ class Convolve(LinearOperator):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> blur = oa.operators.Convolve(np.array([0.25, 0.5, 0.25]), (4,))
+    >>> blur = oa.Convolve(np.array([0.25, 0.5, 0.25]), (4,))
     >>> np.round(blur @ np.array([0.0, 4.0, 0.0, 0.0]), 12)
     array([1., 2., 1., 0.])
-    >>> np.round(oa.operators.Convolve(np.array([1.0, -1.0]), (4,), "valid") @ np.array([1.0, 3.0, 6.0, 10.0]), 12)
+    >>> np.round(oa.Convolve(np.array([1.0, -1.0]), (4,), "valid") @ np.array([1.0, 3.0, 6.0, 10.0]), 12)
     array([2., 3., 4.])
     """
 

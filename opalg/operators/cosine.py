@@ -68,10 +68,10 @@ class DCT(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators.cosine import DCT
-    >>> np.round(DCT((4,)) @ np.ones(4), 12).tolist()
+    >>> import opalg as oa
+    >>> np.round(oa.DCT((4,)) @ np.ones(4), 12).tolist()
     [2.0, 0.0, 0.0, 0.0]
-    >>> DCT((4, 5)).H
+    >>> oa.DCT((4, 5)).H
     DCT((4, 5), type=3)
     """
 
@@ -177,8 +177,8 @@ class DST(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators.cosine import DST
-    >>> np.round(DST((3,), type=1) @ np.array([1.0, 0.0, 1.0]), 12).tolist()
+    >>> import opalg as oa
+    >>> np.round(oa.DST((3,), type=1) @ np.array([1.0, 0.0, 1.0]), 12).tolist()
     [1.0, 0.0, 1.0]
     """
 

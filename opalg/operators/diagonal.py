@@ -53,8 +53,8 @@ class Diagonal(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators import Diagonal
-    >>> Diagonal(np.array([1.0, 2.0])) @ np.array([3.0, 4.0])
+    >>> import opalg as oa
+    >>> oa.Diagonal(np.array([1.0, 2.0])) @ np.array([3.0, 4.0])
     array([3., 8.])
     """
 
@@ -164,8 +164,8 @@ class Mask(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators import Mask
-    >>> Mask(np.array([True, False])) @ np.array([3.0, 4.0])
+    >>> import opalg as oa
+    >>> oa.Mask(np.array([True, False])) @ np.array([3.0, 4.0])
     array([3., 0.])
     """
 

@@ -62,8 +62,8 @@ class FiniteDifference(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators import FiniteDifference
-    >>> FiniteDifference((4,), 0) @ np.array([1.0, 3.0, 6.0, 10.0])
+    >>> import opalg as oa
+    >>> oa.FiniteDifference((4,), 0) @ np.array([1.0, 3.0, 6.0, 10.0])
     array([2., 3., 4., 0.])
     """
 
@@ -135,8 +135,8 @@ class Gradient(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators import Gradient
-    >>> (Gradient((2, 2)) @ np.array([[1.0, 2.0], [4.0, 8.0]])).tolist()
+    >>> import opalg as oa
+    >>> (oa.Gradient((2, 2)) @ np.array([[1.0, 2.0], [4.0, 8.0]])).tolist()
     [[[3.0, 6.0], [0.0, 0.0]], [[1.0, 0.0], [4.0, 0.0]]]
     """
 
@@ -191,11 +191,20 @@ def Divergence(shape: Any, boundary: str = "neumann", axes: Any = None) -> Linea
     boundary, axes
         Those of the `Gradient`.
 
+    Returns
+    -------
+    LinearOperator
+
+    Notes
+    -----
+    ``div = -grad.H``, so ``<grad x, p> = -<x, div p>`` at the border too; its norm is that of the gradient (exact).
+
     Examples
     --------
-    >>> from opalg.operators import Divergence
-    >>> Divergence((4, 3)).in_shape
-    (2, 4, 3)
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.Divergence((3,)) @ np.array([[1.0, 3.0, 6.0]])
+    array([ 1.,  2., -3.])
     """
     return -Gradient(shape, boundary, axes).H
 

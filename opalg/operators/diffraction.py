@@ -92,7 +92,7 @@ class IntensityDiffraction(LinearOperator):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> ring = oa.operators.annular_illumination(6, aperture=0.3)
+    >>> ring = oa.annular_illumination(6, aperture=0.3)
     >>> A = oa.IntensityDiffraction((8, 8), np.array([-2.0, 0.0, 2.0]), ring, 0.5, 0.4, 0.5, index=1.33)
     >>> A.in_shape, A.out_shape
     ((3, 2, 8, 8), (6, 8, 8))
@@ -255,7 +255,7 @@ def annular_illumination(count: int, aperture: float, start: float = 0.0) -> np.
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> np.round(oa.operators.annular_illumination(4, 0.5), 3) + 0.0
+    >>> np.round(oa.annular_illumination(4, 0.5), 3) + 0.0
     array([[ 0. ,  0.5],
            [ 0.5,  0. ],
            [ 0. , -0.5],

@@ -69,8 +69,8 @@ class FFT(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators import FFT
-    >>> (FFT((4,)) @ np.ones(4)).real
+    >>> import opalg as oa
+    >>> (oa.FFT((4,)) @ np.ones(4)).real
     array([2., 0., 0., 0.])
     """
 
@@ -149,7 +149,15 @@ class RFFT(LinearOperator):
     Notes
     -----
     Real in, complex out, ``n // 2 + 1`` entries along the halved axis. The adjoint is that of ``Re sum(conj(u) v)``;
-    it is not the inverse, since the half spectrum holds most frequencies once. `inverse` is a left inverse.
+    it is not the inverse, since the half spectrum holds most frequencies once. `inverse` is a left inverse. The norm is
+    that of the full transform (exact).
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> half = oa.RFFT((4,), norm="backward") @ np.array([1.0, 2.0, 3.0, 4.0])
+    >>> half.shape, half.round(12).tolist()
+    ((3,), [(10+0j), (-2+2j), (-2+0j)])
     """
 
     shape: Shape
@@ -223,6 +231,15 @@ class InverseRFFT(LinearOperator):
     Notes
     -----
     What no real array has in its spectrum (such as an imaginary part of frequency zero) has no effect.
+    ``||F^-1|| = sqrt(2 c)`` with the factor c of the full inverse (exact), ``sqrt(c)`` where the halved axis has one or
+    two entries.
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> back = oa.InverseRFFT((4,), norm="backward") @ np.array([10.0, -2 + 2j, -2.0])
+    >>> back.round(12).tolist()
+    [1.0, 2.0, 3.0, 4.0]
     """
 
     shape: Shape

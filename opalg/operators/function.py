@@ -33,7 +33,7 @@ def FunctionOperator(
     batched: bool = False,
     adjoint_exact: bool = True,
 ) -> LinearOperator:
-    """A linear operator from a function of arrays, and one for its adjoint.
+    """A linear operator ``x -> forward(x)`` from a function of arrays, and one for its adjoint, ``y -> adjoint(y)``.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def local_trace(local: Local, x: Expression) -> Expression:
 
 
 def local_adjoint(local: Local) -> Local:
-    """The adjoint sum."""
+    """The adjoint of the sum, term by term."""
     return tuple(term.H for term in local)
 
 

@@ -20,7 +20,7 @@ from opalg.program.linear import Kernel, Take
 
 
 def Matrix(matrix: Any) -> LinearOperator:
-    """A matrix times vectors on the last axis, dense or scipy-sparse.
+    """A matrix times vectors on the last axis, ``y_i = sum_j M_ij x_j``, dense or scipy-sparse.
 
     Parameters
     ----------
@@ -39,11 +39,16 @@ def Matrix(matrix: Any) -> LinearOperator:
     DtypeError
         For integer or boolean entries.
 
+    Notes
+    -----
+    ``M.H`` is the conjugated transpose. The norm is bounded by Schur's test, ``sqrt(||M||_1 ||M||_inf)``, and for dense
+    matrices by ``||M||_F`` as well (upper). Only dense entries may be a Parameter; for sparse ones see `SparseMatrix`.
+
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators import Matrix
-    >>> Matrix(np.array([[1.0, 2.0], [3.0, 4.0]])) @ np.array([1.0, 1.0])
+    >>> import opalg as oa
+    >>> oa.Matrix(np.array([[1.0, 2.0], [3.0, 4.0]])) @ np.array([1.0, 1.0])
     array([3., 7.])
     """
     value = matrix.value if isinstance(matrix, Constant) else matrix
@@ -147,6 +152,13 @@ class SparseMatrix(LinearOperator):
     -----
     ``||M||_2 <= sqrt(||M||_1 ||M||_inf)`` (Schur's test). The entries are constant; a matrix of few entries that are
     learned is made by `from_coordinates`.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> import opalg as oa
+    >>> oa.SparseMatrix(scipy.sparse.csr_array([[0.0, 2.0], [1.0, 0.0]])) @ np.array([3.0, 4.0])
+    array([8., 3.])
     """
 
     matrix: Any
@@ -246,7 +258,7 @@ class CoordinateMatrix(LinearOperator):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> from opalg.operators import SparseMatrix
+    >>> import opalg as oa
     >>> weights = oa.Parameter(np.array([2.0, 3.0]), name="weights")
     >>> A = SparseMatrix.from_coordinates(weights, rows=[0, 2], columns=[1, 0], shape=(3, 2))
     >>> A @ np.array([1.0, 10.0])

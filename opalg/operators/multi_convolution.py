@@ -91,7 +91,7 @@ class MultiConvolve(LinearOperator):
     >>> import numpy as np
     >>> import opalg as oa
     >>> differences = np.array([[[1.0, -1.0]], [[0.5, 0.5]]])
-    >>> bank = oa.operators.MultiConvolve(differences, (1, 4), boundary="valid")
+    >>> bank = oa.MultiConvolve(differences, (1, 4), boundary="valid")
     >>> bank.in_shape, bank.out_shape
     ((1, 4), (2, 1, 3))
     >>> np.round(bank @ np.array([[1.0, 3.0, 6.0, 10.0]]), 12).tolist()

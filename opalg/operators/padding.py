@@ -59,9 +59,9 @@ class Pad(LinearOperator):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> oa.operators.Pad((3,), 2, "reflect") @ np.array([1.0, 2.0, 3.0])
+    >>> oa.Pad((3,), 2, "reflect") @ np.array([1.0, 2.0, 3.0])
     array([3., 2., 1., 2., 3., 2., 1.])
-    >>> oa.operators.Pad((3,), (0, 2), "edge").H @ np.ones(5)
+    >>> oa.Pad((3,), (0, 2), "edge").H @ np.ones(5)
     array([1., 1., 3.])
     """
 
@@ -254,7 +254,7 @@ def _gram_diagonal(pad: Pad) -> Constant:
 
 @rule(Pad, group="simplify")
 def drop_padding_by_nothing(pad: Pad) -> LinearOperator | None:
-    """Pad(0)  ->  I"""
+    """Pad(0)  ->  I     (no width on any axis)"""
     return Identity(pad.shape) if pad.out_shape == pad.shape else None
 
 

@@ -67,9 +67,9 @@ class Downsample(LinearOperator):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> oa.operators.Downsample((6,), 2) @ np.arange(6.0)
+    >>> oa.Downsample((6,), 2) @ np.arange(6.0)
     array([0., 2., 4.])
-    >>> np.round(oa.operators.Downsample((6,), 2, "box") @ np.arange(6.0), 12)
+    >>> np.round(oa.Downsample((6,), 2, "box") @ np.arange(6.0), 12)
     array([0.5, 2.5, 4.5])
     """
 
@@ -191,9 +191,9 @@ class Upsample(LinearOperator):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> oa.operators.Upsample((3,), 2) @ np.array([1.0, 2.0, 3.0])
+    >>> oa.Upsample((3,), 2) @ np.array([1.0, 2.0, 3.0])
     array([1., 0., 2., 0., 3., 0.])
-    >>> np.round(oa.operators.Upsample((3,), 2, "triangle", "edge") @ np.array([1.0, 2.0, 3.0]), 12)
+    >>> np.round(oa.Upsample((3,), 2, "triangle", "edge") @ np.array([1.0, 2.0, 3.0]), 12)
     array([1. , 1.5, 2. , 2.5, 3. , 3. ])
     """
 

@@ -64,8 +64,8 @@ class Laplacian(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators.second_order import Laplacian
-    >>> Laplacian((4,), "dirichlet") @ np.array([1.0, 4.0, 9.0, 16.0])
+    >>> import opalg as oa
+    >>> oa.Laplacian((4,), "dirichlet") @ np.array([1.0, 4.0, 9.0, 16.0])
     array([  2.,   2.,   2., -23.])
     """
 
@@ -160,9 +160,9 @@ class Hessian(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators.second_order import Hessian
+    >>> import opalg as oa
     >>> i, j = np.meshgrid(np.arange(5.0), np.arange(5.0), indexing="ij")
-    >>> np.round((Hessian((5, 5)) @ (i * i + 3 * i * j))[:, 2, 2] / [1, np.sqrt(2), 1], 12).tolist()
+    >>> np.round((oa.Hessian((5, 5)) @ (i * i + 3 * i * j))[:, 2, 2] / [1, np.sqrt(2), 1], 12).tolist()
     [2.0, 3.0, 0.0]
     """
 
@@ -255,10 +255,10 @@ class SymmetrizedGradient(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators.second_order import SymmetrizedGradient
-    >>> SymmetrizedGradient((4, 5))
+    >>> import opalg as oa
+    >>> oa.SymmetrizedGradient((4, 5))
     SymmetrizedGradient((4, 5), boundary='neumann')
-    >>> float(np.abs(SymmetrizedGradient((4, 5)) @ np.ones((2, 4, 5))).max())
+    >>> float(np.abs(oa.SymmetrizedGradient((4, 5)) @ np.ones((2, 4, 5))).max())
     0.0
     """
 

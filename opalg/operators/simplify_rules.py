@@ -12,6 +12,7 @@ from opalg.operators.algebra import (
     Scaled,
     add,
     compose,
+    joins,
     scale,
 )
 from opalg.operators.batched import Batched
@@ -50,18 +51,18 @@ def adjoint_of_known(adjoint: Adjoint) -> LinearOperator | None:
 
 @rule(Adjoint, group="simplify")
 def adjoint_of_product(adjoint: Adjoint) -> LinearOperator | None:
-    """(A @ B).H  ->  B.H @ A.H"""
+    """(A @ B).H  ->  B.H @ A.H     (where B gives what A takes, and no real part is taken on the way back)"""
     match adjoint:
-        case Adjoint(operator=Composed(outer=a, inner=b)):
+        case Adjoint(operator=Composed(outer=a, inner=b)) if joins(b.H, a.H):
             return compose(b.H, a.H)
     return None
 
 
 @rule(Adjoint, group="simplify")
 def adjoint_of_sum(adjoint: Adjoint) -> LinearOperator | None:
-    """(A + B).H  ->  A.H + B.H"""
+    """(A + B).H  ->  A.H + B.H     (where both give arrays of one kind)"""
     match adjoint:
-        case Adjoint(operator=Added(operators=many)):
+        case Adjoint(operator=Added(operators=many)) if len({o.out_dtype == "real" for o in many}) == 1:
             return add(*(operator.H for operator in many))  # type: ignore[attr-defined]
     return None
 

@@ -80,9 +80,8 @@ class DiagonalIn(LinearOperator):
     Examples
     --------
     >>> import numpy as np
-    >>> from opalg.operators import DiagonalIn
-    >>> from opalg.operators.cosine import DCT
-    >>> mean = DiagonalIn(DCT((4,)), np.array([1.0, 0.0, 0.0, 0.0]))
+    >>> import opalg as oa
+    >>> mean = oa.DiagonalIn(oa.DCT((4,)), np.array([1.0, 0.0, 0.0, 0.0]))
     >>> np.round(mean @ np.array([1.0, 2.0, 3.0, 6.0]), 12).tolist()
     [3.0, 3.0, 3.0, 3.0]
     """

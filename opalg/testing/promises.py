@@ -40,7 +40,8 @@ def linear(trial: Trial) -> None:
             trial.findings.fail("linear", f"{side.name} does not map zero to zero", float(np.abs(zero).max()), 0.0)
         trial.findings.measure("linear", error, trial.tolerance, message)
         for factor in (1e4, -1e-4):
-            error = far(trial.run(side, factor * x), factor * there)
+            floor = abs(factor) * trial.size * float(np.abs(x).max(initial=0.0))  # where entries cancel
+            error = far(trial.run(side, factor * x), factor * there, floor)
             message = f"{side.name}({factor:g} x) is not {factor:g} {side.name} x"
             trial.findings.measure("linear", error, trial.tolerance, message)
         if source == kind == "complex" and far(trial.run(side, 1j * x), 1j * there) > trial.tolerance:

@@ -46,7 +46,7 @@ def test_its_solvers_take_them(rng):
     x = rng.standard_normal((6, 5))
     y = (K @ x).ravel()
     basic = pylops.optimization.basic
-    for solver, options in ((basic.cgls, {"tol": 1e-14}), (basic.lsqr, {})):
+    for solver in (basic.cgls, basic.lsqr):
         found = solver(
             to_pylops(K), y, x0=np.zeros(30), niter=500, **({"tol": 1e-14} if solver.__name__ == "cgls" else {})
         )[0]
