@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from opalg.errors import ParameterError, ShapeError, UnsupportedError
+from opalg.errors import ParameterError, UnsupportedError
 from opalg.facts import exact
 from opalg.nodes import node
 from opalg.operators.algebra import Composed, Identity, LinearOperator, as_shape, compose
+from opalg.operators.axes import as_axes
 from opalg.operators.diagonal import adjacent
 from opalg.operators.knowledge import Facts
 from opalg.program.expression import Literal, Shape
@@ -26,13 +27,7 @@ def _checked(shape: Any, axes: Any, norm: str, name: str) -> tuple[Shape, tuple[
     shape = as_shape(shape)
     if norm not in NORMS:
         raise ParameterError(f'{name} has no norm={norm!r}; it has "ortho", "backward" and "forward"')
-    given = range(len(shape)) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
-    if any(not -len(shape) <= axis < len(shape) for axis in given):
-        raise ShapeError(f"{name} of shape {shape} has no axes {tuple(given)}")
-    found = tuple(axis % len(shape) - len(shape) for axis in given)
-    if not found or len(set(found)) != len(found) or 0 in shape:
-        raise ShapeError(f"{name} needs one or more different axes of a shape without zeros, not {axes} of {shape}")
-    return shape, found
+    return shape, as_axes(shape, axes, name)
 
 
 def _text(name: str, shape: Shape, axes: tuple[int, ...], norm: str, plain: str) -> str:

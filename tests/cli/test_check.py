@@ -1,4 +1,4 @@
-"""``opalg check`` on operators and functionals of a user's own."""
+"""``opalg check`` on operators, functionals and energies of a user's own, and on whole modules."""
 
 import sys
 
@@ -94,3 +94,30 @@ def test_what_cannot_be_checked_gets_a_sentence(capsys, name, words):
     assert out == ""
     assert len(err.splitlines()) == 1
     assert all(word in err for word in words)
+
+
+@pytest.mark.parametrize("name", ["my_things", "my_things.py"])
+def test_a_whole_module(capsys, name):
+    assert main(["check", name]) == 1
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    for good in ("blur", "norm", "energy"):
+        assert any(line.startswith("ok ") and f" {good}: " in line for line in lines), out
+    for bad in ("wrong", "steep"):
+        assert any(line.startswith("FAILED") and f" {bad}: " in line for line in lines), out
+    assert "- adjoint:" in out and "A.H is 1.5 times the adjoint" in out
+    assert "5 checked, 2 failed, in " in lines[-1]
+
+
+def test_a_whole_package_of_the_house(capsys):
+    assert main(["check", "opalg.operators.difference"]) == 0
+    out = capsys.readouterr().out
+    assert "Gradient.examples[0]: Gradient(" in out and "none failed" in out
+
+
+def test_a_module_with_nothing_to_check_gets_a_sentence(capsys):
+    assert main(["check", "json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "@oa.testing.checked" in err
+    assert main(["check", "no_such_module"]) == 1
+    assert "no module 'no_such_module'" in capsys.readouterr().err
