@@ -196,9 +196,7 @@ class Hand:
         if not conjugate:
             return lambda x: self.packed(self.irfft(on * self.rfft(extend(x), shape=shape), shape)[:n, :n])
         whole = n + 2 * c
-        return lambda y: self.unpad(
-            self.irfft(on * self.rfft(y, shape=shape), shape)[:whole, :whole], c, "reflect"
-        )
+        return lambda y: self.unpad(self.irfft(on * self.rfft(y, shape=shape), shape)[:whole, :whole], c, "reflect")
 
     def convolutions(self, kernel: np.ndarray, n: int, boundary: str) -> list[Map]:
         """Ways to convolve."""
@@ -222,8 +220,9 @@ class NumpyHand(Hand):
 
     name = "numpy"
     subtract, add, multiply = np.subtract, np.add, np.multiply
-    where, einsum, conj, repeated = np.where, np.einsum, np.conj, np.broadcast_to
-    copy = np.copy
+    where, einsum = staticmethod(np.where), staticmethod(np.einsum)
+    conj, repeated = np.conj, staticmethod(np.broadcast_to)
+    copy = staticmethod(np.copy)
 
     def empty(self, shape: Any) -> Any:
         return np.empty(shape, self.dtype)

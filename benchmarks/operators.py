@@ -1,38 +1,35 @@
 """What applying a composed, rewritten operator costs beside the calls that an expert writes by hand.
 
     python benchmarks/operators.py [--backend numpy|torch|cupy] [--device cuda] [--size 1024] [--repeat 15]
+    python benchmarks/operators.py --all [--only NAME] [--json FILE]
 
 Prints, for each operator, the median of the ratios of paired runs at the full size in float32 and float64, and the
-overhead in microseconds on an 8 x 8 image. Both sides are run in turn in one process and give the same numbers, which
-is checked.
+overhead in microseconds on an 8 x 8 image (the quickest run of each side counts); "H" is the adjoint. A plain run compares compositions and a few operators,
+``--all`` the whole table of `operator_cases` (NumPy and Torch). Both sides are run in turn in one process and give the
+same numbers, which is checked; of several ways by hand the fastest counts.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import json
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import scipy.fft
+from by_hand import hand
+from operator_cases import CASES, Case, Map
 
 import opalg as oa
 from opalg.arrays import Backend, backend
 
-Map = Callable[[Any], Any]
-
-
-@dataclass
-class Case:
-    """An operator, and the same by hand on arrays of one backend."""
-
-    name: str
-    operator: oa.LinearOperator
-    by_hand: Map
-    kind: str = "real"
+FEW = ("Restrict", "Pad reflect", "Sum axis 0", "Gradient neumann", "Convolve zero 5", "Wavelet db4", "Radon 4 angles")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # options of glibc's mallopt
+PATIENCE = 0.8  # seconds for one row and size, unless fewer than three pairs were timed
 
 
 def transforms(lib: Backend, size: int) -> tuple[Map, Map, Map]:
@@ -48,8 +45,8 @@ def transforms(lib: Backend, size: int) -> tuple[Map, Map, Map]:
     return (fft.rfft2, lambda s: fft.irfft2(s, s=(size, size)), lambda z: fft.fft2(z, norm="ortho"))
 
 
-def cases(lib: Backend, size: int) -> list[Case]:
-    """The operators that are compared."""
+def compositions(lib: Backend, size: int) -> dict[str, Case]:
+    """Composed operators, which are rewritten."""
     rng, shape = np.random.default_rng(0), (size, size)
     rfft, irfft, fft = transforms(lib, size)
     kernel = np.exp(-0.5 * np.add.outer(np.arange(-2.0, 3.0) ** 2, np.arange(-2.0, 3.0) ** 2))
@@ -80,68 +77,62 @@ def cases(lib: Backend, size: int) -> list[Case]:
         lib.multiply(out, on_weights, out=out)
         return out
 
-    return [
-        Case("K.H K (periodic)", blur.gram, lambda x: irfft(on_power * rfft(x))),
-        Case("K.H K + 0.1 D.H D", blur.gram + 0.1 * gradient.gram, lambda x: irfft(on_both * rfft(x))),
-        Case("diag(w) K", oa.Diagonal(weights) @ blur, lambda x: on_weights * irfft(on_transfer * rfft(x))),
-        Case(
-            "M F diag(s)",
-            oa.Mask(mask) @ oa.FFT(shape) @ oa.Diagonal(coil),
-            lambda z: lib.xp.where(on_mask, fft(on_coil * z), zero),
-            "complex",
-        ),
-        Case("diag(w) D", oa.Diagonal(weights, (2, *shape)) @ oa.Gradient(shape), differences),
-    ]
+    scaled = oa.Mask(mask) @ oa.FFT(shape) @ oa.Diagonal(coil)
+    return {
+        "K.H K (periodic)": Case(blur.gram, [lambda x: irfft(on_power * rfft(x))]),
+        "K.H K + 0.1 D.H D": Case(blur.gram + 0.1 * gradient.gram, [lambda x: irfft(on_both * rfft(x))]),
+        "diag(w) K": Case(oa.Diagonal(weights) @ blur, [lambda x: on_weights * irfft(on_transfer * rfft(x))]),
+        "M F diag(s)": Case(scaled, [lambda z: lib.xp.where(on_mask, fft(on_coil * z), zero)], [], "complex"),
+        "diag(w) D": Case(oa.Diagonal(weights, (2, *shape)) @ oa.Gradient(shape), [differences]),
+    }
 
 
-def ratio(case: Case, lib: Backend, size: int, repeat: int, wait: Callable[[], None]) -> float:
-    """The median over paired runs of the time of the operator over the time by hand."""
-    operator, x = case.operator.simplify(), argument(case, lib, size)
-    check(operator, case, lib, x)
-    found = []
-    for _ in range(repeat):
-        ours, hand = (timed(lambda f=f: f(x), wait) for f in (operator.apply, case.by_hand))
-        found.append(ours / hand)
-    return statistics.median(found)
+class Row:
+    """One direction of an operator beside the fastest way by hand, on arrays of one size."""
 
+    def __init__(self, name: str, operator: oa.LinearOperator, ways: list[Map], kind: str, lib: Backend) -> None:
+        self.operator = operator.simplify()
+        self.x = argument(operator, kind, lib)
+        ours = lib.to_numpy(self.operator.apply(self.x))
+        for way in ways:
+            other = lib.to_numpy(way(self.x))
+            if not np.max(np.abs(ours - other)) <= 1e3 * lib.epsilon * np.max(np.abs(other)):
+                raise AssertionError(f"{name}: the two sides differ")
+        self.ways = ways
 
-def overhead(case: Case, lib: Backend, repeat: int, wait: Callable[[], None], calls: int = 300) -> float:
-    """Microseconds per application that the operator takes longer than the calls by hand, on 8 x 8."""
-    operator, x = case.operator.simplify(), argument(case, lib, 8)
-    check(operator, case, lib, x)
+    def paired(self, repeat: int, wait: Map, calls: int) -> Iterator[tuple[float, float]]:
+        """Seconds per call of the operator and by hand, timed in turn."""
+        fastest = min(self.ways, key=lambda way: min(self._timed(way, calls, wait) for _ in range(3)))
+        begin = time.perf_counter()
+        for done in range(repeat):
+            if done >= 3 and time.perf_counter() - begin > PATIENCE:
+                return
+            yield self._timed(self.operator.apply, calls, wait), self._timed(fastest, calls, wait)
 
-    def many(f: Map) -> None:
+    def _timed(self, function: Map, calls: int, wait: Callable[[], None]) -> float:
+        x = self.x
+        wait()
+        start = time.perf_counter()
         for _ in range(calls):
-            f(x)
-
-    found = []
-    for _ in range(repeat):
-        ours, hand = (timed(lambda f=f: many(f), wait) for f in (operator.apply, case.by_hand))
-        found.append((ours - hand) / calls * 1e6)
-    return statistics.median(found)
+            function(x)
+        wait()
+        return (time.perf_counter() - start) / calls
 
 
-def argument(case: Case, lib: Backend, size: int) -> Any:
-    """A random array for a case."""
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((size, size))
-    return lib.asarray(x + 1j * rng.standard_normal((size, size)) if case.kind == "complex" else x)
+def rows(name: str, made: Case, lib: Backend) -> Iterator[tuple[str, Row]]:
+    """The forward map and, where there is one by hand, the adjoint."""
+    if made.forward:
+        yield name, Row(name, made.operator, made.forward, made.kind, lib)
+    if made.adjoint:
+        kind = made.operator.out_kind(made.kind)
+        yield f"{name} H", Row(f"{name} H", made.operator.H, made.adjoint, kind, lib)
 
 
-def check(operator: oa.LinearOperator, case: Case, lib: Backend, x: Any) -> None:
-    """Raise where the two sides do not give the same."""
-    ours, hand = lib.to_numpy(operator.apply(x)), lib.to_numpy(case.by_hand(x))
-    if not np.max(np.abs(ours - hand)) <= 1e3 * lib.epsilon * np.max(np.abs(hand)):
-        raise AssertionError(f"{case.name}: the two sides differ")
-
-
-def timed(action: Callable[[], Any], wait: Callable[[], None]) -> float:
-    """Seconds that an action takes until the device has done it."""
-    wait()
-    start = time.perf_counter()
-    action()
-    wait()
-    return time.perf_counter() - start
+def argument(operator: oa.LinearOperator, kind: str, lib: Backend) -> Any:
+    """A random array that an operator takes."""
+    rng, shape = np.random.default_rng(1), operator.in_shape
+    x = rng.standard_normal(shape)
+    return lib.asarray(x + 1j * rng.standard_normal(shape) if kind == "complex" else x)
 
 
 def waiting(lib: Backend) -> Callable[[], None]:
@@ -153,6 +144,41 @@ def waiting(lib: Backend) -> Callable[[], None]:
     return lambda: None
 
 
+def table(everything: bool, only: str, lib: Backend) -> dict[str, Callable[[Backend, int], Case]]:
+    """What to compare: compositions, and operators of the catalogue where these are written by hand."""
+    found: dict[str, Callable[[Backend, int], Case]] = {}
+    for name in compositions(lib, 8):
+        found[name] = lambda lib, size, name=name: compositions(lib, size)[name]
+    if lib.name in ("numpy", "torch"):
+        for name, build in CASES.items():
+            if everything or name in FEW:
+                found[name] = lambda lib, size, build=build: build(hand(lib), size)
+    return {name: build for name, build in found.items() if only.lower() in name.lower()}
+
+
+def measured(
+    name: str, build: Callable[[Backend, int], Case], libs: list[Backend], size: int, repeat: int
+) -> dict[str, list[float]]:
+    """For each direction the ratios in both precisions, and the overhead in microseconds."""
+    wait, found = waiting(libs[0]), {}
+    for lib in libs:
+        for direction, row in rows(name, build(lib, size), lib):
+            ratios = [ours / other for ours, other in row.paired(repeat, wait, 1)]
+            found.setdefault(direction, []).append(statistics.median(ratios))
+    for direction, row in rows(name, build(libs[-1], 8), libs[-1]):
+        ours, other = zip(*row.paired(4 * repeat, wait, 100), strict=True)
+        found[direction].append((min(ours) - min(other)) * 1e6)
+    return found
+
+
+def keep_memory() -> None:
+    """Let the process keep freed memory, so that page faults of fresh arrays do not fall on one side by chance."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            libc.mallopt(option, 1 << 30)
+
+
 def main() -> None:
     """Print one line for each operator."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -160,14 +186,24 @@ def main() -> None:
     parser.add_argument("--device", default=None)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--all", action="store_true", help="the whole catalogue")
+    parser.add_argument("--only", default="", help="rows whose name holds this text")
+    parser.add_argument("--json", default=None, help="a file for the numbers")
     options = parser.parse_args()
+    keep_memory()
     print(f"{options.backend}, {options.size} x {options.size}: ratio to the calls by hand; overhead on 8 x 8")
     libs = [backend(options.backend, precision, options.device) for precision in ("float32", "float64")]
-    wait = waiting(libs[0])
-    for index, name in enumerate(case.name for case in cases(libs[0], 8)):
-        ratios = [ratio(cases(lib, options.size)[index], lib, options.size, options.repeat, wait) for lib in libs]
-        extra = overhead(cases(libs[1], 8)[index], libs[1], options.repeat, wait)
-        print(f"  {name:20s} float32 {ratios[0]:5.2f}  float64 {ratios[1]:5.2f}  overhead {extra:6.1f} us")
+    results: dict[str, list[float]] = {}
+    for name, build in table(options.all or bool(options.only), options.only, libs[0]).items():
+        found = measured(name, build, libs, options.size, options.repeat)
+        results |= found
+        for direction, (single, double, extra) in found.items():
+            slow = max(single, double) > 1.1 or extra > 15
+            text = f"  {direction:30s} float32 {single:5.2f}  float64 {double:5.2f}  overhead {extra:6.1f} us"
+            print(text + ("  *" if slow else ""), flush=True)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=1)
 
 
 if __name__ == "__main__":

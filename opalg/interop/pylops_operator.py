@@ -9,8 +9,8 @@ import numpy as np
 
 from opalg.arrays import library_name
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
-from opalg.interop.scipy_operator import to_scipy
 from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.flat import pylops_operator
 from opalg.operators.function import FunctionOperator
 
 
@@ -53,10 +53,7 @@ def to_pylops(operator: LinearOperator, dtype: Any = None) -> Any:
     """
     if not isinstance(operator, LinearOperator):
         raise ParameterError(f"to_pylops takes an operator of opalg, not {type(operator).__name__}")
-    flat = to_scipy(operator, dtype)
-    same = flat.shape == (prod(operator.out_shape), prod(operator.in_shape))
-    dims, dimsd = (operator.in_shape, operator.out_shape) if same else ((flat.shape[1],), (flat.shape[0],))
-    return _pylops().LinearOperator(Op=flat, dtype=flat.dtype, dims=dims or (1,), dimsd=dimsd or (1,), clinear=True)
+    return pylops_operator(operator, dtype)
 
 
 def from_pylops(operator: Any) -> LinearOperator:
@@ -127,11 +124,3 @@ def _on_arrays(multiply: Any, shape: tuple[int, ...], label: str, complex_valued
         return found.real if drop and np.iscomplexobj(found) else found
 
     return apply
-
-
-def _pylops() -> Any:
-    try:
-        import pylops
-    except ImportError:
-        raise UnsupportedError("PyLops is not installed: pip install pylops") from None
-    return pylops

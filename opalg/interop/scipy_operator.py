@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays import library_name
-from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
+from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.flat import flat_operator
 from opalg.operators.function import FunctionOperator
 
 
@@ -38,8 +39,8 @@ def to_scipy(operator: LinearOperator, dtype: Any = None) -> Any:
     Notes
     -----
     Where one side is real and the other complex, or a map of complex arrays is linear over the reals only (as complex
-    conjugation is), SciPy has no name for it. Both sides are then real: a complex one is its real and imaginary parts in
-    turn, twice as long, as ``array.view(float)`` has them. So the adjoint stays one.
+    conjugation is), SciPy has no name for it. Both sides are then real: a complex one is its real and imaginary parts
+    in turn, twice as long, as ``array.view(float)`` has them. So the adjoint stays one.
 
     Examples
     --------
@@ -53,59 +54,7 @@ def to_scipy(operator: LinearOperator, dtype: Any = None) -> Any:
     """
     if not isinstance(operator, LinearOperator):
         raise ParameterError(f"to_scipy takes an operator of opalg, not {type(operator).__name__}")
-    from scipy.sparse.linalg import LinearOperator as ScipyOperator
-
-    source = _kind_wanted(operator, dtype)
-    target = operator.out_kind(source)
-    mixed = source != target or (source == "complex" and not _complex_linear(operator))
-    forward = _flat(operator, operator.in_shape, operator.out_shape, source, mixed)
-    backward = _flat(operator.H, operator.out_shape, operator.in_shape, target, mixed)
-    rows, columns = (
-        prod(shape) * (2 if mixed and kind == "complex" else 1)
-        for shape, kind in ((operator.out_shape, target), (operator.in_shape, source))
-    )
-    return ScipyOperator(
-        (rows, columns),
-        matvec=lambda x: forward(np.reshape(x, (1, -1)))[0],
-        rmatvec=lambda y: backward(np.reshape(y, (1, -1)))[0],
-        matmat=lambda x: forward(np.asarray(x).T).T,
-        rmatmat=lambda y: backward(np.asarray(y).T).T,
-        dtype=np.dtype(complex if source == "complex" and not mixed else float),
-    )
-
-
-def _kind_wanted(operator: LinearOperator, dtype: Any) -> str:
-    wanted = None if dtype is None else {"c": "complex", "f": "real"}.get(np.dtype(dtype).kind)
-    if dtype is not None and wanted is None:
-        raise DtypeError(f"vectors are of dtype float or complex, not {dtype!r}")
-    if operator.in_kind == "any":
-        return wanted or "real"
-    if wanted not in (None, operator.in_kind):
-        raise DtypeError(f"{operator!r} takes {operator.in_kind} arrays only; leave dtype out")
-    return operator.in_kind
-
-
-def _complex_linear(operator: LinearOperator) -> bool:
-    """Whether an operator on complex arrays takes ``i x`` to ``i A x``, tried on a random array."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal(operator.in_shape) + 1j * rng.standard_normal(operator.in_shape)
-    image, turned = operator.apply(x), operator.apply(1j * x)
-    scale = float(np.max(np.abs(image), initial=0.0))
-    return float(np.max(np.abs(turned - 1j * image), initial=0.0)) <= 1e-8 * scale
-
-
-def _flat(operator: Any, source: Any, target: Any, kind: str, mixed: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """An operator on rows of flat vectors; with ``mixed``, complex ones are pairs of reals."""
-
-    def apply(rows: np.ndarray) -> np.ndarray:
-        if mixed and kind == "complex":
-            rows = np.ascontiguousarray(rows, dtype=float).view(complex)
-        else:
-            rows = np.asarray(rows, dtype=complex if kind == "complex" or np.iscomplexobj(rows) else float)
-        found = operator.apply(rows.reshape((len(rows), *source))).reshape(len(rows), prod(target))
-        return found.view(float) if mixed and np.iscomplexobj(found) else found
-
-    return apply
+    return flat_operator(operator, dtype)
 
 
 def from_scipy(operator: Any, in_shape: Any = None, out_shape: Any = None) -> LinearOperator:

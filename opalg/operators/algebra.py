@@ -19,6 +19,7 @@ from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, exact
 from opalg.nodes import node
 from opalg.operators.applying import prepare, sort_of
+from opalg.operators.flat import flat_operator, pylops_operator
 from opalg.operators.kinds import adjoint_part, common_adjoint_kind, common_in_kind, common_out_kind, forward_part
 from opalg.operators.knowledge import Facts, is_nonnegative_number, isometric, lowest_known, lowest_scaled, product
 from opalg.operators.norm_estimate import NormEstimate, norm_estimate
@@ -211,15 +212,11 @@ class LinearOperator(Linear):
 
     def to_scipy(self, dtype: Any = None) -> Any:
         """The operator as a ``scipy.sparse.linalg.LinearOperator``; see `opalg.interop.to_scipy`."""
-        from opalg.interop import to_scipy
-
-        return to_scipy(self, dtype)
+        return flat_operator(self, dtype)
 
     def to_pylops(self, dtype: Any = None) -> Any:
         """The operator as a ``pylops.LinearOperator``; see `opalg.interop.to_pylops`."""
-        from opalg.interop import to_pylops
-
-        return to_pylops(self, dtype)
+        return pylops_operator(self, dtype)
 
     def simplify(self) -> LinearOperator:
         """The operator rewritten by every rule of opalg."""
@@ -507,6 +504,12 @@ class Conjugated(LinearOperator):
     def facts(self) -> Facts:
         return self.operator.facts
 
+    def inverse(self) -> LinearOperator:
+        return self.operator.inverse().conj()
+
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        return self.operator.pinv(cutoff).conj()
+
     def __repr__(self) -> str:
         return f"{_wrapped(self.operator)}.conj()"
 
@@ -569,12 +572,20 @@ class Scaled(LinearOperator):
     def inverse(self) -> LinearOperator:
         if has_constant_zero(self.factor):
             raise UnsupportedError(f"{self!r} is zero, so it has no inverse")
+        self._refuse_turned_reals("inverse")
         return compose(self.operator.inverse(), scale(1.0 / self.factor, Identity(self.out_shape)))
 
     def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
         if has_constant_zero(self.factor):
             return Zero(self.out_shape, self.in_shape)
+        self._refuse_turned_reals("pseudo-inverse")
         return compose(self.operator.pinv(cutoff), scale(1.0 / self.factor, Identity(self.out_shape)))
+
+    def _refuse_turned_reals(self, wanted: str) -> None:
+        if self.factor.kind == "complex" and self.operator.out_dtype == "real":
+            raise UnsupportedError(
+                f"no cheap {wanted} of {self!r} is known, which turns real results into complex ones"
+            )
 
     def __repr__(self) -> str:
         return f"{_factor_text(self.factor)} * {_wrapped(self.operator)}"
@@ -618,7 +629,7 @@ class Composed(LinearOperator):
         a, b = self.outer.facts, self.inner.facts
         factors = [self.outer, self.inner] if self.outer.H is self.inner else _factors(self)
         half, odd = divmod(len(factors), 2)
-        mirrored = all(factors[i].H is factors[-1 - i] for i in range(half))
+        mirrored = all(mirror_images(factors[i], factors[-1 - i]) for i in range(half))
         middle = factors[half].facts if odd else None
         self_adjoint = mirrored and (middle is None or middle.self_adjoint is YES)
         positive = mirrored and (middle is None or middle.positive is YES)
@@ -640,7 +651,35 @@ class Composed(LinearOperator):
         )
 
     def inverse(self) -> LinearOperator:
+        """The inverses of the factors in turn.
+
+        Raises
+        ------
+        UnsupportedError
+            Where a factor has none, or one has a left inverse only and another a right inverse only.
+        """
+        growth = _growth(self.outer) | _growth(self.inner)
+        if growth >= {-1, 1}:
+            raise UnsupportedError(f"no cheap inverse of {self!r} is known, since its factors are not square")
         return compose(self.inner.inverse(), self.outer.inverse())
+
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        """The pseudo-inverses of the factors in turn, where one is an isometry or all are square (Greville 1966).
+
+        Raises
+        ------
+        UnsupportedError
+            For other factors, and where one has no cheap pseudo-inverse.
+        """
+        a, b = self.outer, self.inner
+        embedded = b.out_dtype == "real" and a.in_kind == "complex"
+        if not embedded and (isometric(a.facts) or isometric(b.facts, adjoint=True)):
+            return compose(b.pinv(cutoff), a.pinv(cutoff))
+        if _growth(a) | _growth(b) != {0}:
+            raise UnsupportedError(
+                f"no cheap pseudo-inverse of {self!r} is known; solve the least squares problem with oa.minimize"
+            )
+        return super().pinv(cutoff)
 
     def __repr__(self) -> str:
         return f"{_wrapped(self.outer)} @ {_wrapped(self.inner)}"
@@ -750,6 +789,36 @@ def _factors(operator: LinearOperator) -> list[LinearOperator]:
         if all(joins(left, right) for left, right in pairwise(turned)):
             return turned
     return [operator]
+
+
+def _growth(operator: LinearOperator) -> set[int]:
+    """The signs of what the operator adds to the number of reals, over the kinds that it takes."""
+    signs = set()
+    for kind in ("real", "complex") if operator.in_kind == "any" else (operator.in_kind,):
+        before = prod(operator.in_shape) * (1 + (kind == "complex"))
+        after = prod(operator.out_shape) * (1 + (operator.out_kind(kind) == "complex"))
+        signs.add((after > before) - (after < before))
+    return signs
+
+
+def alike_in_kind(a: LinearOperator, b: LinearOperator) -> bool:
+    """Whether two operators take and give the same kinds of arrays."""
+    kinds = ("real", "complex") if a.in_kind == "any" else (a.in_kind,)
+    return a.in_kind == b.in_kind and all(a.out_kind(k) == b.out_kind(k) for k in kinds)
+
+
+def mirror_images(a: LinearOperator, b: LinearOperator) -> bool:
+    """Whether one operator is the adjoint of the other, as their forms tell: sums and multiples term by term."""
+    if a.H is b or a is b.H:
+        return True
+    match a, b:
+        case Added(operators=left), Added(operators=right) if len(left) == len(right):
+            alike = all(mirror_images(p, q) for p, q in zip(left, right, strict=True))
+        case Scaled(factor=c, operator=p), Scaled(factor=d, operator=q):
+            alike = ex.pointwise("conj", c) == d and mirror_images(p, q)
+        case _:
+            return False
+    return alike and alike_in_kind(a, Adjoint(b))
 
 
 def _lowest_of_product(factors: list[LinearOperator], positive: bool) -> Expression | None:

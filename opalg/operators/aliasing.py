@@ -17,7 +17,7 @@ from opalg.operators.knowledge import Facts
 from opalg.operators.lattice import Sampled
 from opalg.operators.round_trip import from_spectrum
 from opalg.operators.sampling import Downsample, Upsample
-from opalg.operators.spectra import conjugate, times
+from opalg.operators.spectra import conjugate, is_nonnegative, times
 from opalg.operators.spectral import DiagonalIn
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
@@ -189,7 +189,10 @@ def diagonalise_sampled_cogram(product: Composed) -> LinearOperator | None:
     both = ex.broadcast_to(times(spectra[0], conjugate(spectra[1])), transform.out_shape)
     kept = ex.Apply(sampled.samples, from_spectrum(transform, both))
     coarse = type(transform)(kept.shape, norm="backward")  # type: ignore[call-arg]
-    merged = DiagonalIn(coarse, ex.Apply(coarse, kept))
+    spectrum: Expression = ex.Apply(coarse, kept)
+    if is_nonnegative(both):  # so are means of it; without rounding errors the spectrum would show that
+        spectrum = ex.maximum(ex.pointwise("real", spectrum), 0.0)
+    merged = DiagonalIn(coarse, spectrum)
     return merged if rest is None else compose(merged, rest)
 
 

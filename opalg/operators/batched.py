@@ -62,6 +62,9 @@ class Batched(LinearOperator):
     def inverse(self) -> LinearOperator:
         return Batched(self.operator.inverse(), self.batch)
 
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        return Batched(self.operator.pinv(cutoff), self.batch)
+
     def __repr__(self) -> str:
         return repr(self.operator)
 

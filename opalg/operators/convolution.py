@@ -184,6 +184,12 @@ class Convolve(LinearOperator):
             raise UnsupportedError(f"no cheap inverse of {self!r} is known; solve with conjugate gradients instead")
         return self.diagonalised.inverse()
 
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        """The inverse filter, with zeros where the spectrum is zero up to the cutoff; "periodic", without strides."""
+        if self.boundary != "periodic" or self.strided:
+            return super().pinv(cutoff)
+        return self.diagonalised.pinv(cutoff)
+
     def __repr__(self) -> str:
         text_of = f"Convolve({text(self.kernel)}, {self.shape}, boundary={self.boundary!r}"
         if self.origin != tuple(k // 2 for k in self.kernel.shape):

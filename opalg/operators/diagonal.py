@@ -287,7 +287,7 @@ def merge_scalar_into_diagonal(scaled: Scaled) -> LinearOperator | None:
     """c diag(d)  ->  diag(c d)"""
     match scaled:
         case Scaled(factor=c, operator=Diagonal(diagonal=d, in_shape=shape)):
-            return Diagonal(c * d, shape)
+            return Diagonal(times(c, d), shape)
     return None
 
 

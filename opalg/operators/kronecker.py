@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, S
 from opalg.operators.batched import Batched
 from opalg.operators.diagonal import Diagonal, adjacent
 from opalg.operators.fourier import FFT
+from opalg.operators.kinds import adjoint_part
 from opalg.operators.knowledge import Facts, product
 from opalg.operators.linearity import complex_linear, is_real
 from opalg.operators.matrix import DenseMatrix
@@ -85,7 +87,7 @@ class Kronecker(LinearOperator):
         turning = _Turning(y, [o.out_shape for o in self.operators])
         for i, o in enumerate(self.operators):
             if not isinstance(o, Identity):
-                turning.apply(i, o.trace_adjoint, o.in_shape)
+                turning.apply(i, partial(adjoint_part, o, in_kind=o.in_kind), o.in_shape)
         return turning.finish()
 
     @property

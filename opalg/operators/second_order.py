@@ -117,6 +117,11 @@ class Laplacian(LinearOperator):
             raise UnsupportedError(f"{self!r} maps constants to zero, so it has no inverse; add a multiple of Identity")
         return form.inverse()
 
+    def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
+        """The pseudo-inverse in the basis that diagonalises it."""
+        form = diagonal_form(self)
+        return super().pinv(cutoff) if form is None else form.pinv(cutoff)
+
     def __repr__(self) -> str:
         return _text(self)
 

@@ -11,8 +11,10 @@ from opalg.operators.algebra import (
     LinearOperator,
     Scaled,
     add,
+    alike_in_kind,
     compose,
     joins,
+    mirror_images,
     scale,
 )
 from opalg.operators.batched import Batched
@@ -60,10 +62,11 @@ def adjoint_of_product(adjoint: Adjoint) -> LinearOperator | None:
 
 @rule(Adjoint, group="simplify")
 def adjoint_of_sum(adjoint: Adjoint) -> LinearOperator | None:
-    """(A + B).H  ->  A.H + B.H     (where both give arrays of one kind)"""
+    """(A + B).H  ->  A.H + B.H     (where no real part is taken of one of them alone)"""
     match adjoint:
-        case Adjoint(operator=Added(operators=many)) if len({o.out_dtype == "real" for o in many}) == 1:
-            return add(*(operator.H for operator in many))  # type: ignore[attr-defined]
+        case Adjoint(operator=Added(operators=many)):
+            merged = add(*(operator.H for operator in many))  # type: ignore[attr-defined]
+            return merged if alike_in_kind(merged, adjoint) else None
     return None
 
 
@@ -248,7 +251,7 @@ def _chain(factors: list[LinearOperator], empty: LinearOperator) -> LinearOperat
 def cancel_isometry(product: Composed) -> LinearOperator | None:
     """A.H @ A  ->  c I, A @ A.H  ->  c I     (where that is a fact of A)"""
     a, b, rest = adjacent(product)
-    known = b.facts.gram_scale if a.H is b or a is b.H else None
+    known = b.facts.gram_scale if mirror_images(a, b) else None
     if known is None:
         return None
     merged = scale(known, Identity(b.in_shape))

@@ -10,9 +10,20 @@ import numpy as np
 
 import opalg as oa
 from opalg.program.expression import as_expression
-
-Shape = tuple[int, int]
-Map = Callable[[Any], Any]
+from tests.testing.protocol import (
+    Forgets,
+    Map,
+    Shape,
+    counting,
+    declaring,
+    in_memory_order,
+    nan_in_a_corner,
+    plain,
+    remembering,
+    with_buffer,
+    with_gram,
+    writing,
+)
 
 
 @dataclass(frozen=True)
@@ -106,33 +117,6 @@ def _one_row_missing(y: np.ndarray) -> np.ndarray:
     out = _lopsided_adjoint(y)
     out[0, 0] = 0
     return out
-
-
-class Plain:
-    """An operator of a user's own: a map and its adjoint as two functions, and what it claims."""
-
-    def __init__(
-        self, shape: Shape, forward: Map, backward: Map, out_shape: Any = None, refuses: bool = True, **claims: Any
-    ) -> None:
-        self.in_shape, self.out_shape, self.refuses = shape, shape if out_shape is None else out_shape, refuses
-        self.forward, self.backward = forward, backward
-        for name, value in claims.items():
-            setattr(self, name, value)
-
-    def apply(self, x: np.ndarray) -> np.ndarray:
-        return self._checked(x, self.in_shape, self.forward)
-
-    def adjoint(self, y: np.ndarray) -> np.ndarray:
-        return self._checked(y, self.out_shape, self.backward)
-
-    def _checked(self, x: np.ndarray, shape: Any, function: Map) -> np.ndarray:
-        if self.refuses and x.shape != shape:
-            raise ValueError(f"shape {x.shape} instead of {shape}")
-        return function(x)
-
-
-def _plain(forward: Map, backward: Map | None = None, **options: Any) -> Callable[[Shape], Any]:
-    return lambda shape: Plain(shape, forward, forward if backward is None else backward, **options)
 
 
 def _flat_index(shape: Shape) -> np.ndarray:
@@ -295,10 +279,6 @@ def _one_middle_entry(x: np.ndarray) -> np.ndarray:
     return out
 
 
-def _declaring(forward: Map, backward: Map, **facts: Any) -> Callable[[Shape], Any]:
-    return _plain(forward, backward, facts=oa.operators.Facts(**facts))
-
-
 def _rolled(x: np.ndarray) -> np.ndarray:
     return np.roll(x, 1, 0)
 
@@ -316,72 +296,6 @@ def _bounded(factor: float) -> Callable[[Shape], Any]:
     return lambda shape: oa.FunctionOperator(
         _gradient, _gradient_adjoint, in_shape=shape, out_shape=(2, *shape), norm=factor * 8**0.5
     )
-
-
-def _writing(x: np.ndarray) -> np.ndarray:
-    x *= 2.0
-    return x.copy()
-
-
-def _in_memory_order(x: np.ndarray) -> np.ndarray:
-    """Right for C order only: takes entries as they lie in memory."""
-    return x.ravel(order="K").reshape(x.shape)
-
-
-def _with_buffer(shape: Shape) -> Any:
-    buffers: dict[Any, np.ndarray] = {}
-
-    def doubled(x: np.ndarray) -> np.ndarray:
-        buffer = buffers.setdefault(x.dtype, np.empty(shape, x.dtype))
-        np.multiply(x, 2.0, out=buffer)
-        return buffer
-
-    return Plain(shape, doubled, lambda y: 2.0 * y)
-
-
-def _counting(shape: Shape) -> Any:
-    calls = [0]
-
-    def drifting(x: np.ndarray) -> np.ndarray:
-        calls[0] += 1
-        return x * (1 + 1e-13 * (calls[0] % 2))
-
-    return Plain(shape, drifting, lambda y: 1.0 * y)
-
-
-def _remembering(shape: Shape) -> Any:
-    """The adjoint depends on the last argument of the forward map."""
-    last = [1.0]
-
-    def forward(x: np.ndarray) -> np.ndarray:
-        last[0] = 1.0 if x.flat[0].real >= 0 else 1 + 1e-14
-        return 2.0 * x
-
-    return Plain(shape, forward, lambda y: 2.0 * last[0] * y)
-
-
-class _Forgets(Plain):
-    """Its adjoint has itself as adjoint."""
-
-    @property
-    def H(self) -> Any:
-        back = Plain(self.out_shape, self.backward, self.backward, self.in_shape)
-        back.H = back  # type: ignore[attr-defined]
-        return back
-
-
-def _with_gram(factor: float) -> Callable[[Shape], Any]:
-    def build(shape: Shape) -> Any:
-        gram = Plain(shape, lambda x: factor * x, lambda x: factor * x)
-        return Plain(shape, lambda x: 3.0 * x, lambda y: 3.0 * y, gram=gram)
-
-    return build
-
-
-def _nan_in_a_corner(x: np.ndarray) -> np.ndarray:
-    out = 1.0 * x
-    out[0, 0] = np.nan
-    return out
 
 
 FAULTS = [
@@ -434,41 +348,39 @@ FAULTS = [
     Fault("clipping", _on_images(lambda x: np.clip(x, -5, 5), lambda y: y, in_dtype="real"), "", "linear"),
     Fault("an offset", _on_images(lambda x: x + 1e-6, lambda y: y), "", "linear"),
     Fault("a threshold", _on_images(lambda x: np.where(np.abs(x) > 1e-3, x, 0), lambda y: y), "", "linear"),
-    Fault("float32 promoted", _plain(lambda x: x * np.ones(1)), "precision", "dtype"),
+    Fault("float32 promoted", plain(lambda x: x * np.ones(1)), "precision", "dtype"),
     Fault(
         "computed in float32",
-        _plain(lambda x: x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)),
+        plain(lambda x: x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)),
         "",
         "dtype",
     ),
-    Fault("writes into its argument", _plain(_writing), "copy", "inputs"),
-    Fault("returns a view of its argument", _plain(lambda x: x[:]), "copy", "fresh"),
-    Fault("returns a buffer of its own", _with_buffer, "copy", "fresh"),
-    Fault("counts its calls", _counting, "", "repeatable"),
-    Fault("an adjoint that remembers", _remembering, "", "repeatable"),
+    Fault("writes into its argument", plain(writing), "copy", "inputs"),
+    Fault("returns a view of its argument", plain(lambda x: x[:]), "copy", "fresh"),
+    Fault("returns a buffer of its own", with_buffer, "copy", "fresh"),
+    Fault("counts its calls", counting, "", "repeatable"),
+    Fault("an adjoint that remembers", remembering, "", "repeatable"),
     Fault("counts axes from the front", _batched_wrongly, "", "batch"),
     Fault("norm bound too small", _bounded(0.9), "", "norm"),
-    Fault("declared an isometry", _declaring(_lopsided, _lopsided_adjoint, gram_scale=as_expression(1.0)), "", "facts"),
-    Fault("declared self-adjoint", _declaring(_rolled, _rolled_back, self_adjoint=oa.YES), "", "facts"),
-    Fault("declared positive", _declaring(np.negative, np.negative, positive=oa.YES), "", "facts"),
-    Fault("declared diagonal", _declaring(_blur_periodic, _blur_periodic, diagonal=oa.YES), "", "facts"),
+    Fault("declared an isometry", declaring(_lopsided, _lopsided_adjoint, gram_scale=as_expression(1.0)), "", "facts"),
+    Fault("declared self-adjoint", declaring(_rolled, _rolled_back, self_adjoint=oa.YES), "", "facts"),
+    Fault("declared positive", declaring(np.negative, np.negative, positive=oa.YES), "", "facts"),
+    Fault("declared diagonal", declaring(_blur_periodic, _blur_periodic, diagonal=oa.YES), "", "facts"),
     Fault(
         "lowest eigenvalue too high",
-        _declaring(lambda x: 2.0 * x, lambda x: 2.0 * x, lowest=as_expression(2.1)),
+        declaring(lambda x: 2.0 * x, lambda x: 2.0 * x, lowest=as_expression(2.1)),
         "",
         "facts",
     ),
-    Fault("takes entries as they lie in memory", _plain(_in_memory_order, lambda y: 1.0 * y), "strides", "layout"),
-    Fault("takes any shape", _plain(lambda x: 2.0 * x, refuses=False), "trailing axes", "refusal"),
-    Fault("a gram with another factor", _with_gram(3.0), "", "gram"),
-    Fault(
-        "an adjoint without the right adjoint", lambda s: _Forgets(s, _lopsided, _lopsided_adjoint), "", "involution"
-    ),
-    Fault("NaN in a corner", _plain(_nan_in_a_corner), "", "runs"),
-    Fault("one row too few", _plain(lambda x: 1.0 * x[1:]), "", "runs"),
+    Fault("takes entries as they lie in memory", plain(in_memory_order, lambda y: 1.0 * y), "strides", "layout"),
+    Fault("takes any shape", plain(lambda x: 2.0 * x, refuses=False), "trailing axes", "refusal"),
+    Fault("a gram with another factor", with_gram(3.0), "", "gram"),
+    Fault("an adjoint without the right adjoint", lambda s: Forgets(s, _lopsided, _lopsided_adjoint), "", "involution"),
+    Fault("NaN in a corner", plain(nan_in_a_corner), "", "runs"),
+    Fault("one row too few", plain(lambda x: 1.0 * x[1:]), "", "runs"),
     Fault(
         "a complex adjoint of a real map",
-        _plain(lambda x: 1.0 * x, lambda y: (1 + 1j) * y, in_kind="real"),
+        plain(lambda x: 1.0 * x, lambda y: (1 + 1j) * y, in_kind="real"),
         "real part",
         "runs",
     ),
@@ -488,11 +400,11 @@ RIGHT = [
     Fault("downsampling", _downsampling(False), ""),
     Fault("interpolation", _interpolating(0.7), ""),
     Fault("bounded gradient", _bounded(1.0), ""),
-    Fault("gram", _with_gram(9.0), ""),
-    Fault("declared unitary", _declaring(_rolled, _rolled_back, gram_scale=as_expression(1.0)), ""),
+    Fault("gram", with_gram(9.0), ""),
+    Fault("declared unitary", declaring(_rolled, _rolled_back, gram_scale=as_expression(1.0)), ""),
     Fault(
         "declared positive and diagonal",
-        _declaring(lambda x: 2.0 * x, lambda x: 2.0 * x, positive=oa.YES, diagonal=oa.YES, lowest=as_expression(2.0)),
+        declaring(lambda x: 2.0 * x, lambda x: 2.0 * x, positive=oa.YES, diagonal=oa.YES, lowest=as_expression(2.0)),
         "",
     ),
 ]
