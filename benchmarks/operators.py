@@ -28,7 +28,7 @@ import opalg as oa
 from opalg.arrays import Backend, backend
 
 FEW = ("Restrict", "Pad reflect", "Sum axis 0", "Gradient neumann", "Convolve zero 5", "Wavelet db4", "Radon 4 angles")
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # options of glibc's mallopt
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # options of glibc's mallopt
 PATIENCE = 0.8  # seconds for one row and size, unless fewer than three pairs were timed
 
 
@@ -107,7 +107,9 @@ class Row:
         for done in range(repeat):
             if done >= 3 and time.perf_counter() - begin > PATIENCE:
                 return
-            yield self._timed(self.operator.apply, calls, wait), self._timed(fastest, calls, wait)
+            pair = (self.operator.apply, fastest)[:: -1 if done % 2 else 1]
+            first, second = (self._timed(function, calls, wait) for function in pair)
+            yield (second, first) if done % 2 else (first, second)
 
     def _timed(self, function: Map, calls: int, wait: Callable[[], None]) -> float:
         x = self.x
@@ -175,8 +177,8 @@ def keep_memory() -> None:
     """Let the process keep freed memory, so that page faults of fresh arrays do not fall on one side by chance."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            libc.mallopt(option, 1 << 30)
+        libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
+        libc.mallopt(_MMAP_MAX, 0)
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ from opalg.errors import (
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
 from opalg.functionals.potential import Potential
 from opalg.functionals.sets import affine, box, nonneg, point
+from opalg.interop import from_pylops, from_scipy, from_torch
 from opalg.learning import hypergradient, metrics, tune
 from opalg.leaves import Constant, Parameter
 from opalg.operators import (
@@ -225,6 +226,9 @@ __all__ = [
     "compile",
     "exp",
     "fixed_point",
+    "from_pylops",
+    "from_scipy",
+    "from_torch",
     "functionals",
     "gaussian_kernel",
     "hstack",

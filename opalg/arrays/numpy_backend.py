@@ -12,6 +12,7 @@ import scipy.fft
 from opalg.arrays.backend import Backend
 
 _WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_KINDS = {"c": "complex", "b": "bool"}
 _THREADING_PAYS = 1 << 14  # entries; below this, starting threads costs more than it saves
 
 
@@ -58,6 +59,24 @@ class NumpyBackend(Backend):
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return np.asarray(array)
+
+    def kind_of(self, array: Any) -> str:
+        return _KINDS.get(array.dtype.kind, "real")
+
+    def empty(self, shape: tuple[int, ...], kind: str = "real") -> Any:
+        return np.empty(shape, self.dtypes[kind])
+
+    def zeros(self, shape: tuple[int, ...], kind: str = "real") -> Any:
+        return np.zeros(shape, self.dtypes[kind])
+
+    def empty_like(self, x: Any, shape: tuple[int, ...], out: Any = None) -> Any:
+        return np.empty(shape, x.dtype) if out is None else out
+
+    def zeros_like(self, x: Any, shape: tuple[int, ...], out: Any = None) -> Any:
+        if out is None:
+            return np.zeros(shape, x.dtype)
+        out.fill(0)
+        return out
 
     def copy(self, x: Any, out: Any = None) -> Any:
         if out is None:

@@ -403,6 +403,13 @@ class Zero(LinearOperator):
         lowest = none if square is YES else None
         return Facts(square, square, square, gram_scale=none, cogram_scale=none, norm=exact(0.0), lowest=lowest)
 
+    @property
+    def H(self) -> LinearOperator:
+        return self if self.in_shape == self.out_shape else Zero(self.out_shape, self.in_shape)
+
+    def conj(self) -> LinearOperator:
+        return self
+
     def inverse(self) -> LinearOperator:
         raise UnsupportedError(f"{self!r} has no inverse")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from opalg.errors import ShapeError
+from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact
 from opalg.leaves import Parameter
 from opalg.nodes import node
@@ -127,12 +127,14 @@ class BlockDiagonal(LinearOperator):
         Raises
         ------
         UnsupportedError
-            Where a block has no cheap one.
+            Where a block has no cheap one, or real and complex arrays are mixed.
         """
+        _refuse_mixed(self, self.operators)
         return BlockDiagonal(tuple(o.inverse() for o in self.operators))
 
     def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
-        """The pseudo-inverses of the blocks."""
+        """The pseudo-inverses of the blocks, where none of them alone takes or gives real arrays only."""
+        _refuse_mixed(self, self.operators)
         return BlockDiagonal(tuple(o.pinv(cutoff) for o in self.operators))
 
     def __repr__(self) -> str:
@@ -150,6 +152,13 @@ class BlockDiagonal(LinearOperator):
             BlockDiagonal((Diagonal(weights), 2.0 * Identity((3,)))),
             BlockDiagonal((-1.0 * Identity((1, 2)), Identity((2, 2)))),
         ]
+
+
+def _refuse_mixed(operator: LinearOperator, blocks: Sequence[LinearOperator]) -> None:
+    if len({(o.in_kind == "real", o.out_dtype == "real") for o in blocks}) > 1:
+        raise UnsupportedError(
+            f"no cheap inverse of {operator!r} is known, since some of its blocks take or give real arrays only"
+        )
 
 
 @node
@@ -272,6 +281,7 @@ class BlockMatrix(LinearOperator):
         """
         if self._scattered() != "both":
             return super().inverse()
+        _refuse_mixed(self, self._blocks)
         columns = [
             [Zero(o.out_shape, o.in_shape) if isinstance(o, Zero) else o.inverse() for o in column]
             for column in zip(*self.rows, strict=True)

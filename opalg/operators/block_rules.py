@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, Scaled, Zero, add, compose, scale
+from opalg.operators.algebra import (
+    Added,
+    Adjoint,
+    Composed,
+    Identity,
+    LinearOperator,
+    Scaled,
+    Zero,
+    add,
+    alike_in_kind,
+    compose,
+    joins,
+    scale,
+)
 from opalg.operators.block import BlockDiagonal, BlockMatrix, block, block_diag
 from opalg.operators.diagonal import adjacent
 from opalg.operators.stack import Stacked, vstack
@@ -60,12 +73,16 @@ def product_of_blocks(product: Composed) -> LinearOperator | None:
     products = [[_held(row, column) for column in columns] for row in left]
     if 2 * sum(len(p) for row in products for p in row) > _count(left) + _count(right):
         return None
+    if not all(joins(p, q) for row in products for pairs in row for p, q in pairs):
+        return None
     merged = block(
         [
             [_total(p, row[0].out_shape, column[0].in_shape) for p, column in zip(found, columns, strict=True)]
             for row, found in zip(left, products, strict=True)
         ]
     )
+    if not alike_in_kind(merged, compose(a, b)):
+        return None
     return merged if rest is None else compose(merged, rest)
 
 
@@ -80,6 +97,35 @@ def _held(row: Sequence[LinearOperator], column: Sequence[LinearOperator]) -> Pa
 
 def _total(pairs: Pairs, out_shape: Shape, in_shape: Shape) -> LinearOperator:
     return add(*(compose(a, b) for a, b in pairs)) if pairs else Zero(in_shape, out_shape)
+
+
+@rule(Added, group="simplify")
+def sum_of_block_diagonals(total: Added) -> LinearOperator | None:
+    """block_diag(A, B) + block_diag(C, D) + c I  ->  block_diag(A + C + c I, B + D + c I)     (shapes alike)"""
+    first = next((o for o in total.operators if isinstance(o, BlockDiagonal)), None)
+    if first is None:
+        return None
+    cut = {o: found for o in total.operators if (found := _blocks_like(first, o)) is not None}
+    if len(cut) < 2:
+        return None
+    merged = block_diag([add(*blocks) for blocks in zip(*cut.values(), strict=True)])
+    if not alike_in_kind(merged, add(*cut)):
+        return None
+    return add(merged, *(o for o in total.operators if o not in cut))
+
+
+def _blocks_like(pattern: BlockDiagonal, operator: LinearOperator) -> list[LinearOperator] | None:
+    """The blocks of a block diagonal, or of a multiple of the identity, where they have the shapes of a pattern's."""
+    factor, inner = (operator.factor, operator.operator) if isinstance(operator, Scaled) else (None, operator)
+    shapes = [(o.in_shape, o.out_shape) for o in pattern.operators]
+    match inner:
+        case Identity() if all(before == after for before, after in shapes):
+            blocks: list[LinearOperator] = [Identity(before) for before, _ in shapes]
+        case BlockDiagonal(operators=many) if [(o.in_shape, o.out_shape) for o in many] == shapes:
+            blocks = list(many)
+        case _:
+            return None
+    return blocks if factor is None else [scale(factor, o) for o in blocks]
 
 
 @rule(LinearOperator, group="simplify")

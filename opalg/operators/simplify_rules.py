@@ -17,7 +17,7 @@ from opalg.operators.algebra import (
     mirror_images,
     scale,
 )
-from opalg.operators.batched import Batched
+from opalg.operators.batched import AsComplex, Batched
 from opalg.operators.diagonal import Diagonal, adjacent
 from opalg.operators.knowledge import keeps_facts
 from opalg.operators.linearity import complex_linear, is_real
@@ -145,6 +145,15 @@ def complex_scalar_to_the_front(product: Composed) -> LinearOperator | None:
     return merged if rest is None else compose(merged, rest)
 
 
+@rule(Composed, group="simplify")
+def real_operators_before_complex_ones(product: Composed) -> LinearOperator | None:
+    """A @ complex  ->  complex @ A     (A real, so that it works on real arrays)"""
+    a, b, rest = adjacent(product)
+    if not isinstance(b, AsComplex) or isinstance(a, AsComplex) or not is_real(a):
+        return None
+    return compose(AsComplex(a.out_shape), a if rest is None else compose(a, rest))
+
+
 @rule(Scaled, group="merge")
 def scalar_into_data(scaled: Scaled) -> LinearOperator | None:
     """c (A @ diag(d) @ B)  ->  A @ diag(c d) @ B     (c real; spectra likewise, where no fact is lost)"""
@@ -260,12 +269,17 @@ def cancel_isometry(product: Composed) -> LinearOperator | None:
 
 @rule(Composed, group="simplify")
 def product_of_stacks(product: Composed) -> LinearOperator | None:
-    """vstack(A).H @ vstack(B)  ->  sum_i A_i.H @ B_i     (blocks of the same heights)"""
+    """vstack(A).H @ vstack(B)  ->  sum_i A_i.H @ B_i     (blocks of the same heights, real or complex alike)"""
     a, b, rest = adjacent(product)
     match a, b:
         case (Adjoint(operator=Stacked(operators=left)), Stacked(operators=right)):
             if [o.out_shape for o in left] != [o.out_shape for o in right]:  # type: ignore[attr-defined]
                 return None
-            merged = add(*(compose(p.H, q) for p, q in zip(left, right, strict=True)))  # type: ignore[call-overload]
+            pairs = [(p.H, q) for p, q in zip(left, right, strict=True)]  # type: ignore[call-overload]
+            if not all(joins(p, q) for p, q in pairs):
+                return None
+            merged = add(*(compose(p, q) for p, q in pairs))
+            if not alike_in_kind(merged, compose(a, b)):
+                return None
             return merged if rest is None else compose(merged, rest)
     return None

@@ -113,7 +113,7 @@ def dtype(trial: Trial) -> None:
         given = random_array(trial.rng, side.source, source)
         results = []
         for precision in ("float64", "float32"):
-            lib = backend(side.lib.name, precision)
+            lib = backend(side.lib.name, precision, side.lib.device)
             raw = trial.guarded(side.name, partial(side.raw, lib.asarray(given)))
             results.append(np.asarray(lib.to_numpy(raw)))
             if precision_of(results[-1]) != precision:

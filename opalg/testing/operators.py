@@ -23,6 +23,7 @@ def check_operator(
     kinds: Collection[str] | None = None,
     library: str | None = None,
     dtype: str | None = None,
+    device: Any = None,
     tolerance: float | None = None,
     batched: bool | None = None,
     skip: Collection[str] = (),
@@ -46,6 +47,8 @@ def check_operator(
     dtype : str, optional
         The precision of the comparison, ``"float64"`` or ``"float32"``; by default that of the operator where it has
         one, or double.
+    device : optional
+        Where the arrays live, such as ``"cuda"``; by default where the library puts them.
     tolerance : float, optional
         Relative; by default 200 times the spacing of 1.0.
     batched : bool, optional
@@ -90,9 +93,8 @@ def check_operator(
         raise ParameterError(f"{unknown[0]!r} is not a property that is checked; they are {', '.join(PROPERTIES)}")
     given = adapted(operator, in_shape, out_shape)
     foreign = given if isinstance(given, Adapted) else None
-    lib = backend(
-        library or (foreign.library if foreign else "numpy"), dtype or (foreign.precision if foreign else "float64")
-    )
+    wanted = library or (foreign.library if foreign else "numpy")
+    lib = backend(wanted, dtype or (foreign.precision if foreign else "float64"), device)
     subject = subject_of(given, lib)
     unpromised = foreign.unpromised if foreign else {}
     findings = Findings(subject.label, (*skip, *unpromised))

@@ -21,7 +21,8 @@ from opalg.leaves import Parameter
 from opalg.operators.algebra import Identity, LinearOperator
 from opalg.operators.diagonal import Diagonal, Mask
 from opalg.operators.difference import FiniteDifference
-from opalg.operators.fourier import FFT
+from opalg.operators.fourier import FFT, RFFT
+from opalg.operators.parts import Conj, Real
 from opalg.operators.stack import hstack, vstack
 from opalg.testing.catalogue import functional_catalogue, operator_catalogue
 from opalg.testing.subject import KINDS
@@ -129,6 +130,9 @@ _MAKERS: tuple[Maker, ...] = (
     lambda s: Diagonal(_ramp(s) * (1 - 2j)),
     lambda s: Diagonal(Parameter(_ramp(s))),
     FFT,
+    RFFT,
+    Real,
+    Conj,
 )
 
 
@@ -154,7 +158,7 @@ def operators(in_shape: Any = None, *, leaves: Sequence[LinearOperator] | None =
     in_shape : tuple of int, optional
         The shape that they take; by default any.
     leaves : sequence of LinearOperator, optional
-        What expressions are made of, besides identities, diagonals, masks, differences and transforms; by default
+        What expressions are made of, besides what fits every shape (identities, diagonals, transforms); by default
         examples of every operator class of opalg. Put the simplest first.
     max_depth : int
         How many combinations are nested.

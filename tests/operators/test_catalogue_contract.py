@@ -849,6 +849,8 @@ def test_values(name: str) -> None:
             close(found, y, this.accuracy)
             assert not np.shares_memory(found, x)
         np.testing.assert_array_equal(batch, before)
+        if kind != kinds(operator)[-1]:
+            continue
         single = operator @ batch.astype(np.complex64 if kind == "complex" else np.float32)
         assert single.dtype == (np.complex64 if np.iscomplexobj(wanted) else np.float32)
         close(single, wanted, 2e-5)
@@ -887,19 +889,17 @@ def test_adjoint_and_products(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_dense(name: str) -> None:
-    """The dense matrix has the results on unit arrays for columns."""
+def test_dense_and_norm(name: str) -> None:
+    """The dense matrix has the right columns; no bound is too small, exact ones are the norm, promised ones say exact."""
     operator = member(name)
     x = units(operator.in_shape, "real").astype(complex if operator.in_dtype == "complex" else float)
     found = operator.to_dense()
     assert found.dtype in (np.float64, np.complex128)
     close(found, np.stack([np.asarray(CASES[name].oracle(e)).ravel() for e in x], 1), CASES[name].accuracy)
-
-
-@pytest.mark.parametrize("name", [n for n in CASES if n != "function"])
-def test_norm_bound(name: str) -> None:
-    """No bound is too small; exact ones are the norm; those promised exact say so."""
-    operator = member(name)
+    if name == "function":  # nothing is known of its norm
+        with pytest.raises(oa.UnsupportedError):
+            operator.norm_bound()
+        return
     bound = operator.norm_bound()
     norm = max(np.linalg.norm(expected(name, kind)[0], 2) for kind in kinds(operator))
     assert float(bound) == bound.value >= norm * (1 - 1e-9) - 1e-12
@@ -930,7 +930,7 @@ def test_inverses(name: str) -> None:
                 close(matrix(undo, out), np.linalg.pinv(dense), accuracy)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", {n.split("_")[0]: n for n in CASES}.values())
 def test_wrong_arrays_are_refused(name: str) -> None:
     """Another shape is a ShapeError that says both shapes; complex where real belongs and integers a DtypeError."""
     operator = member(name)
@@ -944,3 +944,420 @@ def test_wrong_arrays_are_refused(name: str) -> None:
     if operator.in_dtype == "real":
         with pytest.raises(oa.DtypeError, match="complex"):
             operator @ np.ones(operator.in_shape, complex)
+
+
+def test_divergence_is_minus_the_adjoint_of_the_gradient() -> None:
+    """It takes the shape of the image."""
+    for boundary, axes in itertools.product(DIFFERENCE_MODES, (None, (1,))):
+        gradient, divergence = oa.Gradient((4, 3), boundary, axes), oa.Divergence((4, 3), boundary, axes)
+        assert (divergence.in_shape, divergence.out_shape) == (gradient.out_shape, (4, 3))
+        close(divergence.to_dense(), -gradient.to_dense().T, 1e-14)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        oa.Identity((3,)), oa.Diagonal(np.array([2.0, -1j])), oa.Flip((4,)), oa.Roll((5,), 2), oa.Transpose((2, 3)),
+        oa.Reshape((4,), (2, 2)), oa.Permutation([1, 2, 0]), oa.Conj((3,)), oa.CumulativeSum((5,)), oa.FFT((4, 3)),
+        oa.FFT((5,), norm="backward"), oa.RFFT((4, 3)), oa.RFFT((5,), norm="forward"), oa.DCT((4, 3)), oa.DST((5,)),
+        oa.Wavelet((8,), "db2"), oa.Wavelet((8,), "bior2.2"), oa.UndecimatedWavelet((5, 4)), oa.Hadamard(8),
+        oa.UndecimatedWavelet((8,), "bior2.2", 2), oa.Laplacian((4, 3), "dirichlet"), oa.Patches((5, 4), 2),
+        2.0 * oa.Identity((4,)) + oa.LowRank(np.array([[1.0], [2.0], [0.5], [-1.0]])),
+        oa.Identity((4, 3)) + oa.Gradient((4, 3)).gram, oa.Identity((4, 3)) - oa.Laplacian((4, 3), "dirichlet"),
+        oa.Convolve(np.array([[0.1, 1.0, 0.3]]), (3, 4)), oa.block_diag([oa.Flip((2,)), oa.Hadamard(2)]),
+        oa.kron(oa.DCT((3,)), oa.Roll((2,), 1)),
+        oa.Identity((5,)) + oa.Convolve(np.array([0.25, 0.5, 0.25]), (5,), "symmetric"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_cheap_inverses_are_offered(operator: Any) -> None:
+    """What is unitary, diagonal somewhere, or promised in the catalogue has a left inverse."""
+    kind = kinds(operator)[-1]
+    x = sample(operator.in_shape, kind)
+    close(operator.inverse() @ (operator @ x), x, 1e-10)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        oa.Mask(np.array([True, False])), oa.Restrict([2, 0], 3), oa.Gather((3,), [1, 1, 0]), oa.Pad((3,), 2, "edge"),
+        oa.Crop((4,), 1), oa.Slice((4,), slice(None, None, -2)), oa.Sum((2, 3), 0), oa.Mean((2, 3), 1),
+        oa.Diagonal(np.array([0.0, 2.0])), oa.Downsample((4,), 2), oa.Upsample((4,), 2), oa.Patches((5,), 2, 2),
+        oa.Laplacian((4,), "periodic"), oa.Laplacian((4, 3)), oa.Zero((2,), (3,)), oa.Real((2,)),
+        oa.Convolve(np.array([1.0, -1.0]), (4,)), oa.StructuredRandom((6,), 3), oa.FFT((3,)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_cheap_pseudo_inverses_are_offered(operator: Any) -> None:
+    """What has a diagonal gram or cogram somewhere has the pseudo-inverse of Moore and Penrose."""
+    kind = kinds(operator)[-1]
+    out = "complex" if np.iscomplexobj(operator @ sample(operator.in_shape, kind)) else "real"
+    close(matrix(operator.pinv(), out), np.linalg.pinv(matrix(operator, kind)), 1e-9)
+
+
+# --- What has no oracle entry by entry ---
+
+
+TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "dct": lambda x: scipy.fft.dctn(x, norm="ortho"),
+    "fft": lambda x: np.fft.fftn(x, norm="ortho"),
+    "hadamard": lambda x: hadamard(x.shape[0], "natural") @ x @ hadamard(x.shape[1], "natural"),
+}
+
+
+@pytest.mark.parametrize(("transform", "shape"), [("dct", (3, 5)), ("fft", (3, 4)), ("hadamard", (4, 2))])
+@pytest.mark.parametrize("flip", ["signs", "permutation"])
+def test_structured_random(transform: str, shape: tuple[int, ...], flip: str) -> None:
+    """All rows are the transform of the signed or permuted image; fewer are orthonormal; seeds; scaling."""
+    size, rows = int(np.prod(shape)), 5
+    basis = np.stack([TRANSFORMS[transform](e).ravel() for e in units(shape, "real")], 1)
+    mixing = basis.conj().T @ oa.StructuredRandom(shape, size, transform, flip, seed=4).to_dense()
+    np.testing.assert_allclose(abs(mixing), np.round(abs(mixing)), atol=1e-12)
+    if flip == "signs":
+        close(abs(mixing), np.eye(size), 1e-12)
+        assert {-1, 1} == set(np.round(np.diag(mixing).real))
+    else:
+        close(np.sort(mixing.real, 1), np.sort(np.eye(size), 1), 1e-12)
+        close(mixing @ mixing.conj().T, np.eye(size), 1e-12)
+        assert not np.allclose(mixing, np.eye(size))
+    operator = oa.StructuredRandom(shape, rows, transform, flip, seed=4)
+    dense = operator.to_dense()
+    assert operator.out_shape == (rows,) and dense.shape == (rows, size)
+    close(dense @ dense.conj().T, np.eye(rows), 1e-12)
+    if transform == "dct" and flip == "signs":
+        kept = [int(np.argmin(np.sum((abs(basis) - abs(row)) ** 2, 1))) for row in dense]
+        close(abs(dense), abs(basis[kept]), 1e-12)
+        assert kept == sorted(kept)
+    x = sample(shape, kinds(operator)[-1])
+    np.testing.assert_array_equal(oa.StructuredRandom(shape, rows, transform, flip, seed=4) @ x, operator @ x)
+    assert not np.allclose(oa.StructuredRandom(shape, rows, transform, flip, seed=5) @ x, operator @ x)
+    energy = oa.StructuredRandom(shape, rows, transform, flip, seed=4, scaling="energy")
+    close(energy @ x, np.sqrt(size / rows) * (operator @ x), 1e-12)
+    y = sample((rows,), "complex" if transform == "fft" else "real")
+    close(operator @ (operator.H @ y), y, 1e-12)
+    for one, norm in ((operator, 1.0), (energy, np.sqrt(size / rows))):
+        assert one.norm_bound().value == pytest.approx(norm) and one.norm_bound().certainty == "exact"
+
+
+@pytest.mark.parametrize("weights", ["strip", "ray", "joseph"])
+def test_radon_of_a_disc(weights: str) -> None:
+    """A disc off the centre has chords of known length at known places; FBP and back projection bring it back."""
+    n, radius, middle = 64, 14.0, (9.0, -6.0)
+    row, column = np.indices((n, n))
+    fine = (np.arange(8) - 3.5) / 8
+    disc = np.mean(
+        [
+            np.hypot(column + a - (n - 1) / 2 - middle[0], (n - 1) / 2 - row + b - middle[1]) < radius
+            for a in fine
+            for b in fine
+        ],
+        0,
+    )
+    angles = np.linspace(0, np.pi, 60, endpoint=False)
+    operator = oa.Radon((n, n), angles, weights=weights)
+    assert operator.out_shape == (60, 92)
+    s = np.arange(92) - 45.5
+    t = s[None] - (middle[0] * np.cos(angles) + middle[1] * np.sin(angles))[:, None]
+    chords = 2 * np.sqrt(np.maximum(radius**2 - t**2, 0))
+    y = operator @ disc
+    assert np.linalg.norm(y - chords) < 0.03 * np.linalg.norm(chords)
+    image = operator.fbp(y)
+    assert np.linalg.norm(image - disc) < 0.25 * np.linalg.norm(disc)
+    assert abs(image[disc == 1].mean() - 1) < 0.03
+    np.testing.assert_allclose(operator.backproject(y), operator.H @ y)
+    np.testing.assert_allclose(operator.subset([7, 3]) @ disc, y[[7, 3]], atol=1e-9)
+
+
+def test_radon_agrees_with_scikit_image() -> None:
+    """The same geometry, for an image of odd size whose middle both have at the same pixel."""
+    transform = pytest.importorskip("skimage.transform")
+    image = np.zeros((33, 33))
+    image[9:15, 12:23] = 1.0
+    image[18:24, 15:17] = 2.0
+    degrees = np.array([0.0, 30.0, 75.0, 90.0, 140.0])
+    theirs = transform.radon(image, theta=degrees, circle=True).T
+    ours = oa.Radon((33, 33), np.deg2rad(degrees), 33) @ image
+    assert np.linalg.norm(ours - theirs) < 0.06 * np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize("name", ["box", "triangle", "gaussian", "lanczos"])
+def test_named_filters_keep_constants(name: str) -> None:
+    """Down and up, and the adjoint relation of the two."""
+    down, up = oa.Downsample((8, 6), 2, name), oa.Upsample((4, 3), 2, name)
+    close(down @ np.ones((8, 6)), np.ones((4, 3)), 1e-12)
+    close(up @ np.ones((4, 3)), np.ones((8, 6)), 1e-12)
+    for boundary in ("periodic", "zero"):
+        down, up = oa.Downsample((8, 6), 2, name, boundary), oa.Upsample((4, 3), 2, name, boundary)
+        close(up.to_dense(), 4 * down.to_dense().T, 1e-12)
+    for boundary in ("symmetric", "reflect", "edge"):
+        close(oa.Upsample((4, 3), 2, name, boundary) @ np.ones((4, 3)), np.ones((8, 6)), 1e-12)
+
+
+def test_wavelet_levels_by_default() -> None:
+    """As many as sizes divide and the filter fits what the coarsest level filters."""
+    for shape, wavelet, levels in (((32,), "haar", 5), ((32,), "db4", 3), ((24, 16), "db2", 3), ((5,), "haar", 0)):
+        x = sample(shape, "real")
+        close(oa.Wavelet(shape, wavelet) @ x, decimated(x, wavelet, levels), 1e-10)
+
+
+def test_functions_of_the_user() -> None:
+    """Buffers, in-place work, missing adjoints, asserted norms and results of a wrong shape."""
+    buffer = np.zeros(3)
+
+    def forward(x: np.ndarray) -> np.ndarray:
+        x *= 2.0
+        buffer[:] = x
+        return buffer
+
+    operator = oa.FunctionOperator(forward, forward, in_shape=(3,), in_dtype="real", norm=2.5, name="twice")
+    x = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    np.testing.assert_array_equal(operator @ x, [[2.0, 4.0, 6.0], [8.0, 10.0, 12.0]])
+    np.testing.assert_array_equal(x[0], [1.0, 2.0, 3.0])
+    bound = operator.norm_bound()
+    assert (bound.value, bound.certainty) == (2.5, "asserted") and "twice" in repr(operator)
+    assert oa.testing.check_operator(operator).ok
+    wrong = oa.FunctionOperator(lambda x: x[1:], in_shape=(3,), name="short")
+    with pytest.raises(oa.ShapeError, match="short"):
+        wrong @ np.ones(3)
+    pytest.importorskip("torch")
+    automatic = oa.FunctionOperator(lambda x: 3.0 * x[1:] * x.shape[0], in_shape=(3,), out_shape=(2,))
+    np.testing.assert_allclose(automatic.H @ np.array([1.0, 2.0]), [0.0, 9.0, 18.0])
+
+
+def test_scipy_and_back() -> None:
+    """Vectors of the flattened arrays."""
+    gradient = oa.Gradient((3, 4))
+    theirs = gradient.to_scipy()
+    x, y = sample((12,), "real"), sample((24,), "real")
+    np.testing.assert_allclose(theirs @ x, gradient.to_dense() @ x)
+    np.testing.assert_allclose(theirs.rmatvec(y), gradient.to_dense().T @ y, atol=1e-12)
+    back = oa.interop.from_scipy(theirs, (3, 4), (2, 3, 4))
+    np.testing.assert_allclose(back.to_dense(), gradient.to_dense())
+
+
+def test_norm_estimate() -> None:
+    """From below, and with a number from above."""
+    dense = sample((20, 30), "real")
+    estimate = oa.Matrix(dense).norm_estimate(1e-3)
+    norm = np.linalg.norm(dense, 2)
+    assert estimate.certainty == "estimate" and estimate.value <= norm * (1 + 1e-12)
+    assert norm * (1 - 2e-3) <= estimate.value and norm <= estimate.above
+
+
+# --- Errors ---
+
+NAN = np.array([1.0, np.nan])
+REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str | None]] = {
+    "zero size": (lambda: oa.Laplacian((0, 3)), oa.ShapeError, None),
+    "diagonal shape": (lambda: oa.Diagonal(np.ones(3), (4,)), oa.ShapeError, r"\(3,\).*\(4,\)|\(4,\).*\(3,\)"),
+    "diagonal boolean": (lambda: oa.Diagonal(np.ones(3, bool)), oa.DtypeError, "Mask"),
+    "diagonal integer": (lambda: oa.Diagonal(np.ones(3, int)), oa.DtypeError, "int"),
+    "diagonal nan": (lambda: oa.Diagonal(NAN), oa.NonFiniteError, None),
+    "matrix integer": (lambda: oa.Matrix(np.ones((2, 2), int)), oa.DtypeError, "int"),
+    "matrix boolean sparse": (lambda: oa.Matrix(scipy.sparse.eye_array(3, dtype=bool)), oa.DtypeError, "bool"),
+    "matrix axes": (lambda: oa.Matrix(np.ones(3)), oa.ShapeError, "3"),
+    "matrix nan": (lambda: oa.Matrix(NAN[None]), oa.NonFiniteError, None),
+    "matrix sparse nan": (lambda: oa.Matrix(scipy.sparse.csr_array(NAN[None])), oa.NonFiniteError, None),
+    "mask weights": (lambda: oa.Mask(np.ones(3)), oa.DtypeError, "Diagonal"),
+    "restrict twice": (lambda: oa.Restrict([1, 1], 3), oa.ShapeError, "Gather"),
+    "restrict outside": (lambda: oa.Restrict([3], 3), oa.ShapeError, "3"),
+    "restrict nothing": (lambda: oa.Restrict(np.zeros(3, bool)), oa.ShapeError, None),
+    "restrict float": (lambda: oa.Restrict(np.array([0.0]), 3), oa.DtypeError, "float64"),
+    "restrict shape": (lambda: oa.Restrict(np.ones(3, bool), (4,)), oa.ShapeError, "4"),
+    "gather outside": (lambda: oa.Gather((3,), [-4]), oa.ShapeError, "-4"),
+    "gather float": (lambda: oa.Gather((3,), np.array([0.5])), oa.DtypeError, "float64"),
+    "gather axis": (lambda: oa.Gather((3,), [0], axis=1), oa.ShapeError, "1"),
+    "gather nothing": (lambda: oa.Gather((3,), np.zeros(0, int)), oa.ShapeError, None),
+    "crop empty": (lambda: oa.Crop((5,), 3, 3), oa.ShapeError, "3"),
+    "crop outside": (lambda: oa.Crop((5,), 0, 6), oa.ShapeError, "6"),
+    "pad boundary": (lambda: oa.Pad((3,), 1, "wrap"), oa.UnsupportedError, "wrap.*periodic|periodic.*wrap"),
+    "pad negative": (lambda: oa.Pad((3,), -1), oa.ShapeError, "-1"),
+    "pad axes": (lambda: oa.Pad((3, 3), ((1, 1), (1, 1), (1, 1))), oa.ShapeError, None),
+    "slice axes": (lambda: oa.Slice((3,), (0, 0)), oa.ShapeError, None),
+    "slice outside": (lambda: oa.Slice((3,), 3), oa.ShapeError, "3"),
+    "slice empty": (lambda: oa.Slice((3,), slice(2, 2)), oa.ShapeError, None),
+    "flip twice": (lambda: oa.Flip((3, 3), (0, -2)), oa.ShapeError, None),
+    "flip axis": (lambda: oa.Flip((3,), 1), oa.ShapeError, "1"),
+    "roll shifts": (lambda: oa.Roll((3, 3), 1), oa.ShapeError, None),
+    "transpose axes": (lambda: oa.Transpose((3, 3), (0, 0)), oa.ShapeError, "0"),
+    "reshape": (lambda: oa.Reshape((3,), (2, 2)), oa.ShapeError, r"\(3,\).*\(2, 2\)"),
+    "sum axis": (lambda: oa.Sum((3,), 1), oa.ShapeError, "1"),
+    "cumulative axis": (lambda: oa.CumulativeSum((3,), 1), oa.ShapeError, "1"),
+    "low rank": (lambda: oa.LowRank(np.ones((3, 2)), np.ones((3, 1))), oa.ShapeError, "2.*1"),
+    "permutation": (lambda: oa.Permutation([0, 0, 1]), oa.ShapeError, None),
+    "permutation float": (lambda: oa.Permutation(np.array([0.0, 1.0])), oa.DtypeError, "float64"),
+    "vstack": (lambda: oa.vstack([oa.Identity((2,)), oa.Identity((3,))]), oa.ShapeError, r"\(2,\).*\(3,\)"),
+    "hstack": (lambda: oa.hstack([oa.Identity((2,)), oa.Identity((3,))]), oa.ShapeError, r"\(2,\).*\(3,\)"),
+    "block": (lambda: oa.block([[oa.Identity((2,)), None], [None]]), oa.ShapeError, None),
+    "block size": (lambda: oa.block([[oa.Identity((2,)), None]]), oa.ShapeError, None),
+    "block_diag": (lambda: oa.block_diag([oa.Identity((2, 3)), oa.Identity((2, 2))]), oa.ShapeError, None),
+    "kron": (lambda: oa.kron(), oa.ShapeError, None),
+    "sum": (lambda: oa.Identity((2,)) + oa.Identity((3,)), oa.ShapeError, r"\(2,\).*\(3,\)"),
+    "product": (lambda: oa.Identity((2,)) @ oa.Identity((3,)), oa.ShapeError, r"\(2,\).*\(3,\)"),
+    "power": (lambda: oa.Gradient((3,)) ** 2, oa.ShapeError, None),
+    "difference axis": (lambda: oa.FiniteDifference((3,), 1), oa.ShapeError, "1"),
+    "difference scheme": (lambda: oa.FiniteDifference((3,), 0, "upwind"), oa.UnsupportedError, "upwind.*forward|forward.*upwind"),
+    "difference boundary": (lambda: oa.Gradient((3,), "zero"), oa.UnsupportedError, "zero"),
+    "laplacian boundary": (lambda: oa.Laplacian((3,), "reflect"), oa.UnsupportedError, "reflect"),
+    "hessian axes": (lambda: oa.Hessian((3,), axes=(1,)), oa.ShapeError, "1"),
+    "symmetrized boundary": (lambda: oa.SymmetrizedGradient((3,), "edge"), oa.UnsupportedError, "edge"),
+    "kernel axes": (lambda: oa.Convolve(np.ones(3), (4, 4)), oa.ShapeError, r"\(3,\)"),
+    "kernel large": (lambda: oa.Convolve(np.ones(5), (4,), "symmetric"), oa.ShapeError, r"\(4,\).*\(5,\)"),
+    "kernel large valid": (lambda: oa.Convolve(np.ones(5), (4,), "valid"), oa.ShapeError, r"\(4,\).*\(5,\)"),
+    "kernel origin": (lambda: oa.Convolve(np.ones(3), (4,), origin=(3,)), oa.ShapeError, "3"),
+    "kernel boundary": (lambda: oa.Convolve(np.ones(3), (4,), "wrap"), oa.UnsupportedError, "wrap"),
+    "kernel stride": (lambda: oa.Convolve(np.ones(3), (4,), stride=0), oa.ShapeError, "0"),
+    "kernel integer": (lambda: oa.Convolve(np.ones(3, int), (4,)), oa.DtypeError, "int"),
+    "filters axes": (lambda: oa.MultiConvolve(np.ones(3), (4,)), oa.ShapeError, None),
+    "filters groups": (lambda: oa.MultiConvolve(np.ones((3, 1, 2)), (4,), groups=2), oa.ShapeError, "2"),
+    "downsample factor": (lambda: oa.Downsample((4,), 0), oa.ShapeError, "0"),
+    "downsample filter": (lambda: oa.Downsample((4,), 2, "bell"), oa.ParameterError, "bell"),
+    "upsample boundary": (lambda: oa.Upsample((4,), 2, "box", "wrap"), oa.UnsupportedError, "wrap"),
+    "fft norm": (lambda: oa.FFT((4,), norm="unitary"), oa.ParameterError, "unitary"),
+    "fft axes": (lambda: oa.FFT((4,), (1,)), oa.ShapeError, "1"),
+    "rfft norm": (lambda: oa.RFFT((4,), norm=None), oa.ParameterError, "None"),
+    "dct type": (lambda: oa.DCT((4,), type=5), oa.UnsupportedError, "5"),
+    "dct one": (lambda: oa.DCT((1,), type=1), oa.ShapeError, "1"),
+    "dst norm": (lambda: oa.DST((4,), norm="unit"), oa.ParameterError, "unit"),
+    "wavelet size": (lambda: oa.Wavelet((6,), "haar", 2), oa.ShapeError, "6"),
+    "wavelet name": (lambda: oa.Wavelet((8,), "morl"), oa.UnsupportedError, "morl"),
+    "undecimated levels": (lambda: oa.UndecimatedWavelet((8,), "haar", -1), oa.ParameterError, "-1"),
+    "hadamard size": (lambda: oa.Hadamard(6), oa.ShapeError, "6"),
+    "hadamard order": (lambda: oa.Hadamard(4, order="walsh"), oa.ParameterError, "walsh"),
+    "random rows": (lambda: oa.StructuredRandom((4,), 5), oa.ShapeError, "5"),
+    "random transform": (lambda: oa.StructuredRandom((4,), 2, "dst"), oa.ParameterError, "dst"),
+    "random flip": (lambda: oa.StructuredRandom((4,), 2, flip="up"), oa.ParameterError, "up"),
+    "random seed": (lambda: oa.StructuredRandom((4,), 2, seed=-1), oa.ParameterError, "-1"),
+    "random hadamard": (lambda: oa.StructuredRandom((6,), 2, "hadamard"), oa.ShapeError, "6"),
+    "patches size": (lambda: oa.Patches((4,), 5), oa.ShapeError, "5"),
+    "patches boundary": (lambda: oa.Patches((4,), 2, 1, "edge"), oa.UnsupportedError, "edge"),
+    "points shape": (lambda: oa.Interpolate((4, 4), np.ones((3, 1))), oa.ShapeError, "2"),
+    "points complex": (lambda: oa.Interpolate((4,), np.ones((3, 1)) + 0j), oa.DtypeError, "complex|real"),
+    "points boundary": (lambda: oa.Interpolate((4,), np.ones((3, 1)), "wrap"), oa.UnsupportedError, "wrap"),
+    "points nan": (lambda: oa.Interpolate((4,), NAN[:, None]), oa.NonFiniteError, None),
+    "warp shape": (lambda: oa.Warp((4, 4), np.ones((3, 4, 4))), oa.ShapeError, "3"),
+    "warp complex": (lambda: oa.Warp((4,), np.ones((1, 4)) + 0j), oa.DtypeError, "complex|real"),
+    "radon axes": (lambda: oa.Radon((4,), [0.0]), oa.ShapeError, "4"),
+    "radon weights": (lambda: oa.Radon((4, 4), [0.0], weights="area"), oa.UnsupportedError, "area"),
+    "radon detectors": (lambda: oa.Radon((4, 4), [0.0], 0), oa.ParameterError, "0"),
+    "radon spacing": (lambda: oa.Radon((4, 4), [0.0], spacing=-1.0), oa.ParameterError, "-1"),
+    "radon angles": (lambda: oa.Radon((4, 4), []), oa.ParameterError, None),
+    "radon window": (lambda: oa.Radon((4, 4), [0.0]).fbp(np.ones((1, 6)), window="box"), oa.ParameterError, "box"),
+    "coils axes": (lambda: oa.CoilSensitivities(np.ones(3)), oa.ShapeError, "3"),
+    "mri nothing": (lambda: oa.ParallelMRI(None), oa.ParameterError, None),
+    "mri mask": (lambda: oa.ParallelMRI(np.ones((2, 4, 4)), np.ones((4, 4))), oa.DtypeError, "bool"),
+    "mri mask shape": (lambda: oa.ParallelMRI(np.ones((2, 4, 4)), np.ones((3, 4), bool)), oa.ShapeError, "3"),
+    "nonuniform axes": (lambda: oa.NonuniformFFT((2, 2, 2, 2), np.ones((3, 4))), oa.ShapeError, "three"),
+    "nonuniform points": (lambda: oa.NonuniformFFT((4, 4), np.ones((3, 3))), oa.ShapeError, "3"),
+    "nonuniform complex": (lambda: oa.NonuniformFFT((4,), np.ones(3) + 0j), oa.DtypeError, "complex|real"),
+    "nonuniform tolerance": (lambda: oa.NonuniformFFT((4,), np.ones(3), 2.0), oa.ParameterError, "2"),
+    "nonuniform norm": (lambda: oa.NonuniformFFT((4,), np.ones(3), norm="unit"), oa.ParameterError, "unit"),
+    "nonuniform parameter": (lambda: oa.NonuniformFFT((4,), oa.Parameter(np.ones(3))), oa.UnsupportedError, None),
+    "diffraction aperture": (
+        lambda: oa.IntensityDiffraction((4, 4), np.ones(1), np.array([[0.9, 0.0]]), thickness=1.0, **OPTICS),
+        oa.ParameterError, None,
+    ),
+    "diffraction thickness": (
+        lambda: oa.IntensityDiffraction((4, 4), np.ones(1), LIGHTS, **OPTICS), oa.ParameterError, "thickness",
+    ),
+    "diffraction component": (
+        lambda: oa.IntensityDiffraction((4, 4), np.ones(1), LIGHTS, thickness=1.0, component="index", **OPTICS),
+        oa.ParameterError, "index",
+    ),
+    "function shape": (lambda: oa.FunctionOperator(np.cumsum, in_shape=(-1,)), oa.ShapeError, "-1"),
+    "function dtype": (lambda: oa.FunctionOperator(np.cumsum, in_shape=3, in_dtype="text"), oa.DtypeError, "text"),
+    "inverse unknown": (lambda: oa.Matrix(np.ones((2, 3))).inverse(), oa.UnsupportedError, None),
+    "inverse singular": (lambda: oa.Laplacian((4,)).inverse(), oa.UnsupportedError, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_wrong_data_are_refused(name: str) -> None:
+    """With the right class of error, which says what was found or what to use."""
+    make, error, pattern = REFUSED[name]
+    with pytest.raises(error, match=pattern) as caught:
+        make()
+    assert len(str(caught.value)) > 15
+
+
+# --- Parameters ---
+
+def learnable(wrap: Callable[[Any], Any]) -> dict[str, Callable[[], Any]]:
+    """Operators whose data are wrapped: as a Parameter, or as something known."""
+    v = np.random.default_rng(8).standard_normal
+    points = np.array([[0.3, 1.4], [1.7, 0.2], [0.6, 2.3]])
+    displacement = 0.3 * v((2, 3, 3)) + 0.013
+    values = {
+        "filters": v((2, 2, 2)), "matrix": v((3, 4)), "u": v((4, 2)), "w": v((5, 2)), "maps": v((2, 3, 2)),
+        "complex": v((2, 3, 2)) + 1j * v((2, 3, 2)), "kernel": v((3, 2)), "bank": v((3, 2, 2)),
+    }  # fmt: skip
+    one = {name: (lambda value=value: wrap(value)) for name, value in values.items()}
+    free = {"points": points, "displacement": displacement, "entries": v(4), "diagonal": v(4) + 1j * v(4)}
+    one |= {name: (lambda value=value: wrap(value)) for name, value in free.items()}
+    operators: dict[str, Callable[[], Any]] = {
+        f"convolve_{b}": lambda b=b: oa.Convolve(one["kernel"](), (4, 3), b) for b in (*MODES, "valid", "full")
+    }
+    operators |= {
+        f"multi_{b}": lambda b=b: oa.MultiConvolve(one["filters"](), (4,), b, stride=2) for b in ("periodic", "reflect")
+    }
+    operators |= {f"interpolate_{b}": lambda b=b: oa.Interpolate((3, 3), one["points"](), b) for b in MODES}
+    operators |= {f"warp_{b}": lambda b=b: oa.Warp((3, 3), one["displacement"](), b) for b in ("zero", "periodic")}
+    operators |= {
+        "convolve_stride": lambda: oa.Convolve(one["kernel"](), (5, 4), stride=(2, 3)),
+        "convolve_formula": lambda: oa.Convolve(oa.exp(-1.0 * one["kernel"]() ** 2), (4, 3)),
+        "multi_plain": lambda: oa.MultiConvolve(one["bank"](), (3, 4)),
+        "downsample": lambda: oa.Downsample((4, 6), 2, one["kernel"]()),
+        "upsample": lambda: oa.Upsample((2, 3), 2, one["kernel"](), "edge"),
+        "diagonal": lambda: oa.Diagonal(wrap(values["matrix"])),
+        "diagonal_complex": lambda: oa.Diagonal(one["diagonal"]()),
+        "matrix": lambda: oa.Matrix(one["matrix"]()),
+        "matrix_formula": lambda: oa.Matrix(one["matrix"]() ** 2),
+        "coordinates": lambda: oa.SparseMatrix.from_coordinates(one["entries"](), [0, 2, 2, 0], [1, 0, 3, 1], (3, 4)),
+        "low_rank_left": lambda: oa.LowRank(one["u"](), values["w"]),
+        "low_rank_right": lambda: oa.LowRank(values["u"], one["w"]()),
+        "low_rank_positive": lambda: oa.LowRank(one["u"]()),
+        "coils": lambda: oa.CoilSensitivities(one["maps"]()),
+        "coils_complex": lambda: oa.CoilSensitivities(one["complex"](), normalise=True),
+        "mri": lambda: oa.ParallelMRI(one["complex"](), np.array([[True, False], [True, True], [False, True]])),
+        "scaled": lambda: wrap(0.7) * oa.Gradient((3, 2)),
+        "stack": lambda: oa.vstack([oa.Matrix(one["matrix"]()), oa.Identity((4,))]),
+        "block": lambda: oa.block([[oa.Matrix(one["matrix"]()), oa.Identity((3,))], [oa.Identity((4,)), None]]),
+        "kron": lambda: oa.kron(oa.Matrix(one["matrix"]()), oa.Matrix(np.array([[1.0, 2.0]]))),
+        "product": lambda: oa.Gradient((4, 3)) @ oa.Convolve(one["kernel"](), (4, 3)),
+        "adjoint": lambda: oa.Matrix(one["matrix"]()).H,
+        "depths": lambda: oa.IntensityDiffraction(
+            (4, 5), wrap(np.array([-1.0, 0.7])), LIGHTS, thickness=0.7, component="phase", **OPTICS
+        ),
+    }
+    return operators
+
+
+def theta(value: Any) -> oa.Parameter:
+    """The data as a Parameter."""
+    return oa.Parameter(value, name="theta")
+
+
+@pytest.mark.parametrize("name", learnable(theta))
+def test_gradients_in_the_data_of_an_operator(name: str) -> None:
+    """The solution of a ridge energy changes with the operator's data as central differences say."""
+    operator = learnable(theta)[name]()
+    kind = operator.out_dtype or ("complex" if "complex" in name else "real")
+    x, y = oa.Variable(operator.in_shape), sample(operator.out_shape, kind, 6)
+    energy = oa.sum_squares(operator @ x - y) + 0.4 * oa.sum_squares(x - sample(operator.in_shape, "real", 5))
+    report = oa.testing.check_gradient(energy, directions=2)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("name", learnable(theta))
+def test_data_of_an_operator_follow_the_parameter(name: str) -> None:
+    """A solve with another value of the parameter is that of the operator with these data."""
+    operator = learnable(theta)[name]()
+    moved = learnable(lambda value: oa.Constant(np.asarray(1.3 * value + 0.05)))[name]()
+    kind = operator.out_dtype or ("complex" if "complex" in name else "real")
+    x, y = oa.Variable(operator.in_shape), sample(operator.out_shape, kind, 6)
+    energy = oa.sum_squares(operator @ x - y) + 0.4 * oa.sum_squares(x)
+    (parameter,) = energy.parameters
+    solution = oa.compile(energy).solve(params={parameter: 1.3 * parameter.value + 0.05}, tol=1e-12)
+    dense = moved.to_dense()
+    wanted = np.linalg.solve(dense.conj().T @ dense + 0.4 * np.eye(dense.shape[1]), dense.conj().T @ y.ravel())
+    close(np.asarray(solution.x).ravel(), wanted, 1e-6)
