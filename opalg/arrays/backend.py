@@ -177,6 +177,10 @@ class Backend:
             found = part if found is None else found + part
         return found
 
+    def windows(self, x: Any, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
+        """A view of every stride-th window of some size in the trailing axes, ``(..., *count, *size)``; else None."""
+        return None
+
     def item(self, array: Any) -> float | complex:
         """A one-element array as a Python number."""
         return complex(array) if "complex" in str(array.dtype) else float(array)

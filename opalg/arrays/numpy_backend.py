@@ -12,13 +12,19 @@ import scipy.fft
 from opalg.arrays.backend import Backend
 
 _WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_COLUMNS = 8  # of a transposed copy at a time: as many lines of the cache are written at once
 _KINDS = {"c": "complex", "b": "bool"}
 _THREADING_PAYS = 1 << 14  # entries; below this, starting threads costs more than it saves
 
 
 def add_at(y: Any, indices: Any, length: int, axis: int, repeats: bool = True) -> Any:
-    """Add y to zeros at some positions along an axis; sums are made in double precision where positions repeat."""
-    last = np.moveaxis(y, axis, -1)
+    """Add y to zeros at some positions along a negative axis.
+
+    Sums along the last axis are made in double precision where positions repeat, those along others in that of y.
+    """
+    if axis < -1:
+        return add_rows(y, indices, length, axis, repeats)
+    last = y
     out = np.zeros((*last.shape[:-1], length), dtype=y.dtype)
     count = out.size // max(length, 1)
     rows, sums = last.reshape(count, last.shape[-1]), out.reshape(count, length)
@@ -37,7 +43,29 @@ def add_at(y: Any, indices: Any, length: int, axis: int, repeats: bool = True) -
                 total.imag = np.bincount(indices, row.imag, length)
             else:
                 total[:] = np.bincount(indices, row, length)
-    return np.ascontiguousarray(np.moveaxis(out, -1, axis))
+    return out
+
+
+def add_rows(y: Any, indices: Any, length: int, axis: int, repeats: bool) -> Any:
+    """`add_at` along an axis with others behind it: whole rows are added, many of them by a sparse matrix."""
+    from scipy.sparse import csc_array
+
+    rest = (slice(None),) * (-1 - axis)
+    out = np.zeros((*y.shape[:axis], length, *y.shape[axis + 1 :]), dtype=y.dtype)
+    if not repeats:
+        out[(..., indices, *rest)] = y
+    elif len(indices) <= 256:
+        for place, target in enumerate(indices.tolist()):
+            out[(..., target, *rest)] += y[(..., place, *rest)]
+    else:
+        ones, starts = np.ones(len(indices), dtype=y.real.dtype), np.arange(len(indices) + 1)
+        counting = csc_array((ones, indices, starts), shape=(length, len(indices)))
+        many = y.shape[:axis] or (1,)
+        width = y.size // max(1, len(indices) * int(np.prod(many)))
+        rows, sums = y.reshape(-1, len(indices), width), out.reshape(-1, length, width)
+        for sample, total in zip(rows, sums, strict=True):
+            total[:] = counting @ sample
+    return out
 
 
 class NumpyBackend(Backend):
@@ -81,6 +109,10 @@ class NumpyBackend(Backend):
     def copy(self, x: Any, out: Any = None) -> Any:
         if out is None:
             return np.array(x)
+        if x.ndim > 1 and x.size > _THREADING_PAYS and x.strides[-2] == x.itemsize < x.strides[-1]:
+            for i in range(0, x.shape[-1], _COLUMNS):  # a transposed array is read along its memory, in strips
+                np.copyto(out[..., i : i + _COLUMNS], x[..., i : i + _COLUMNS])
+            return out
         np.copyto(out, x)
         return out
 
@@ -122,7 +154,14 @@ class NumpyBackend(Backend):
         kind = "complex" if matrix.dtype.kind == "c" else "real"
         return matrix.tocsr().astype(self.dtypes[kind], copy=False)
 
+    def windows(self, x: Any, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
+        axes = tuple(range(-len(size), 0))
+        every = np.lib.stride_tricks.sliding_window_view(x, size, axes)
+        return every[(..., *(slice(None, None, s) for s in stride), *(slice(None) for _ in size))]
+
     def sparse_matmul(self, matrix: Any, x: Any) -> Any:
+        if x.ndim == 1:
+            return matrix @ x
         flat = x.reshape(-1, x.shape[-1])
         return (matrix @ flat.T).T.reshape(*x.shape[:-1], matrix.shape[0])
 

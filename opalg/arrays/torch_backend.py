@@ -56,6 +56,9 @@ class TorchBackend(Backend):
             tensor = torch.from_numpy(np.array(array))
         return tensor.to(device=self.device, dtype=self.dtypes[kind or self.kind_of(tensor)])
 
+    def kind_of(self, array: Any) -> str:
+        return "complex" if array.is_complex() else "bool" if array.dtype == torch.bool else "real"
+
     def to_numpy(self, array: Any) -> np.ndarray:
         return array.detach().cpu().resolve_conj().resolve_neg().numpy()
 
@@ -109,7 +112,15 @@ class TorchBackend(Backend):
                 pointers, indices, values, csr.shape, device=self.device, check_invariants=False
             )
 
+    def windows(self, x: Any, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
+        first = x.ndim - len(size)
+        for axis, (width, step) in enumerate(zip(size, stride, strict=True)):
+            x = x.unfold(first + axis, width, step)
+        return x
+
     def sparse_matmul(self, matrix: Any, x: Any) -> Any:
+        if x.ndim == 1:
+            return matrix @ x
         flat = x.reshape(-1, x.shape[-1])
         return (matrix @ flat.T).T.reshape(*x.shape[:-1], matrix.shape[0])
 

@@ -16,7 +16,7 @@ from typing import Any
 from opalg.arrays.backend import Backend
 from opalg.emit.dialect import Dialect, Operand
 from opalg.emit.fuse import Barrier, Scalar, Schedule, Sweep, arguments_of, is_view
-from opalg.emit.plan import Plan, gathers, kernel_of, may_share
+from opalg.emit.plan import Plan, boxes_of, gathers, kernel_of, may_share
 from opalg.nodes import Node
 from opalg.program.expression import (
     Apply,
@@ -211,6 +211,9 @@ class Generator:
         if isinstance(n, Reduce):
             return self._reduction(n, scope)
         out = self._local(self.name_of(n), n, scope)
+        widened = _widened(n) if self.dialect.in_place else None
+        if widened is not None:
+            return self.dialect.pointwise("copy", [Operand(self._read(widened, scope), widened.kind)], n.kind, out)
         operands = self._operands(n, scope)
         if isinstance(n, Broadcast):
             return self.dialect.repeat(operands[0], n.shape, n.kind, out)
@@ -245,7 +248,7 @@ class Generator:
     def _barrier(self, n: Expression) -> None:
         name = self.name_of(n)
         place = self.plan.places[n]
-        planned = self.dialect.in_place and place.name[0] in "bo"
+        planned = self.dialect.in_place and place.name[0] in "bop"
         out = f", out={name}" if planned else ""
         if isinstance(n, Apply):
             text = self._kernel_call(n, out)
@@ -255,7 +258,7 @@ class Generator:
             arguments = ", ".join(["lib", *(self._whole(a) for a in n.arguments)])
             text = f"{self.datum('function', n.function)}.evaluate({arguments})"
         elif isinstance(n, Join):
-            self.lines.append(self.dialect.join([self._whole(a) for a in n.arguments], n.axis % n.ndim, name))
+            self.lines += self._join(n, name)
             return
         else:
             assert isinstance(n, Reduce)
@@ -266,6 +269,17 @@ class Generator:
             )
             return
         self.lines.append(f"{name} = {self.dialect.left_scalar(text, n.kind) if n.shape == () else text}")
+
+    def _join(self, n: Join, name: str) -> list[str]:
+        """Lay arrays end to end; those that were computed where they belong stay there."""
+        parts = self.plan.parts
+        if not any(a in parts for a in n.arguments):
+            return [self.dialect.join([self._whole(a) for a in n.arguments], n.axis % n.ndim, name)]
+        lines: list[str] = []
+        for a, box in zip(n.arguments, boxes_of(n), strict=True):
+            if a not in parts:
+                lines += self.dialect.pointwise("copy", [Operand(self._whole(a), a.kind)], n.kind, name + box)
+        return lines
 
     def _kernel_call(self, n: Apply, out: str) -> str:
         kernel = kernel_of(n)
@@ -318,6 +332,7 @@ class Generator:
         body += _unpacked([f"b{i}" for i in range(len(buffers))], "buffers")
         if given:
             body += ["if out is None:", "    out = new_results()", *(f"o{i} = out[{i}]" for i in given)]
+        body += [f"{part.name} = o{part.output}{part.box}" for part in self.plan.parts.values()]
         for e, name in self.inputs.items():
             entered = self.dialect.entered_scalar(name, e.kind) if e.shape == () else None
             body += [entered] if entered else []
@@ -363,6 +378,15 @@ class Generator:
         return f"o{i}"
 
 
+def _widened(n: Expression) -> Expression | None:
+    """The real array that a product with the complex number 1 is made of; None for anything else."""
+    if isinstance(n, Pointwise) and n.function == "multiply" and n.kind == "complex":
+        one, other = n.arguments if isinstance(n.arguments[0], Literal) else n.arguments[::-1]
+        if isinstance(one, Literal) and one.value == 1 and other.kind == "real" and other.shape == n.shape:
+            return other
+    return None
+
+
 def _unpacked(names: list[str], whole: str) -> list[str]:
     return [f"{', '.join(names)}{',' if len(names) == 1 else ''} = {whole}"] if names else []
 
@@ -381,7 +405,7 @@ def _tuple(texts: Sequence[str]) -> str:
 
 def _is_ours(name: str) -> bool:
     """Whether a name is one that generated code uses itself."""
-    return name in _RESERVED or (name[:1] in "xcbfsovk" and name[1:].rstrip("_").isdigit()) or name.startswith("new_")
+    return name in _RESERVED or (name[:1] in "xcbfspovk" and name[1:].rstrip("_").isdigit()) or name.startswith("new_")
 
 
 def _number(value: Any) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from opalg.arrays.backend import Backend
 from opalg.nodes import walk
-from opalg.program.expression import Broadcast, Expression, Join, Literal, Pointwise, Product, Reduce
+from opalg.program.expression import Apply, Broadcast, Expression, Join, Literal, Pointwise, Product, Reduce
+from opalg.program.linear import reshape_trailing
 
 _LOGICAL = ("logical_and", "logical_not", "where")
 
@@ -31,12 +32,27 @@ def _lowered(e: Any, lib: Backend) -> Any:
         if e.argument.shape == ():
             return e.argument
         return Reduce(e.function, e.argument, None) if e.shape == () and (e.axes is not None or e.keepdims) else e
+    if isinstance(e, Apply):
+        return _dropped_axes(e) or e
     if isinstance(e, Join):
         arguments = tuple(_as_kind(a, e.kind) for a in e.arguments)
         return arguments[0] if len(arguments) == 1 else Join(arguments, e.axis)
     if isinstance(e, Product):
         return Product(e.form, _as_kind(e.left, e.kind), _as_kind(e.right, e.kind))
     return e
+
+
+def _dropped_axes(e: Apply) -> Expression | None:
+    """A reduction that drops its leading axes, for one that keeps them, reshaped; None for anything else."""
+    inner = e.argument
+    if not isinstance(inner, Reduce) or not inner.keepdims or inner.axes is None or not e.shape:
+        return None
+    kernel = e.operator.adjoint_kernel() if e.adjoint else e.operator.kernel()
+    leading = sorted(axis % inner.ndim for axis in inner.axes) == list(range(len(inner.axes)))
+    if kernel.function is not reshape_trailing or not leading:
+        return None
+    dropped = Reduce(inner.function, inner.argument, inner.axes)
+    return dropped if dropped.shape == e.shape else None
 
 
 def _pointwise(e: Pointwise, lib: Backend) -> Expression:

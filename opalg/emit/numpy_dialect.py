@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays.backend import Backend
-from opalg.arrays.numpy_backend import add_at
+from opalg.arrays.numpy_backend import add_at, add_rows
 from opalg.emit.dialect import Dialect, Operand
 
 NAMES = {"abs": "absolute", "atan": "arctan", "conj": "conjugate"}
@@ -104,7 +104,9 @@ class NumpyDialect(Dialect):
 
     blocked = True
     numbers = True
-    prelude = PRELUDE.replace("ADD_AT\n", inspect.getsource(add_at)) + "\n" + HELPERS
+    prelude = (
+        PRELUDE.replace("ADD_AT\n", inspect.getsource(add_at) + "\n\n" + inspect.getsource(add_rows)) + "\n" + HELPERS
+    )
     library = "np"
 
     def namespace(self, lib: Backend) -> dict[str, Any]:

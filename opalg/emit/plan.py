@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from opalg.emit.fuse import Barrier, Scalar, Schedule, Sweep, arguments_of, is_view
-from opalg.program.expression import Apply, Call, Expression, Pointwise, Reduce, Shape
+from opalg.program.expression import Apply, Call, Expression, Join, Pointwise, Reduce, Shape
 from opalg.program.linear import Kernel
 
 Slot = tuple[Shape, str]  # shape and kind
@@ -40,6 +40,15 @@ class Place:
 
 
 @dataclass
+class Part:
+    """The box of a result array that is one of the values laid end to end: ``name = o0[box]``."""
+
+    name: str
+    output: int
+    box: str
+
+
+@dataclass
 class Plan:
     """Places of all values and the buffers to allocate.
 
@@ -55,6 +64,8 @@ class Plan:
         The room that kernels ask for while they run.
     given : dict from int to Expression
         The outputs computed directly in a result array ``o0, o1, ...``, by position.
+    parts : dict from Expression to Part
+        The values computed directly in a part of a result, which joins them.
     """
 
     places: dict[Expression, Place] = field(default_factory=dict)
@@ -62,6 +73,7 @@ class Plan:
     spare: dict[Expression, Place] = field(default_factory=dict)
     scratch: dict[Expression, list[Place]] = field(default_factory=dict)
     given: dict[int, Expression] = field(default_factory=dict)
+    parts: dict[Expression, Part] = field(default_factory=dict)
 
 
 def kernel_of(e: Apply) -> Kernel:
@@ -106,6 +118,19 @@ class _Planner:
         for i, output in enumerate(outputs):
             if output in schedule.moving and output.shape and arguments_of(output):
                 self.result.setdefault(output, i)
+        self.boxes = self._boxes()
+
+    def _boxes(self) -> dict[Expression, tuple[int, str]]:
+        """The values that are read by nothing but a join that is an output: its position and where they lie in it."""
+        found: dict[Expression, tuple[int, str]] = {}
+        for output, i in self.result.items():
+            if isinstance(output, Join):
+                for a, box in zip(output.arguments, boxes_of(output), strict=True):
+                    once = sum(b is a for b in output.arguments) == 1 and len(self.readers.get(a, ())) == 1
+                    computed = a in self.schedule.moving and arguments_of(a) and a not in self.outputs
+                    if once and computed and a.kind == output.kind:
+                        found[a] = i, box
+        return found
 
     def _last_uses(self) -> dict[Expression, int]:
         """The last step that reads the array of each value; the arrays behind possible views live as long as those."""
@@ -172,6 +197,9 @@ class _Planner:
         if n in self.result:
             self.plan.given[self.result[n]] = n
             return Place(f"o{self.result[n]}")
+        if n in self.boxes:
+            part = self.plan.parts[n] = Part(f"p{len(self.plan.parts)}", *self.boxes[n])
+            return Place(part.name)
         heir = self._heir(n)
         if heir is None or heir in self.lent:
             return self.acquire((n.shape, n.kind))
@@ -209,6 +237,15 @@ class _Planner:
         for a in dict.fromkeys(operands):
             if self.last[a] == index and a in self.plan.places:
                 self.put_back(self.plan.places[a])
+
+
+def boxes_of(join: Join) -> list[str]:
+    """The index of each argument in the joined array."""
+    lead, stop, boxes = ":, " * (join.axis % join.ndim), 0, []
+    for a in join.arguments:
+        start, stop = stop, stop + a.shape[join.axis]
+        boxes.append(f"[{lead}{start}:{stop}]")
+    return boxes
 
 
 def may_share(n: Expression) -> bool:
@@ -306,6 +343,8 @@ class _SweepPlanner:
     def _stored_place(self, chain: list[Expression]) -> tuple[int, Place]:
         """The place of a stored value and the first member of its chain that may use it already."""
         end = chain[-1]
+        if end in self.planner.boxes:
+            return 0, self.planner.target(end)
         if end in self.planner.result:
             place = self.planner.target(end)
             waiting = [a for a in self.readers if self._lives_in(a, place)]

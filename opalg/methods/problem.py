@@ -249,7 +249,10 @@ def apply_direct_prox(term: Term, v: Expression, t: Expression) -> Expression:
         return term.functional.define_prox(v + offset, step) - offset
     moved = term.expression.trace({part.variable: v})
     proxed = term.functional.define_prox(moved, scale_of_cogram * step)
-    return v + part.operator.trace_adjoint(proxed - moved) / scale_of_cogram
+    back = part.operator.trace_adjoint(proxed - moved)
+    if isinstance(scale_of_cogram, Literal):
+        return v + back / scale_of_cogram
+    return v + ex.safe_divide(back, scale_of_cogram)  # a parameter may make it zero, and with it A
 
 
 def split_prox(term: Term, v: Expression, t: Expression) -> Expression:

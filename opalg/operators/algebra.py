@@ -23,7 +23,7 @@ from opalg.operators.flat import flat_operator, pylops_operator
 from opalg.operators.kinds import adjoint_part, common_adjoint_kind, common_in_kind, common_out_kind, forward_part
 from opalg.operators.knowledge import Facts, is_nonnegative_number, isometric, lowest_known, lowest_scaled, product
 from opalg.operators.norm_estimate import NormEstimate, norm_estimate
-from opalg.operators.spectra import has_constant_zero
+from opalg.operators.spectra import has_constant_zero, times
 from opalg.operators.tree import tree_text
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of, vjp
@@ -887,7 +887,7 @@ def scale(factor: Any, operator: LinearOperator) -> LinearOperator:
     if isinstance(operator, Zero):
         return operator
     if isinstance(operator, Scaled):
-        return scale(factor * operator.factor, operator.operator)
+        return scale(times(factor, operator.factor), operator.operator)
     return Scaled(factor, operator)
 
 

@@ -14,7 +14,15 @@ from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.operators.algebra import Identity, LinearOperator, Zero
 from opalg.operators.diagonal import Diagonal
-from opalg.operators.kinds import adjoint_part, common_adjoint_kind, common_in_kind, common_out_kind, forward_part
+from opalg.operators.kinds import (
+    adjoint_part,
+    common_adjoint_kind,
+    common_in_kind,
+    common_out_kind,
+    embedded,
+    forward_part,
+    restricted,
+)
 from opalg.operators.knowledge import Facts, lowest_known
 from opalg.operators.matrix import DenseMatrix
 from opalg.operators.stack import cut, hstack, least_certain, vstack
@@ -29,15 +37,17 @@ def _joined(shapes: Sequence[Shape]) -> Shape:
     return (sum(s[0] for s in shapes), *shapes[0][1:])
 
 
-def _largest(bounds: Sequence[Bound | None]) -> Bound | None:
-    """The largest of several norms; None where one is not known."""
-    known = [b for b in bounds if b is not None]
-    if len(known) < len(bounds):
+def _largest_of(operators: Sequence[LinearOperator], in_kind: str) -> Bound | None:
+    """The largest norm of operators of which each has its own part of an array; None where one is not known."""
+    known = [b for o in operators if (b := o.facts.norm) is not None]
+    if len(known) < len(operators):
         return None
     out = known[0].expression
     for bound in known[1:]:
         out = out if bound.expression is out else ex.maximum(out, bound.expression)
-    return Bound(out, least_certain(known))
+    certainty = least_certain(known)
+    inexact = certainty == "exact" and any(restricted(o, in_kind) for o in operators)
+    return Bound(out, "upper" if inexact else certainty)
 
 
 def _same(scales: Sequence[Expression | None]) -> Expression | None:
@@ -104,8 +114,8 @@ class BlockDiagonal(LinearOperator):
             self_adjoint=self_adjoint,
             positive=_all([f.positive for f in each]),
             gram_scale=_same([f.gram_scale for f in each]),
-            cogram_scale=_same([f.cogram_scale for f in each]),
-            norm=_largest([f.norm for f in each]),
+            cogram_scale=None if embedded(self.operators) else _same([f.cogram_scale for f in each]),
+            norm=_largest_of(self.operators, self.in_kind),
             lowest=lowest if self_adjoint is YES else None,
         )
 
@@ -237,11 +247,12 @@ class BlockMatrix(LinearOperator):
             for j, o in enumerate(row)
         )
         scattered = self._scattered()
+        full = scattered == "both" and not embedded(self._blocks)
         return Facts(
             self_adjoint=YES if mirrored else UNKNOWN,
             gram_scale=_same([o.facts.gram_scale for o in self._blocks]) if scattered == "both" else None,
-            cogram_scale=_same([o.facts.cogram_scale for o in self._blocks]) if scattered == "both" else None,
-            norm=_largest([o.facts.norm for o in self._blocks]) if scattered else self._norm(),
+            cogram_scale=_same([o.facts.cogram_scale for o in self._blocks]) if full else None,
+            norm=_largest_of(self._blocks, self.in_kind) if scattered else self._norm(),
         )
 
     def _scattered(self) -> str:

@@ -31,6 +31,17 @@ def common_adjoint_kind(operators: Sequence[LinearOperator], kind: str) -> str:
     return "complex" if any(o.adjoint_kind(kind) == "complex" for o in operators) else "real"
 
 
+def embedded(operators: Sequence[LinearOperator]) -> bool:
+    """Whether operators side by side give real and complex arrays, so that the real ones do not fill the result."""
+    return len({o.out_dtype == "real" for o in operators}) > 1 and common_out_kind(operators, "real") == "complex"
+
+
+def restricted(operator: LinearOperator, in_kind: str) -> bool:
+    """Whether one of several operators sees real arrays only, though it might take complex ones of a larger norm."""
+    plain = operator.in_kind == "any" and operator.out_dtype is None
+    return in_kind == "real" and operator.in_kind != "real" and not plain
+
+
 def forward_part(operator: LinearOperator, x: Expression) -> Expression:
     """One of several operators applied to a common argument, which is made complex where it needs that."""
     return operator.trace(Literal(1 + 0j) * x if operator.in_kind == "complex" and x.kind == "real" else x)

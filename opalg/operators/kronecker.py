@@ -11,14 +11,28 @@ from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Fact
 from opalg.leaves import Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, Zero, add, compose, scale
+from opalg.operators.algebra import (
+    Added,
+    Adjoint,
+    Composed,
+    Identity,
+    LinearOperator,
+    Scaled,
+    Zero,
+    add,
+    compose,
+    scale,
+)
 from opalg.operators.batched import Batched
 from opalg.operators.diagonal import Diagonal, adjacent
+from opalg.operators.difference import FiniteDifference
 from opalg.operators.fourier import FFT
 from opalg.operators.kinds import adjoint_part
 from opalg.operators.knowledge import Facts, product
 from opalg.operators.linearity import complex_linear, is_real
 from opalg.operators.matrix import DenseMatrix
+from opalg.operators.rearrangement import Flip, Roll
+from opalg.operators.reductions import CumulativeSum
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.program.rotation import Rotated
@@ -103,7 +117,7 @@ class Kronecker(LinearOperator):
             self_adjoint=YES if commuting and all(f.self_adjoint is YES for f in each) else UNKNOWN,
             positive=positive,
             gram_scale=gram,
-            cogram_scale=cogram,
+            cogram_scale=cogram if commuting or not any(o.out_dtype == "real" for o in self.operators) else None,
             norm=norm,
             lowest=_lowest(each) if positive is YES else None,
         )
@@ -296,6 +310,31 @@ def _assembled(factors: Sequence[LinearOperator]) -> LinearOperator:
 def normalise_kronecker(product: Kronecker) -> LinearOperator | None:
     """(c A) (x) B -> c (A (x) B), I (x) A -> batched(A), A (x) (B (x) C) -> A (x) B (x) C"""
     return kron(*product.operators)
+
+
+@rule(Kronecker, group="simplify")
+def widen_stencils(product: Kronecker) -> LinearOperator | None:
+    """D (x) I  ->  D on all the axes     (D a difference, running sum, flip or roll of its axes, or an adjoint)"""
+    if len(product.operators) != 2 or not isinstance(product.operators[1], Identity):
+        return None
+    return _widened(product.operators[0], product.operators[1].in_shape)
+
+
+def _widened(operator: LinearOperator, more: Shape) -> LinearOperator | None:
+    """An operator along axes, on arrays that have more axes behind its own."""
+    match operator:
+        case Adjoint(operator=inner):
+            wide = _widened(inner, more)
+            return None if wide is None else wide.H
+        case FiniteDifference(shape=shape, axis=axis, scheme=scheme, boundary=boundary):
+            return FiniteDifference(shape + more, axis - len(more), scheme, boundary)
+        case CumulativeSum(shape=shape, axis=axis):
+            return CumulativeSum(shape + more, axis - len(more))
+        case Flip(shape=shape, axes=axes):
+            return Flip(shape + more, tuple(axis - len(more) for axis in axes))
+        case Roll(shape=shape, shift=shift, axes=axes):
+            return Roll(shape + more, shift, tuple(axis - len(more) for axis in axes))
+    return None
 
 
 @rule(Composed, group="simplify")

@@ -227,6 +227,9 @@ def extend(lib: Any, x: Any, start: Any, stop: Any, runs: Any, shape: Any, out: 
 
 def fold_onto(lib: Any, y: Any, start: Any, stop: Any, runs: Any, out: Any = None) -> Any:
     """The adjoint of `extend`: every copy is added to the entry it was taken from."""
+    size = prod(b - a for a, b in zip(start, stop, strict=True))
+    if size <= 1 << 14:
+        return fold_axes(lib, y, start, stop, runs, out)
     out = lib.copy(y[(..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))], out=out)
     ndim = len(start)
     inside = [((a, 0, b - a, 1),) for a, b in zip(start, stop, strict=True)]
@@ -242,6 +245,26 @@ def fold_onto(lib: Any, y: Any, start: Any, stop: Any, runs: Any, out: Any = Non
         box = (..., *(slice(source, source + (count if step else 1)) for _, source, count, step in block))
         lib.add(out[box], part, out=out[box])
     return out
+
+
+def fold_axes(lib: Any, y: Any, start: Any, stop: Any, runs: Any, out: Any) -> Any:
+    """`fold_onto` axis by axis: fewer calls, but more traffic; quicker for small images."""
+    ndim = len(start)
+    for position, along in enumerate(runs):
+        rest = (slice(None),) * (ndim - 1 - position)
+        last = position == ndim - 1
+        inner = y[(..., slice(start[position], stop[position]), *rest)]
+        total = lib.copy(inner, out=out if last else lib.empty_like(y, tuple(inner.shape)))
+        for target, source, count, step in along:
+            part = y[(..., slice(target, target + count), *rest)]
+            if step < 0:
+                part = lib.xp.flip(part, axis=position - ndim)
+            elif step == 0 and count > 1:
+                part = lib.xp.sum(part, axis=position - ndim, keepdims=True)
+            goal = total[(..., slice(source, source + (count if step else 1)), *rest)]
+            lib.add(goal, part, out=goal)
+        y = total
+    return y
 
 
 @lru_cache(maxsize=8)

@@ -230,6 +230,11 @@ def take_patches(lib: Any, x: Any, stages: Any, runs: Any, scratch: Any = None, 
     """Cut one axis after the other into patches, the last one first; one copy per place within a patch."""
     batch = tuple(x.shape[: x.ndim - len(runs)])
     out = lib.empty_like(x, batch + stages[-1], out=out)
+    if all(len(pieces) == 1 for along in runs for pieces in along) and hasattr(lib, "windows"):
+        size, stride = tuple(len(along) for along in runs), tuple(along[0][0][3] for along in runs)
+        every = lib.windows(x, size, stride)
+        if every is not None:
+            return lib.copy(every, out=out)
     source = x
     for cut, target in enumerate((*_rooms(lib, x, batch, stages, scratch), out)):
         for place, pieces in enumerate(runs[-1 - cut]):

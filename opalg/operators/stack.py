@@ -12,7 +12,14 @@ from opalg.facts import Bound, exact
 from opalg.nodes import node
 from opalg.operators.algebra import Identity, LinearOperator
 from opalg.operators.diagonal import Diagonal, diagonal_of
-from opalg.operators.kinds import adjoint_part, common_adjoint_kind, common_in_kind, common_out_kind, forward_part
+from opalg.operators.kinds import (
+    adjoint_part,
+    common_adjoint_kind,
+    common_in_kind,
+    common_out_kind,
+    forward_part,
+    restricted,
+)
 from opalg.operators.knowledge import Facts
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
@@ -86,17 +93,18 @@ class Stacked(LinearOperator):
         diagonals = [diagonal_of(o) for o in self.operators]
         if all(d is not None for d in diagonals):
             return exact(ex.sqrt(ex.largest(sum_of([ex.square_abs(d) for d in diagonals if d is not None]))))
-        squares, rough = [], []
+        squares, rough, certain, kind = [], [], True, self.in_kind
         for o in self.operators:
             facts = o.facts
             if facts.gram_scale is None and facts.norm is None:
                 return None
             if facts.gram_scale is None and facts.norm is not None:
                 rough.append(facts.norm)
+                certain = certain and not restricted(o, kind)
             square = facts.gram_scale if facts.norm is None else ex.square(facts.norm.expression)
             squares.append(facts.gram_scale or square)
         certainty = least_certain(rough)
-        inexact = certainty == "exact" and len(rough) > 1
+        inexact = certainty == "exact" and (len(rough) > 1 or not certain)
         return Bound(ex.sqrt(sum_of([s for s in squares if s is not None])), "upper" if inexact else certainty)
 
     def __repr__(self) -> str:

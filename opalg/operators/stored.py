@@ -38,9 +38,8 @@ class StoredMatrix:
         return self._bound[key]
 
     def _in_form_of(self, lib: Backend, adjoint: bool) -> Any:
-        if lib.name == "numpy":  # SciPy applies transposes, and matrices of its own precision, without a copy
-            same = self.matrix.dtype == lib.dtypes["real"]
-            return self.on(lib).T if adjoint else self.matrix if same else lib.sparse(self.matrix)
+        if lib.name == "numpy" and not adjoint and self.matrix.dtype == lib.dtypes["real"]:
+            return self.matrix
         return lib.sparse(self.matrix.T if adjoint else self.matrix)
 
 

@@ -9,9 +9,11 @@ import opalg.operators as ops
 from opalg.arrays import backend
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, YES
+from opalg.leaves import Parameter
+from opalg.nodes import walk
 from opalg.operators.algebra import Adjoint, LinearOperator
 from opalg.program.interpreter import number
-from tests.operators.dense import argument_kinds, as_reals, random_array, real_matrix, units
+from tests.operators.dense import argument_kinds, as_reals, check_parameter_gradient, random_array, real_matrix, units
 
 
 def _concrete(cls: type) -> list[type]:
@@ -124,6 +126,21 @@ def test_norm_bound(operator):
     assert bound.value >= norm * (1 - 1e-12)
     if bound.certainty == "exact":
         assert bound.value == pytest.approx(norm, rel=1e-12, abs=1e-14)
+
+
+def test_every_operator_of_the_catalogue_bounds_its_norm():
+    silent = [c for c in CASES if c.facts.norm is None and not isinstance(c, ops.OpaqueOperator)]
+    assert silent == []
+    assert all(c.facts.norm.certified for c in CASES if not isinstance(c, ops.OpaqueOperator))
+
+
+@pytest.mark.parametrize(
+    ("operator", "parameter"),
+    [(c, n) for c in CASES for n in walk(c) if isinstance(n, Parameter)],
+    ids=lambda value: repr(value)[:60],
+)
+def test_gradients_in_parameters(operator, parameter):
+    check_parameter_gradient(operator, parameter, np.random.default_rng(0))
 
 
 @every_operator
