@@ -4,9 +4,9 @@
     python benchmarks/operators.py --all [--only NAME] [--json FILE]
 
 Prints, for each operator, the median of the ratios of paired runs at the full size in float32 and float64, and the
-overhead in microseconds on an 8 x 8 image (the quickest run of each side counts); "H" is the adjoint. A plain run compares compositions and a few operators,
-``--all`` the whole table of `operator_cases` (NumPy and Torch). Both sides are run in turn in one process and give the
-same numbers, which is checked; of several ways by hand the fastest counts.
+overhead in microseconds on an 8 x 8 image, where the quickest run of each side counts; "H" is the adjoint. A plain run
+compares compositions and a few operators, ``--all`` the whole table of `operator_cases` (NumPy and Torch). Both sides
+are run in turn in one process and give the same numbers, which is checked; of several ways by hand the fastest counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from opalg.arrays import Backend, backend
 
 FEW = ("Restrict", "Pad reflect", "Sum axis 0", "Gradient neumann", "Convolve zero 5", "Wavelet db4", "Radon 4 angles")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # options of glibc's mallopt
-PATIENCE = 0.8  # seconds for one row and size, unless fewer than three pairs were timed
+PATIENCE = 0.5  # seconds for one row and size, unless fewer than three pairs were timed
 
 
 def transforms(lib: Backend, size: int) -> tuple[Map, Map, Map]:
@@ -191,7 +191,10 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="the whole catalogue")
     parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--json", default=None, help="a file for the numbers")
+    parser.add_argument("--threads", type=int, default=1, help="threads of Torch, for both sides")
     options = parser.parse_args()
+    if options.backend == "torch":
+        __import__("torch").set_num_threads(options.threads)
     keep_memory()
     print(f"{options.backend}, {options.size} x {options.size}: ratio to the calls by hand; overhead on 8 x 8")
     libs = [backend(options.backend, precision, options.device) for precision in ("float32", "float64")]

@@ -50,21 +50,19 @@ def add_rows(y: Any, indices: Any, length: int, axis: int, repeats: bool) -> Any
     """`add_at` along an axis with others behind it: whole rows are added, many of them by a sparse matrix."""
     from scipy.sparse import csc_array
 
-    rest = (slice(None),) * (-1 - axis)
-    out = np.zeros((*y.shape[:axis], length, *y.shape[axis + 1 :]), dtype=y.dtype)
-    if not repeats:
-        out[(..., indices, *rest)] = y
-    elif len(indices) <= 256:
-        for place, target in enumerate(indices.tolist()):
-            out[(..., target, *rest)] += y[(..., place, *rest)]
-    else:
+    rest, shape = (slice(None),) * (-1 - axis), (*y.shape[:axis], length, *y.shape[axis + 1 :])
+    if repeats and len(indices) > 256:
         ones, starts = np.ones(len(indices), dtype=y.real.dtype), np.arange(len(indices) + 1)
         counting = csc_array((ones, indices, starts), shape=(length, len(indices)))
-        many = y.shape[:axis] or (1,)
-        width = y.size // max(1, len(indices) * int(np.prod(many)))
-        rows, sums = y.reshape(-1, len(indices), width), out.reshape(-1, length, width)
-        for sample, total in zip(rows, sums, strict=True):
-            total[:] = counting @ sample
+        many = int(np.prod(y.shape[:axis]))
+        sums = [counting @ sample for sample in y.reshape(many, len(indices), -1)]
+        return (sums[0] if many == 1 else np.stack(sums)).reshape(shape)
+    out = np.zeros(shape, dtype=y.dtype)
+    if not repeats:
+        out[(..., indices, *rest)] = y
+        return out
+    for place, target in enumerate(indices.tolist()):
+        out[(..., target, *rest)] += y[(..., place, *rest)]
     return out
 
 
@@ -103,7 +101,8 @@ class NumpyBackend(Backend):
     def zeros_like(self, x: Any, shape: tuple[int, ...], out: Any = None) -> Any:
         if out is None:
             return np.zeros(shape, x.dtype)
-        out.fill(0)
+        large = out.size > _THREADING_PAYS and out.flags.c_contiguous
+        (out.view(np.uint8) if large else out).fill(0)  # bytes are filled much faster than numbers
         return out
 
     def copy(self, x: Any, out: Any = None) -> Any:
@@ -135,6 +134,9 @@ class NumpyBackend(Backend):
     def ifftn(self, x: Any, axes: tuple[int, ...], norm: str) -> Any:
         return scipy.fft.ifftn(x, axes=axes, norm=norm, workers=_WORKERS if x.size > _THREADING_PAYS else 1)
 
+    def indices(self, value: np.ndarray) -> Any:
+        return np.array(value)  # a copy that may be written to, since np.take copies others at each call
+
     def take(self, x: Any, indices: Any, axis: int) -> Any:
         return np.take(x, indices, axis=axis)
 
@@ -157,7 +159,8 @@ class NumpyBackend(Backend):
     def windows(self, x: Any, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
         axes = tuple(range(-len(size), 0))
         every = np.lib.stride_tricks.sliding_window_view(x, size, axes)
-        return every[(..., *(slice(None, None, s) for s in stride), *(slice(None) for _ in size))]
+        steps: tuple[Any, ...] = (..., *(slice(None, None, s) for s in stride), *(slice(None) for _ in size))
+        return every[steps]
 
     def sparse_matmul(self, matrix: Any, x: Any) -> Any:
         if x.ndim == 1:

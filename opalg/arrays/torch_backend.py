@@ -112,6 +112,10 @@ class TorchBackend(Backend):
                 pointers, indices, values, csr.shape, device=self.device, check_invariants=False
             )
 
+    def roll(self, x: Any, shifts: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+        """The array rolled along some axes, in one call."""
+        return torch.roll(x, shifts, axes)
+
     def windows(self, x: Any, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
         first = x.ndim - len(size)
         for axis, (width, step) in enumerate(zip(size, stride, strict=True)):

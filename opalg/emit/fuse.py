@@ -208,7 +208,8 @@ class _Scheduler:
         shape = _common_shape([_swept(n) for n in nodes])
         assert shape is not None
         sweep = Sweep(nodes, shape)
-        if self.blocked and len(nodes) > 1:  # one statement alone has nothing to find in the cache again
+        largest = sum(_swept(n) == shape for n in nodes)
+        if self.blocked and largest > 1:  # one statement alone has nothing to find in the cache again
             partial = [n for n in nodes if isinstance(n, Reduce) and n not in self.accumulating]
             sweep.axis, sweep.step = _block(sweep.shape, partial)
         for n in nodes:

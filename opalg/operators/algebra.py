@@ -6,6 +6,7 @@ transposition unless the class states it, so the two cannot disagree; only primi
 
 from __future__ import annotations
 
+from cmath import isfinite
 from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays import backend, library_name
-from opalg.errors import DtypeError, ShapeError, UnsupportedError
+from opalg.errors import DtypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, exact
 from opalg.nodes import node
 from opalg.operators.applying import prepare, sort_of
@@ -52,7 +53,7 @@ class LinearOperator(Linear):
     def __init_subclass__(cls, **options: Any) -> None:
         """What an operator knows and its adjoint are found once, since an operator does not change."""
         super().__init_subclass__(**options)
-        for name in ("facts", "H"):
+        for name in ("facts", "H", "in_kind", "in_shape", "out_shape"):
             found = vars(cls).get(name)
             if isinstance(found, property) and found.fget is not None:
                 kept = cached_property(found.fget)
@@ -123,7 +124,7 @@ class LinearOperator(Linear):
         """``"real"`` or ``"complex"`` where the operator insists on one, else None."""
         return None if self.in_kind == "any" else self.in_kind
 
-    @property
+    @cached_property
     def out_dtype(self) -> str | None:
         """``"real"`` or ``"complex"`` where the result has one always, else None."""
         kinds = {self.out_kind(k) for k in (("real", "complex") if self.in_kind == "any" else (self.in_kind,))}
@@ -283,7 +284,11 @@ class LinearOperator(Linear):
 
     def __truediv__(self, factor: Any) -> Any:
         found = _scalar(factor)
-        return NotImplemented if found is None else scale(1.0 / found, self)
+        if found is None:
+            return NotImplemented
+        if has_constant_zero(found):
+            raise ParameterError(f"{self!r} cannot be divided by zero; the zero operator is oa.Zero")
+        return scale(1.0 / found, self)
 
     def __neg__(self) -> LinearOperator:
         return scale(-1.0, self)
@@ -815,12 +820,15 @@ def alike_in_kind(a: LinearOperator, b: LinearOperator) -> bool:
 
 
 def mirror_images(a: LinearOperator, b: LinearOperator) -> bool:
-    """Whether one operator is the adjoint of the other, as their forms tell: sums and multiples term by term."""
+    """Whether one operator is the adjoint of the other, as their forms tell, part by part."""
     if a.H is b or a is b.H:
         return True
     match a, b:
         case Added(operators=left), Added(operators=right) if len(left) == len(right):
             alike = all(mirror_images(p, q) for p, q in zip(left, right, strict=True))
+        case Composed(), Composed():
+            outwards, inwards = _factors(a), _factors(b)[::-1]
+            alike = len(outwards) == len(inwards) and all(map(mirror_images, outwards, inwards))
         case Scaled(factor=c, operator=p), Scaled(factor=d, operator=q):
             alike = ex.pointwise("conj", c) == d and mirror_images(p, q)
         case _:
@@ -880,6 +888,8 @@ def scale(factor: Any, operator: LinearOperator) -> LinearOperator:
     if factor.shape not in ((), (1,)):
         raise ShapeError(f"an operator is scaled by a scalar, not by shape {factor.shape}; use Diagonal for arrays")
     factor = ex.total(factor)
+    if isinstance(factor, Literal) and not isfinite(factor.value):
+        raise NonFiniteError(f"{operator!r} cannot be multiplied by {factor.value}, which is not finite")
     if isinstance(factor, Literal) and factor.value == 1.0:
         return operator
     if isinstance(factor, Literal) and factor.value == 0.0:

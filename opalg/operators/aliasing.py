@@ -34,6 +34,10 @@ class SampledDiagonalIn(LinearOperator):
         The convolution, diagonal in an `FFT` or `RFFT` of all axes.
     factor : int or tuple of int
         The factor ``f``.
+    taps : Expression, optional
+        The kernel, where it is small: the map is then applied as a sum over its taps, without transforms.
+    origin : tuple of int
+        The index of that kernel's centre.
 
     Raises
     ------
@@ -61,6 +65,8 @@ class SampledDiagonalIn(LinearOperator):
 
     convolution: DiagonalIn
     factor: Any
+    taps: Expression | None = None
+    origin: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         transform, shape = self.convolution.transform, self.convolution.in_shape
@@ -96,10 +102,17 @@ class SampledDiagonalIn(LinearOperator):
         return Sampled(shape, (0,) * len(shape), shape, self.factor)
 
     def trace(self, x: Expression) -> Expression:
+        if self.taps is not None:
+            return self._summing(self.taps).trace(x)
         return ex.Apply(self.samples, self.convolution.trace(x))
 
     def trace_adjoint(self, y: Expression) -> Expression:
+        if self.taps is not None:
+            return self._summing(self.taps).trace_adjoint(y)
         return self.convolution.trace_adjoint(ex.Apply(self.samples, y, adjoint=True))
+
+    def _summing(self, taps: Expression) -> Convolve:
+        return Convolve(taps, self.in_shape, "periodic", self.origin, self.factor)
 
     @property
     def facts(self) -> Facts:
@@ -129,7 +142,9 @@ def diagonalise_strided_convolution(convolution: Convolve) -> LinearOperator | N
         return None
     if not _divides(convolution.stride, convolution.shape):
         return None
-    return SampledDiagonalIn(convolution.diagonalised, convolution.stride)
+    if not convolution.sums_taps:
+        return SampledDiagonalIn(convolution.diagonalised, convolution.stride)
+    return SampledDiagonalIn(convolution.diagonalised, convolution.stride, convolution.kernel, convolution.origin)
 
 
 @rule(Upsample, group="diagonalise")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opalg.operators.algebra import LinearOperator
 
 Map = Callable[[Any], Any]
+_PRECISIONS = ("float32", "float64", "complex64", "complex128")
 _MOST = 32  # shapes and dtypes for which one operator remembers how it is applied
 
 
@@ -66,8 +67,11 @@ def _library_of(x: Any, operator: LinearOperator) -> Backend:
     if library_name(x) is None:
         raise DtypeError(f"{operator!r} applies to arrays of NumPy, CuPy or Torch, not to {type(x).__name__}")
     dtype = str(x.dtype)
-    if not any(word in dtype for word in ("float", "complex")):
-        raise DtypeError(f"{operator!r} was given an array of dtype {dtype}; convert it to a floating dtype first")
+    if not dtype.endswith(_PRECISIONS):
+        accepted = "float32, float64, complex64 or complex128"
+        raise DtypeError(
+            f"{operator!r} was given an array of dtype {dtype}; convert it to a floating dtype: {accepted}"
+        )
     return backend_of(x)
 
 

@@ -50,9 +50,11 @@ class Batched(LinearOperator):
         return self.operator.adjoint_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
+        ex.batch_shape(x.shape, self.in_shape, self)
         return self.operator.trace(x)
 
     def trace_adjoint(self, y: Expression) -> Expression:
+        ex.batch_shape(y.shape, self.out_shape, self)
         return self.operator.trace_adjoint(y)
 
     @property
@@ -66,7 +68,7 @@ class Batched(LinearOperator):
         return Batched(self.operator.pinv(cutoff), self.batch)
 
     def __repr__(self) -> str:
-        return repr(self.operator)
+        return f"Batched({self.operator!r}, {self.batch})"
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import field
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,13 +32,17 @@ from opalg.operators.knowledge import Facts
 from opalg.operators.lattice import Sampled
 from opalg.operators.padding import Pad
 from opalg.operators.round_trip import from_spectrum
-from opalg.operators.spectra import as_data, text
+from opalg.operators.spectra import as_data, conjugate, text
 from opalg.operators.spectral import DiagonalIn
 from opalg.program import expression as ex
+from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Literal, Shape
+from opalg.program.linear import Window
 from opalg.rules import rule
 
 __all__ = ["Convolve", "gaussian_kernel", "norm_of_sampled"]
+
+_MOST_TAPS, _FEW_TAPS = 36, 9  # of kernels that strided convolutions sum over, forwards and backwards
 
 
 @node
@@ -70,8 +77,9 @@ class Convolve(LinearOperator):
     Notes
     -----
     Every boundary is one product of spectra: ``"periodic"`` on the image itself, the others on an image that was
-    extended to a fast length, so that nothing wraps into the result. The adjoint correlates with ``conj(k)`` and adds
-    what falls outside back to where it was taken from.
+    extended to a fast length, so that nothing wraps into the result. Strides with few taps for each result are sums
+    over the taps instead. The adjoint correlates with ``conj(k)`` and adds what falls outside back to where it was
+    taken from.
 
     The norm is ``max |spectrum of k|`` (exact) for ``"periodic"``, and, with a stride that divides the image, the root
     of the largest entry of ``|spectrum|^2`` averaged over its aliases (exact). Otherwise it is bounded by the smaller
@@ -138,12 +146,42 @@ class Convolve(LinearOperator):
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)
         plan = self._layout
+        if self.sums_taps:
+            return sum_of([weight * ex.Apply(part, self._border.trace(x)) for weight, part in self._terms])
         return plan.sample(self.diagonalised.trace(plan.extension.trace(x)), self.stride)
 
     def trace_adjoint(self, y: Expression) -> Expression:
         ex.batch_shape(y.shape, self.out_shape, self)
         plan = self._layout
+        if self.sums_taps and prod(self.kernel.shape) <= _FEW_TAPS:
+            parts = [ex.Apply(part, conjugate(weight) * y, adjoint=True) for weight, part in self._terms]
+            return self._border.trace_adjoint(sum_of(parts))
         return plan.extension.trace_adjoint(self.diagonalised.trace_adjoint(plan.spread(y, self.stride)))
+
+    @property
+    def sums_taps(self) -> bool:
+        """Whether a sum over the taps is quicker than transforms, which also make the results that are left out."""
+        return self.strided and prod(self.kernel.shape) <= min(_MOST_TAPS, 4 * prod(self.stride))
+
+    @property
+    def _border(self) -> Pad:
+        """The image with the border that the taps reach."""
+        width = []
+        for n, k, o, s, m in zip(self.shape, self.kernel.shape, self.origin, self.stride, self.out_shape, strict=True):
+            before = {"valid": 0, "full": k - 1}.get(self.boundary, k - 1 - o)
+            width.append((before, max(0, s * (m - 1) + k - before - n)))
+        way = self.boundary if self.boundary in ("periodic", *REFLECTIVE) else "zero"
+        return Pad(self.shape, tuple(width), way)
+
+    @property
+    def _terms(self) -> Iterator[tuple[Expression, Sampled]]:
+        """Each tap, and the entries of the bordered image that it weighs."""
+        size, shape = self.kernel.shape, self._border.out_shape
+        for place in product(*map(range, size)):
+            weight = ex.Apply(Window(size, place, tuple(i + 1 for i in place)), self.kernel)
+            start = tuple(k - 1 - i for k, i in zip(size, place, strict=True))
+            reach = zip(start, self.stride, self.out_shape, strict=True)
+            yield weight, Sampled(shape, start, tuple(a + s * (m - 1) + 1 for a, s, m in reach), self.stride)
 
     @property
     def H(self) -> LinearOperator:

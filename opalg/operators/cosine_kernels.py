@@ -161,4 +161,4 @@ def as_one(lib: Any, real: Any, imaginary: Any) -> Any:
 
 def along(axis: int, start: int, stop: int, step: int = 1) -> Any:
     """The index of a range along a negative axis."""
-    return (..., slice(start, stop, step), *(slice(None) for _ in range(-1 - axis)))
+    return (..., slice(start, stop, step), *(slice(None),) * (-1 - axis))

@@ -92,6 +92,8 @@ class Diagonal(LinearOperator):
     @property
     def facts(self) -> Facts:
         d = self.diagonal
+        if 0 in self.in_shape:
+            return Facts(YES, YES, YES, norm=exact(0.0), lowest=Literal(0.0))
         real = d.kind == "real"
         return Facts(
             diagonal=YES,

@@ -233,7 +233,7 @@ def largest_difference(n: int, scheme: str, boundary: str) -> float:
 
 def _part(axis: int, start: int | None, stop: int | None) -> tuple[Any, ...]:
     """The index of a range along a negative axis."""
-    return (..., slice(start, stop), *(slice(None) for _ in range(-1 - axis)))
+    return (..., slice(start, stop), *(slice(None),) * (-1 - axis))
 
 
 def difference(lib: Any, x: Any, axis: int, scheme: str, boundary: str, out: Any = None) -> Any:
@@ -348,7 +348,7 @@ def gradient(lib: Any, x: Any, axes: Any, ndim: int, boundary: str, out: Any = N
     split = x.ndim - ndim
     out = lib.empty_like(x, (*x.shape[:split], len(axes), *x.shape[split:]), out=out)
     for index, axis in enumerate(axes):
-        _step_down(lib, x, axis, boundary, out[(..., index, *(slice(None) for _ in range(ndim)))])
+        _step_down(lib, x, axis, boundary, out[(..., index, *(slice(None),) * (ndim))])
     return out
 
 
@@ -357,7 +357,7 @@ def adjoint_gradient(lib: Any, x: Any, axes: Any, ndim: int, boundary: str, out:
     split = x.ndim - ndim - 1
     out = lib.empty_like(x, (*x.shape[:split], *x.shape[split + 1 :]), out=out)
     for index, axis in enumerate(axes):
-        part = x[(..., index, *(slice(None) for _ in range(ndim)))]
+        part = x[(..., index, *(slice(None),) * (ndim))]
         (_step_up if index == 0 else _add_step_up)(lib, part, axis, boundary, out)
     return out
 

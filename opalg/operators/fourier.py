@@ -339,7 +339,7 @@ def transform_real_back(lib: Any, x: Any, axes: Any, sizes: Any, norm: str, out:
 def adjoint_transform_real(lib: Any, x: Any, axes: Any, sizes: Any, norm: str, out: Any = None) -> Any:
     """The adjoint of the half spectrum: columns that stand for two frequencies count half in the inverse."""
     half = lib.asarray(x, "complex") if lib.kind_of(x) != "complex" else lib.copy(x)
-    doubled = (..., slice(1, (sizes[-1] + 1) // 2), *(slice(None) for _ in range(-1 - axes[-1])))
+    doubled = (..., slice(1, (sizes[-1] + 1) // 2), *(slice(None),) * (-1 - axes[-1]))
     lib.multiply(half[doubled], 0.5, out=half[doubled])
     return transform_real_back(lib, half, axes, sizes, norm)
 
@@ -347,7 +347,7 @@ def adjoint_transform_real(lib: Any, x: Any, axes: Any, sizes: Any, norm: str, o
 def adjoint_transform_real_back(lib: Any, x: Any, axes: Any, sizes: Any, norm: str, out: Any = None) -> Any:
     """The adjoint of the inverse: the half spectrum, with columns that stand for two frequencies doubled."""
     half = lib.rfftn(x, axes, norm)
-    doubled = (..., slice(1, (sizes[-1] + 1) // 2), *(slice(None) for _ in range(-1 - axes[-1])))
+    doubled = (..., slice(1, (sizes[-1] + 1) // 2), *(slice(None),) * (-1 - axes[-1]))
     lib.multiply(half[doubled], 2.0, out=half[doubled])
     return half
 

@@ -161,7 +161,7 @@ def _rows(n: int, order: str) -> Indices:
 
 
 def _range(axis: int, start: int, stop: int, step: int = 1) -> tuple[Any, ...]:
-    return (..., slice(start, stop, step), *(slice(None) for _ in range(-1 - axis)))
+    return (..., slice(start, stop, step), *(slice(None),) * (-1 - axis))
 
 
 def butterflies(lib: Any, x: Any, axes: Any, sizes: Any, factor: float, scratch: Any = None, out: Any = None) -> Any:

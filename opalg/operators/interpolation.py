@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -251,7 +251,7 @@ def read_grid(
     if matrix is not None:
         return multiply_stored(lib, matrix, x, shape, points)
     batch = tuple(x.shape[: x.ndim - len(shape)])
-    flat = lib.xp.reshape(x, (*batch, -1))
+    flat = lib.xp.reshape(x, (*batch, prod(shape)))
     total = lib.take(flat, places[0, ...], -1) * weights[0, ...]
     for corner in range(1, weights.shape[0]):
         total = total + lib.take(flat, places[corner, ...], -1) * weights[corner, ...]
@@ -266,10 +266,7 @@ def add_to_grid(
     if matrix is not None:
         return multiply_stored(lib, matrix, y, points, shape)
     batch = tuple(y.shape[: y.ndim - len(points)])
-    flat = lib.xp.reshape(y, (*batch, -1))
-    size = 1
-    for n in shape:
-        size = size * n
+    flat, size = lib.xp.reshape(y, (*batch, prod(points))), prod(shape)
     total = lib.add_at(flat * weights[0, ...], places[0, ...], size, -1)
     for corner in range(1, weights.shape[0]):
         total = total + lib.add_at(flat * weights[corner, ...], places[corner, ...], size, -1)

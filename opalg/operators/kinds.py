@@ -33,7 +33,10 @@ def common_adjoint_kind(operators: Sequence[LinearOperator], kind: str) -> str:
 
 def embedded(operators: Sequence[LinearOperator]) -> bool:
     """Whether operators side by side give real and complex arrays, so that the real ones do not fill the result."""
-    return len({o.out_dtype == "real" for o in operators}) > 1 and common_out_kind(operators, "real") == "complex"
+    taken = common_in_kind(operators)
+    kinds = ("real", "complex") if taken == "any" else (taken,)
+    some_real = len({o.out_dtype == "real" for o in operators}) > 1
+    return some_real and any(common_out_kind(operators, kind) == "complex" for kind in kinds)
 
 
 def restricted(operator: LinearOperator, in_kind: str) -> bool:

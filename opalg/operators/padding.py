@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from math import prod, sqrt
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import YES, exact
-from opalg.leaves import Constant
+from opalg.leaves import Constant, Indices
 from opalg.nodes import node
 from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose
 from opalg.operators.diagonal import Diagonal, adjacent
@@ -23,6 +23,7 @@ from opalg.program.linear import Kernel, place_window, take_window
 from opalg.rules import rule
 
 EXTENSIONS = ("zero", "periodic", "reflect", "symmetric", "edge")
+_FEW = 1 << 14  # entries up to which the number of calls counts, not that of passes over memory
 Run = tuple[int, int, int, int]  # target begin, source begin, count, step of the source (1, -1, or 0: one entry)
 
 
@@ -107,6 +108,9 @@ class Pad(LinearOperator):
         start, stop = self._box
         if self.boundary == "zero":
             return Kernel(place_window, (start, stop, self.out_shape))
+        if prod(self.out_shape) <= _FEW:
+            moved = [(axis - len(self.shape), p) for axis, p in enumerate(self._positions) if p is not None]
+            return Kernel(extend_few, tuple(a for pair in moved for a in pair), in_place=False, fresh=True)
         return Kernel(extend, (start, stop, self._runs, self.out_shape))
 
     def adjoint_kernel(self) -> Kernel:
@@ -129,6 +133,12 @@ class Pad(LinearOperator):
     def _runs(self) -> tuple[tuple[Run, ...], ...]:
         """For each axis the runs of entries that the border copies."""
         return tuple(_runs(n, before, after, self.boundary) for n, before, after in self._axes)
+
+    @cached_property
+    def _positions(self) -> tuple[Indices | None, ...]:
+        """For each axis that widens the entries that its own are copied from."""
+        axes = [(n, before, after) for n, before, after in self._axes]
+        return tuple(Indices(_sources(*axis, self.boundary)) if any(axis[1:]) else None for axis in axes)
 
     @property
     def copies(self) -> tuple[np.ndarray, ...]:
@@ -225,10 +235,17 @@ def extend(lib: Any, x: Any, start: Any, stop: Any, runs: Any, shape: Any, out: 
     return out
 
 
+def extend_few(lib: Any, x: Any, *moves: Any, out: Any = None) -> Any:
+    """`extend` by positions, axis after axis; fewer calls, for small images."""
+    for axis, positions in zip(moves[::2], moves[1::2], strict=True):
+        x = lib.take(x, positions, axis)
+    return x
+
+
 def fold_onto(lib: Any, y: Any, start: Any, stop: Any, runs: Any, out: Any = None) -> Any:
     """The adjoint of `extend`: every copy is added to the entry it was taken from."""
     size = prod(b - a for a, b in zip(start, stop, strict=True))
-    if size <= 1 << 14:
+    if size <= _FEW:
         return fold_axes(lib, y, start, stop, runs, out)
     out = lib.copy(y[(..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))], out=out)
     ndim = len(start)

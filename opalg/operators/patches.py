@@ -212,7 +212,7 @@ def _stages(shape: Shape, grid: Shape, size: Shape) -> tuple[Shape, ...]:
 
 def _pixels(cut: int, begin: int, count: int, stride: int) -> tuple[Any, ...]:
     """The index of pixels that are ``stride`` apart, along the axis before those of ``cut`` axes that were cut."""
-    return (..., slice(begin, begin + (count - 1) * stride + 1, stride), *(slice(None) for _ in range(2 * cut)))
+    return (..., slice(begin, begin + (count - 1) * stride + 1, stride), *(slice(None),) * (2 * cut))
 
 
 def _places(cut: int, place: int, first: int, last: int) -> tuple[Any, ...]:

@@ -124,13 +124,13 @@ def place_steps(lib: Any, x: Any, shape: Any, size: int, steps: Any, out: Any = 
 
 def view_along(lib: Any, x: Any, steps: Any, axis: int, out: Any = None) -> Any:
     """Evenly spaced entries along an axis, as a view."""
-    return x[(..., slice(*steps), *(slice(None) for _ in range(-1 - axis)))]
+    return x[(..., slice(*steps), *(slice(None),) * (-1 - axis))]
 
 
 def place_along(lib: Any, x: Any, steps: Any, axis: int, shape: Any, out: Any = None) -> Any:
     """Put x at evenly spaced positions along an axis of an array of zeros."""
     out = lib.zeros_like(x, (*x.shape[: x.ndim - len(shape)], *shape), out=out)
-    out[(..., slice(*steps), *(slice(None) for _ in range(-1 - axis)))] = x
+    out[(..., slice(*steps), *(slice(None),) * (-1 - axis))] = x
     return out
 
 

@@ -196,7 +196,7 @@ def project(
 ) -> Any:
     """The sinogram of images, angle by angle; ``geometry`` is (number of detectors, spacing, weights)."""
     detectors, spacing, weights = geometry
-    flat = lib.xp.reshape(x, (*x.shape[:-2], -1))
+    flat = lib.xp.reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
     lines = []
     for a, direction in enumerate(directions):
         parts = (rows[a, ...], row_shares[a, ...], columns[a, ...], column_shares[a, ...])

@@ -113,9 +113,9 @@ def adjoint_symmetrized_gradient(
 
 def component(index: int, ndim: int) -> Any:
     """The index of one component, on the axis in front of the last ``ndim``."""
-    return (..., index, *(slice(None) for _ in range(ndim)))
+    return (..., index, *(slice(None),) * (ndim))
 
 
 def range_of(axis: int, start: int, stop: int) -> Any:
     """The index of a range along a negative axis."""
-    return (..., slice(start, stop), *(slice(None) for _ in range(-1 - axis)))
+    return (..., slice(start, stop), *(slice(None),) * (-1 - axis))

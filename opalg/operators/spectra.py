@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -70,8 +71,10 @@ def times(a: Expression, b: Expression) -> Expression:
         else:
             right.remove(partner)
             left.append(ex.square_abs(partner if _is_conjugated(factor) else factor))
-    out: Expression = Literal(-1.0 if (signs + more) % 2 else 1.0)
-    for factor in sorted(left + right, key=lambda f: f.kind == "complex"):
+    numbers = [f for f in left + right if isinstance(f, Literal)]
+    number = prod((f.value for f in numbers), start=-1.0 if (signs + more) % 2 else 1.0)
+    out: Expression = Literal(number.real if number.imag == 0 else number)
+    for factor in sorted((f for f in left + right if f not in numbers), key=lambda f: f.kind == "complex"):
         out = out * factor
     return out
 

@@ -244,7 +244,7 @@ def _(operator: Scaled) -> DiagonalIn | None:
     form, c = diagonal_form(operator.operator), operator.factor
     if form is None or (c.kind == "complex" and isinstance(form.transform, RFFT)):
         return None
-    return DiagonalIn(form.transform, c * form.spectrum, local_multiple(c, form.local))
+    return DiagonalIn(form.transform, times(c, form.spectrum), local_multiple(c, form.local))
 
 
 @diagonal_form.register
@@ -293,20 +293,6 @@ def diagonalise_fourier_conjugation(product: Composed) -> LinearOperator | None:
             scale = (gram_scale(a) * gram_scale(b)) ** 0.5
             merged = DiagonalIn(a, scale * diagonal_of(d))
             return merged if rest is None else compose(merged, rest)
-    return None
-
-
-@rule(Composed, group="diagonalise")
-def real_operators_for_real_data(product: Composed) -> LinearOperator | None:
-    """Re @ A @ complex  ->  A     (A diagonal in a basis, and real)"""
-    match product:
-        case Composed(
-            outer=Adjoint(operator=AsComplex()), inner=Composed(outer=DiagonalIn(in_kind="any") as a, inner=tail)
-        ):
-            first, rest = (tail.outer, tail.inner) if isinstance(tail, Composed) else (tail, None)
-            if not isinstance(first, AsComplex):
-                return None
-            return a if rest is None else compose(a, rest)
     return None
 
 

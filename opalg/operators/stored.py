@@ -9,6 +9,8 @@ from typing import Any
 from opalg.arrays import Backend
 from opalg.operators.matrix import multiply_sparse
 
+_LONG_ROWS = 16  # entries of a row from which a transposed copy is quicker than adding row by row to far places
+
 
 class StoredMatrix:
     """A real scipy.sparse matrix as the argument of a kernel.
@@ -40,6 +42,8 @@ class StoredMatrix:
     def _in_form_of(self, lib: Backend, adjoint: bool) -> Any:
         if lib.name == "numpy" and not adjoint and self.matrix.dtype == lib.dtypes["real"]:
             return self.matrix
+        if lib.name == "numpy" and adjoint and self.matrix.nnz < _LONG_ROWS * self.matrix.shape[0]:
+            return self.on(lib).T  # without a copy
         return lib.sparse(self.matrix.T if adjoint else self.matrix)
 
 

@@ -212,7 +212,7 @@ def _array_of(lib: Any, spectrum: Any, axes: Any, sizes: Any, halved: bool) -> A
 def _bands(x: Any, ndim: int) -> list[Any]:
     """Views of the bands of an array with batch axes in front and ndim axes of the image behind."""
     split = x.ndim - ndim - 1
-    return [x[(*(slice(None) for _ in range(split)), index, ...)] for index in range(x.shape[split])]
+    return [x[(*(slice(None),) * (split), index, ...)] for index in range(x.shape[split])]
 
 
 def split_into_bands(

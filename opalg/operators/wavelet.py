@@ -203,7 +203,7 @@ def cancel_dual_wavelets(product: Composed) -> LinearOperator | None:
 
 
 def _slice(axis: int, start: int | None, stop: int | None, step: int | None = None) -> tuple[Any, ...]:
-    return (..., slice(start, stop, step), *(slice(None) for _ in range(-1 - axis)))
+    return (..., slice(start, stop, step), *(slice(None),) * (-1 - axis))
 
 
 def scratch_shapes(shape: Any, length: int) -> Any:

@@ -215,11 +215,11 @@ class Component(Linear):
 
 def take_component(lib: Any, x: Any, axis: int, index: int, out: Any = None) -> Any:
     """Copy one entry of an axis."""
-    return lib.copy(x[(..., index, *(slice(None) for _ in range(-1 - axis)))], out=out)
+    return lib.copy(x[(..., index, *(slice(None),) * (-1 - axis))], out=out)
 
 
 def place_component(lib: Any, x: Any, axis: int, index: int, shape: Any, out: Any = None) -> Any:
     """Put x at one entry of an axis among zeros."""
     out = lib.zeros_like(x, tuple(x.shape[: x.ndim - len(shape) + 1]) + tuple(shape), out=out)
-    out[(..., index, *(slice(None) for _ in range(-1 - axis)))] = x
+    out[(..., index, *(slice(None),) * (-1 - axis))] = x
     return out

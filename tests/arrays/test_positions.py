@@ -12,7 +12,7 @@ from opalg.leaves import Indices
 from opalg.program.expression import Apply, Input
 from opalg.program.linear import Take
 
-POSITIONS = [[3, 0, 3, 1, 3], [2, 0], []]
+POSITIONS = [[3, 0, 3, 1, 3], [2, 0], [], [0, 2, 3, 0] * 75]
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])

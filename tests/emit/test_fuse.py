@@ -11,7 +11,7 @@ from opalg.arrays import backend
 from opalg.emit import Function, fuse
 from opalg.emit.fuse import Barrier, Schedule, Sweep, schedule
 from opalg.emit.hoist import Hoisting
-from opalg.program.expression import Apply, Expression, Input, Reduce, square, total
+from opalg.program.expression import Apply, Expression, Input, Join, Pointwise, Reduce, square, total
 
 
 def scheduled(outputs: list[Expression], inputs: list[Input], blocked: bool = True) -> Schedule:
@@ -93,6 +93,30 @@ def test_small_arrays_and_other_libraries_are_not_cut() -> None:
     assert isinstance(sweep, Sweep) and sweep.axis is None
     y = Input("y", (8, 8))
     assert "for i in" not in Function([square(y) + y], [y], backend("numpy")).generated.text
+
+
+def test_one_pass_over_a_whole_array_is_not_cut() -> None:
+    x = Input("x", (512, 512))
+    (sweep,) = scheduled([0.5 * Reduce("sum", x, (-2,))], [x]).steps
+    assert isinstance(sweep, Sweep) and sweep.axis is None
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_joined_values_are_computed_where_they_belong(library: str, axis: int, primitives: Any) -> None:
+    x, z = Input("x", (300, 300)), Input("z", (300, 300), "complex")
+    stencil = Apply(primitives["Neighbours"]((300,), 0.5), x)
+    shared = x * 3.0
+    joined = Join((x, stencil, 2.0 * x + square(x), shared, shared, Pointwise("real", (square(z),))), axis)
+    function = Function([joined], [x, z], backend(library))
+    if library != "array_api_strict":
+        assert "p1 = o0[" in function.generated.text and "p2" not in function.generated.text
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((300, 300)), rng.standard_normal((300, 300)) + 1j
+    lib, one = function.lib, Function([stencil], [x], backend("numpy")).bind()(a)[0]
+    (found,) = function.bind()(lib.asarray(a), lib.asarray(b))
+    expected = np.concatenate((a, one, 2 * a + a**2, 3 * a, 3 * a, (b**2).real), axis)
+    np.testing.assert_allclose(lib.to_numpy(found), expected, rtol=1e-9)
 
 
 def test_buffers_are_reused_once_their_values_are_dead(primitives: Any) -> None:

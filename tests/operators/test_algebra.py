@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import opalg as oa
-from opalg.errors import UnsupportedError
+from opalg.errors import DtypeError, NonFiniteError, ParameterError, UnsupportedError
 from tests.operators.dense import real_matrix
 
 
@@ -125,3 +125,66 @@ def test_operators_are_prepared_again_after_many_others(monkeypatch):
         for i, operator in enumerate(operators):
             assert np.array_equal(operator @ np.ones(2), np.full(2, float(i)))
     assert sum(p._bound is not None for o in operators for p in o.__dict__["_prepared"].values()) <= 3
+
+
+def test_factors_that_are_not_square_have_no_inverse_together(rng):
+    patches = oa.Patches((6,), (2,), stride=(1,), boundary="periodic")
+    weighted = patches.H @ oa.Diagonal(rng.random(patches.out_shape) + 0.5) @ patches
+    with pytest.raises(UnsupportedError, match="factors are not square"):
+        weighted.inverse()
+    filtered = oa.Diagonal(rng.random(patches.out_shape) + 0.5) @ patches
+    with pytest.raises(UnsupportedError, match="no cheap pseudo-inverse"):
+        filtered.pinv()
+    assert np.allclose(filtered.inverse().to_dense() @ filtered.to_dense(), np.eye(6))
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        oa.FFT((4,)) @ oa.Mask(np.array([True, False, True, True])),
+        oa.Convolve(np.ones(3), (6,)),
+        oa.Laplacian((5,)),
+        oa.Mask(np.array([True, False])).conj(),
+        oa.operators.Batched(oa.Convolve(np.ones(3), (6,)), (2,)),
+        oa.operators.Conjugated(oa.Diagonal(np.array([2.0, 1j, 0.0]))),
+        (1 + 2j) * oa.Diagonal(np.array([2.0, 1j, 0.0])),
+    ],
+    ids=repr,
+)
+def test_pseudo_inverses_leave_out_what_is_zero(operator):
+    dense = real_matrix(operator, "complex")
+    assert np.allclose(real_matrix(operator.pinv(), "complex"), np.linalg.pinv(dense, rcond=1e-10), atol=1e-10)
+
+
+def test_a_complex_multiple_of_what_gives_real_arrays_is_not_inverted():
+    with pytest.raises(UnsupportedError, match="real results into complex ones"):
+        ((1 + 2j) * oa.Imag((3,))).pinv()
+
+
+def test_long_products_are_not_costly(rng):
+    factor = oa.Matrix(rng.standard_normal((3, 3)))
+    product = oa.Identity((3,))
+    for _ in range(60):
+        product = factor @ product
+    x = rng.standard_normal(3)
+    assert np.allclose(product @ x, np.linalg.matrix_power(factor.to_dense(), 60) @ x)
+    assert product.facts.norm.value > 0 and product.H.H is product
+
+
+def test_multiples_are_finite():
+    for wrong in (float("nan"), float("inf"), complex(0, float("nan"))):
+        with pytest.raises(NonFiniteError, match="not finite"):
+            wrong * oa.Gradient((3,))
+    with pytest.raises(ParameterError, match="divided by zero"):
+        oa.Gradient((3,)) / 0.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "longdouble", ">f8"])
+def test_no_precision_is_converted_silently(dtype):
+    with pytest.raises(DtypeError, match="float32, float64, complex64 or complex128"):
+        oa.Gradient((3,)) @ np.ones(3, dtype)
+
+
+def test_the_adjoint_of_zero_is_known_as_zero():
+    zero = oa.Zero((2,), (3,))
+    assert zero.H is oa.Zero((3,), (2,)) and zero.conj() is zero and oa.Zero((2,)).H is oa.Zero((2,))

@@ -9,11 +9,12 @@ import scipy.linalg
 from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES
 from opalg.leaves import Parameter
-from opalg.operators import RFFT, Diagonal, Identity, Matrix, Stacked, Zero, hstack, vstack
+from opalg.operators import RFFT, AsComplex, Diagonal, Identity, Imag, Matrix, Stacked, Zero, hstack, vstack
 from opalg.operators.block import BlockDiagonal, BlockMatrix, block, block_diag
 from opalg.program.interpreter import number
 from opalg.testing import check_operator
 from tests.operators.dense import check_parameter_gradient, real_matrix
+from tests.operators.rewritten import rewritten
 
 
 @pytest.fixture
@@ -157,3 +158,31 @@ def test_misuse_is_explained(many):
         block([[a, None], [c, b]])
     with pytest.raises(ShapeError, match="must be an operator, None or 0, not str"):
         block([[a, "c"]])
+
+
+def test_sums_of_block_diagonals_are_summed_block_by_block(rng):
+    a, b, c = (Matrix(rng.standard_normal((3, 3))) for _ in range(3))
+    d = Diagonal(rng.random(2))
+    simple = rewritten(
+        0.5 * block_diag([a, d]) + (2.0 * Identity((5,)) + block_diag([b, d])) + block_diag([d, c]),
+        "sum_of_block_diagonals",
+    )
+    assert len(simple.operators) == 2  # blocks of other shapes stay apart
+    shifted = rewritten(block_diag([Identity((4,)), 4.0 * Identity((3,))]) + 0.1 * Identity((7,)))
+    assert np.allclose(shifted.inverse().to_dense(), np.diag(1 / np.array([1.1] * 4 + [4.1] * 3)))
+
+
+def test_facts_hold_where_real_and_complex_blocks_meet(rng):
+    z = Matrix(rng.standard_normal((4, 4)) + 1j * rng.standard_normal((4, 4)))
+    narrow = Diagonal(np.array([3j, 1.0, 1.0, 1.0])) @ AsComplex((4,)).H.H
+    for operator in (
+        block_diag([Identity((3,)), Imag((3,))]),
+        vstack([z @ Diagonal(rng.random(4)), AsComplex((4,))]),
+        block_diag([Diagonal(np.array([1j, 2.0])), AsComplex((2,))]),
+        block_diag([narrow, AsComplex((4,))]),
+    ):
+        report = check_operator(operator)
+        report.raise_if_failed()
+    assert block_diag([Identity((3,)), Imag((3,))]).facts.cogram_scale is None
+    with pytest.raises(UnsupportedError, match="real arrays only"):
+        block_diag([Diagonal(rng.random(2) + 1), Imag((2,))]).pinv()

@@ -167,3 +167,8 @@ def test_the_value_of_a_parameter_does_not_decide_about_an_inverse():
 def test_equal_terms_are_one_object(rng):
     d = Constant(rng.standard_normal(3))
     assert Diagonal(d) is Diagonal(d, (3,))
+
+
+def test_a_diagonal_without_entries_has_facts():
+    facts = Diagonal(np.ones(0)).facts
+    assert facts.positive is YES and facts.norm.value == 0.0

@@ -13,11 +13,16 @@ from opalg.operators import (
     RFFT,
     Batched,
     Convolve,
+    CumulativeSum,
     Diagonal,
+    FiniteDifference,
+    Flip,
     FunctionOperator,
     Gradient,
     Identity,
+    Imag,
     Matrix,
+    Roll,
     Zero,
 )
 from opalg.operators.kronecker import Kronecker, commute, kron
@@ -34,6 +39,25 @@ def a(rng):
 @pytest.fixture
 def b(rng):
     return Matrix(rng.standard_normal((2, 4)))
+
+
+def rule_members(rng):
+    """Operators on which the rules of this module fire."""
+    return [kron(made, Identity((3,))) for made in stencils()]
+
+
+def stencils():
+    """Operators along axes, with their matrices along the first."""
+    difference = FiniteDifference((4,), 0, "backward", "dirichlet")
+    return [difference, difference.H, CumulativeSum((4,)), Flip((4, 2), 0), Roll((4,), 1)]
+
+
+def test_stencils_are_applied_along_their_axes_in_place(rng):
+    for made in stencils():
+        product = kron(made, Identity((3,)))
+        simple = product.simplify()
+        assert not isinstance(simple, Kronecker)
+        assert np.array_equal(real_matrix(simple, "real"), np.kron(real_matrix(made, "real"), np.eye(3)))
 
 
 def test_members_keep_what_they_promise(rng):
@@ -151,3 +175,9 @@ def test_it_costs_one_pass_per_factor(rng):
 def test_misuse_is_explained():
     with pytest.raises(ShapeError, match="at least one"):
         kron()
+
+
+def test_the_adjoint_takes_the_real_part_where_a_factor_gives_real_arrays(rng):
+    product = kron(Matrix(rng.standard_normal((4, 2)) + 1j * rng.standard_normal((4, 2))), Imag((1, 4)))
+    assert np.allclose(real_matrix(product.H, "complex"), real_matrix(product, "complex").T)
+    assert kron(FFT((2,)), Imag((3,))).facts.cogram_scale is None

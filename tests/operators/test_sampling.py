@@ -7,6 +7,7 @@ import pytest
 import scipy.signal
 
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
+from opalg.facts import YES
 from opalg.leaves import Parameter
 from opalg.operators import FFT, RFFT, Convolve, DiagonalIn, Identity, Mask, gaussian_kernel
 from opalg.operators.aliasing import SampledDiagonalIn
@@ -199,3 +200,10 @@ def test_misuse_is_explained(rng):
         SampledDiagonalIn(DiagonalIn(FFT((5,)), rng.standard_normal(5)), 2)
     with pytest.raises(ParameterError, match="all axes"):
         SampledDiagonalIn(DiagonalIn(FFT((4, 4), axes=0), np.ones((4, 4))), 2)
+
+
+def test_grams_of_upsampling_stay_positive():
+    for up in (Upsample((2, 2), (2, 3), "box", "periodic"), Upsample((4,), 2, "box", "periodic")):
+        simple = up.gram.simplify()
+        assert isinstance(simple, DiagonalIn) and simple.facts.positive is YES and simple.facts.lowest is not None
+        assert same(simple, up.gram)

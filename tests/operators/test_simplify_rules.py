@@ -18,11 +18,15 @@ from opalg.operators import (
     Convolve,
     Diagonal,
     DiagonalIn,
+    FiniteDifference,
     FunctionOperator,
     Gradient,
+    Hessian,
     Identity,
+    Laplacian,
     LinearOperator,
     Matrix,
+    Real,
     Scaled,
     Wavelet,
     Zero,
@@ -36,6 +40,7 @@ from opalg.program.interpreter import number
 from opalg.testing.rules import check_rule
 from tests.operators import rule_members
 from tests.operators.dense import real_matrix
+from tests.operators.rewritten import rewritten
 
 
 @pytest.fixture
@@ -276,3 +281,35 @@ def test_real_and_complex_summands_share_a_real_argument(rng):
     total = Added((AsComplex((3,)), Diagonal(rng.standard_normal(3) * (1 + 1j))))
     assert total.in_kind == "real"
     assert np.allclose(real_matrix(total.H, "complex"), real_matrix(total, "real").T)
+
+
+def test_grams_of_sums_stay_positive(rng):
+    difference = FiniteDifference((4, 3), 0, "backward", "periodic") - FiniteDifference((4, 3), 0, boundary="dirichlet")
+    scaled = (2 - 1j) * Diagonal(rng.standard_normal((4, 3))) + Diagonal(rng.standard_normal((4, 3))) @ FFT((4, 3))
+    for gram in (difference.gram, scaled.gram):
+        simple = rewritten(gram)
+        assert gram.facts.positive is YES and simple.facts.positive is YES and simple.facts.self_adjoint is YES
+
+
+def test_real_parts_are_taken_where_they_were(rng):
+    matrix, lifted = Matrix(rng.standard_normal((4, 4))), (Diagonal(rng.standard_normal(4)) @ Real((4,))).H
+    for operator in (
+        (Matrix(rng.standard_normal((3, 5))) - RFFT((5,))).H,
+        vstack([matrix, lifted]).H @ vstack([matrix, Convolve(rng.standard_normal(2), (4,))]),
+    ):
+        rewritten(operator)
+        assert operator.simplify().out_kind("complex") == operator.out_kind("complex") == "real"
+
+
+def test_real_operators_work_on_real_arrays(rng):
+    real = Diagonal(rng.standard_normal((4, 3))) @ Convolve(rng.standard_normal((2, 2)), (4, 3))
+    simple = rewritten(AsComplex((4, 3)).H @ (real @ AsComplex((4, 3))), "real_operators_before_complex_ones")
+    assert simple is real.simplify()
+    z = Diagonal(rng.standard_normal(3) + 1j * rng.standard_normal(3))
+    assert rewritten((z @ AsComplex((3,))).gram).facts.diagonal is YES
+
+
+def test_complex_numbers_and_their_conjugates_make_real_ones():
+    z = Parameter(np.array(1 - 2j), name="z")
+    for operator in ((0.6 - 0.1j) * Laplacian((4,), boundary="dirichlet"), z * Hessian((2, 1, 2))):
+        assert rewritten(operator.gram).facts.positive is YES
