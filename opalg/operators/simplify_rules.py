@@ -149,7 +149,7 @@ def complex_scalar_to_the_front(product: Composed) -> LinearOperator | None:
 def real_operators_before_complex_ones(product: Composed) -> LinearOperator | None:
     """A @ complex  ->  complex @ A     (A real, so that it works on real arrays)"""
     a, b, rest = adjacent(product)
-    if not isinstance(b, AsComplex) or isinstance(a, AsComplex) or not is_real(a):
+    if not isinstance(b, AsComplex) or isinstance(a, AsComplex) or not (is_real(a) and complex_linear(a)):
         return None
     return compose(AsComplex(a.out_shape), a if rest is None else compose(a, rest))
 
