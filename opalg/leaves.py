@@ -74,7 +74,8 @@ def check_finite(value: Any, name: str) -> None:
         bad = np.argwhere(~np.isfinite(host))
         raise NonFiniteError(
             f"{name} holds NaN or infinity in {len(bad)} of {host.size} entries, the first at index "
-            f"{tuple(int(i) for i in bad[0])}. Replace them (for example by 0) and leave those entries out with a Mask."
+            f"{tuple(int(i) for i in bad[0])}. Leave missing entries out with Restrict(~numpy.isnan(data)) in front "
+            f"of the operator and on the data, or replace them by 0 and keep the shape with a Mask."
         )
 
 
@@ -116,7 +117,7 @@ class Constant(Leaf):
     NonFiniteError
         For NaN or infinite entries.
     ParameterError
-        For a name that is no string.
+        For a name that is no string, and for a Torch tensor that requires a gradient, which would be cut off here.
     """
 
     interned = False
@@ -127,6 +128,11 @@ class Constant(Leaf):
     def __post_init__(self) -> None:
         _check_name(self.name)
         label = self.name or "the constant"
+        if getattr(self.value, "requires_grad", False):
+            raise ParameterError(
+                f"{label} is a tensor that requires a gradient, which a constant would cut off. Write tensor.detach() "
+                f"where that is meant, or make it a Parameter and hand the tensor to plan.as_module()(name=tensor)."
+            )
         object.__setattr__(self, "value", _own(self.value, self.copy, label))
         object.__setattr__(self, "shape", tuple(int(n) for n in self.value.shape))
         object.__setattr__(self, "kind", _kind_of(self.value, label))

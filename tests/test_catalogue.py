@@ -15,6 +15,7 @@ import opalg as oa
 PAGES = [
     name
     for name in oa.__all__
+    if not name.startswith("from_")
     if (inspect.isclass(getattr(oa, name)) and issubclass(getattr(oa, name), oa.LinearOperator))
     or (
         inspect.isfunction(getattr(oa, name))
@@ -34,12 +35,14 @@ def test_a_page_shows_formula_shapes_facts_and_an_example(name):
 
 
 def test_the_catalogue_is_complete():
-    wanted = """Identity Zero Diagonal Mask Restrict Gather Crop Pad Slice Flip Roll Transpose Reshape Real Imag Conj Sum Mean
+    wanted = """
+    Identity Zero Diagonal Mask Restrict Gather Crop Pad Slice Flip Roll Transpose Reshape Real Imag Conj Sum Mean
     CumulativeSum Matrix LowRank Permutation vstack hstack block_diag block kron FiniteDifference Gradient Divergence
     Laplacian Hessian SymmetrizedGradient Convolve MultiConvolve Downsample Upsample FFT RFFT DCT DST Wavelet
-    UndecimatedWavelet Hadamard StructuredRandom Patches Interpolate Warp Radon CoilSensitivities ParallelMRI NonuniformFFT
-    IntensityDiffraction FunctionOperator""".split()
-    assert set(wanted) <= set(PAGES)
+    UndecimatedWavelet Hadamard StructuredRandom Patches Interpolate Warp Radon CoilSensitivities ParallelMRI
+    NonuniformFFT IntensityDiffraction FunctionOperator
+    """
+    assert set(wanted.split()) <= set(PAGES)
 
 
 def test_every_file_of_operators_is_loaded_so_that_its_rules_are_there():

@@ -49,7 +49,9 @@ def test_what_is_no_array_is_refused():
 def test_nan_and_infinity_are_refused_with_their_place(leaf, bad, dtype):
     value = np.ones((3, 4), dtype)
     value[1, 2] = bad
-    with pytest.raises(NonFiniteError, match=r"1 of 12 entries, the first at index \(1, 2\).*by 0.*with a Mask"):
+    with pytest.raises(
+        NonFiniteError, match=r"1 of 12 entries, the first at index \(1, 2\).*Restrict.*by 0.*with a Mask"
+    ):
         leaf(value)
     with pytest.raises(NonFiniteError):
         leaf(bad)

@@ -59,7 +59,8 @@ def _facts(plan: Any) -> list[str]:
     for term in problem.terms:
         facts = term.functional.facts
         smooth = "smooth" if term in problem.smooth_terms else "not smooth"
-        constant = f", gradient constant {facts.smoothness!r}" if facts.smoothness is not None else ""
+        weighted = None if facts.smoothness is None else facts.smoothness.scaled(term.weight)
+        constant = "" if weighted is None else f", gradient constant {weighted!r} in its argument"
         lines.append(f"{term!r}: {smooth}, convex {facts.convex!r}{constant}")
     if problem.smooth_terms:
         lines.append(f"gradient of the smooth part: Lipschitz constant {problem.smoothness!r}")

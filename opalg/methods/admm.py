@@ -54,8 +54,8 @@ def why_not(problem: Problem) -> str | None:
     normal = normal_operator(problem.variables[0], kept, split, Literal(1.0))
     try:
         normal.inverse()
-    except UnsupportedError:
-        return f"no transform is known that diagonalises the x-update {normal!r}"
+    except UnsupportedError as refusal:
+        return f"the x-update cannot be made exactly: {refusal}"
     if normal.facts.lowest is None:
         return f"the x-update {normal!r} is not known to be invertible"
     return None

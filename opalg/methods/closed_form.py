@@ -19,8 +19,8 @@ def inverse_of_hessian(problem: Problem) -> LinearOperator | str:
         return f"the smallest eigenvalue of the Hessian {hessian!r} is not known, and it may be zero"
     try:
         return hessian.inverse()
-    except UnsupportedError:
-        return f"no transform is known that diagonalises the Hessian {hessian!r}"
+    except UnsupportedError as refusal:
+        return f"the Hessian cannot be inverted: {refusal}"
 
 
 class ClosedForm(Method):

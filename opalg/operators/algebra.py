@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,9 @@ class LinearOperator(Linear):
         facts = self.facts
         if facts.gram_scale is not None and facts.cogram_scale is not None and not has_constant_zero(facts.gram_scale):
             return (1.0 / facts.gram_scale) * self.H
+        simple = self.simplify()
+        if simple is not self:
+            return simple.inverse()
         raise UnsupportedError(f"no cheap inverse of {self!r} is known; solve with conjugate gradients instead")
 
     def pinv(self, cutoff: float = 1e-12) -> LinearOperator:
@@ -99,17 +103,27 @@ class LinearOperator(Linear):
         Parameters
         ----------
         cutoff : float
-            Entries of a diagonal or spectrum that are not larger than this times the largest one count as zeros.
+            Entries of a diagonal or spectrum that are not larger than this times the largest one count as zeros; where
+            the gram or cogram is what has one, its entries, the squares of the singular values.
 
         Raises
         ------
         UnsupportedError
             Where no cheap one is known.
+
+        Notes
+        -----
+        ``A^+ = (A.H A)^+ A.H = A.H (A A.H)^+``.
         """
         facts = self.facts
         for scaling in (facts.gram_scale, facts.cogram_scale):
             if scaling is not None and not has_constant_zero(scaling):
                 return (1.0 / scaling) * self.H
+        gram, cogram = self.gram.simplify(), self.cogram.simplify()
+        if _has_pinv_of_its_own(gram):
+            return compose(gram.pinv(cutoff), self.H)
+        if _has_pinv_of_its_own(cogram):
+            return compose(self.H, cogram.pinv(cutoff))
         try:
             return self.inverse()
         except UnsupportedError as problem:
@@ -272,6 +286,9 @@ class LinearOperator(Linear):
     def __add__(self, other: Any) -> Any:
         return add(self, other) if isinstance(other, LinearOperator) else NotImplemented
 
+    def __radd__(self, other: Any) -> Any:
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # so that sum([A, B]) works
+
     def __sub__(self, other: Any) -> Any:
         return add(self, scale(-1.0, other)) if isinstance(other, LinearOperator) else NotImplemented
 
@@ -295,11 +312,19 @@ class LinearOperator(Linear):
 
     def __pow__(self, exponent: int) -> LinearOperator:
         if not isinstance(exponent, int) or exponent < 0:
-            raise ShapeError(f"an operator's power must be a nonnegative integer, not {exponent!r}")
+            raise ParameterError(
+                f"an operator's power must be a nonnegative integer, not {exponent!r}; its inverse is A.inverse()"
+            )
         out: LinearOperator = Identity(self.in_shape)
         for _ in range(exponent):
             out = compose(self, out)
         return out
+
+
+def _has_pinv_of_its_own(operator: LinearOperator) -> bool:
+    """Whether its class knows its pseudo-inverse, as diagonals and spectra do, without asking its parts."""
+    combined = isinstance(operator, (Adjoint, Conjugated, Scaled, Composed, Added))
+    return not combined and type(operator).pinv is not LinearOperator.pinv
 
 
 def _scalar(value: Any) -> Expression | None:
@@ -670,6 +695,9 @@ class Composed(LinearOperator):
         UnsupportedError
             Where a factor has none, or one has a left inverse only and another a right inverse only.
         """
+        simple = self.simplify()
+        if not isinstance(simple, Composed):
+            return simple.inverse()
         growth = _growth(self.outer) | _growth(self.inner)
         if growth >= {-1, 1}:
             raise UnsupportedError(f"no cheap inverse of {self!r} is known, since its factors are not square")
@@ -774,10 +802,10 @@ def as_shape(shape: Any) -> Shape:
     """A shape as a tuple of nonnegative integers; raises ShapeError for anything else."""
     given = (shape,) if isinstance(shape, (int, np.integer)) else shape
     try:
-        out = tuple(int(n) for n in given)
+        out = tuple(index(n) for n in given)
     except (TypeError, ValueError):
         raise ShapeError(f"a shape must be a tuple of integers, not {shape!r}") from None
-    if any(n < 0 for n in out) or any(int(n) != n for n in given):
+    if any(n < 0 for n in out):
         raise ShapeError(f"a shape must hold nonnegative integers, not {shape!r}")
     return out
 

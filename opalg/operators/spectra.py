@@ -8,12 +8,16 @@ from weakref import WeakKeyDictionary
 
 from opalg.errors import DtypeError, ShapeError
 from opalg.leaves import Constant, Leaf, Parameter
+from opalg.nodes import walk
 from opalg.operators.mirrored import Mirrored, Unfolded
 from opalg.program import expression as ex
-from opalg.program.expression import Apply, Broadcast, Expression, Literal, Pointwise, Reduce, Shape
+from opalg.program.expression import Apply, Broadcast, Expression, Input, Literal, Pointwise, Reduce, Shape
+from opalg.program.interpreter import number
 from opalg.program.linear import Reshaped, Window
 
 _CONSTANT_SIGNS: WeakKeyDictionary[Constant, bool] = WeakKeyDictionary()
+_FORMULA_ZEROS: WeakKeyDictionary[Expression, bool] = WeakKeyDictionary()
+_ROUNDING = 1e-14  # of a transform in double precision, relative to the largest entry
 
 
 def as_data(value: Any, owner: str) -> Expression:
@@ -121,8 +125,22 @@ def is_nonnegative(e: Expression) -> bool:
 
 
 def has_constant_zero(e: Expression) -> bool:
-    """Whether data are a number or a constant with a zero entry; formulas and parameters are not looked at."""
-    return bool(e.value == 0) if isinstance(e, Literal) else isinstance(e, Constant) and bool((e.value == 0).any())
+    """Whether data that do not change have a zero entry; formulas of constants up to the rounding of transforms.
+
+    What holds a parameter or an input is not looked at, since it may change.
+    """
+    if isinstance(e, Literal):
+        return bool(e.value == 0)
+    if isinstance(e, Constant):
+        return bool((e.value == 0).any())
+    if e not in _FORMULA_ZEROS:
+        _FORMULA_ZEROS[e] = not any(isinstance(n, (Parameter, Input)) for n in walk(e)) and _nearly_zero(e)
+    return _FORMULA_ZEROS[e]
+
+
+def _nearly_zero(e: Expression) -> bool:
+    size = abs(e)
+    return number(ex.smallest(size)) <= _ROUNDING * number(ex.largest(size))
 
 
 def pseudo_reciprocal(e: Expression, cutoff: float) -> Expression:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import opalg as oa
-from opalg.errors import DtypeError, NonFiniteError, ParameterError, UnsupportedError
+from opalg.errors import DtypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedError
 from tests.operators.dense import real_matrix
 
 
@@ -188,3 +188,64 @@ def test_no_precision_is_converted_silently(dtype):
 def test_the_adjoint_of_zero_is_known_as_zero():
     zero = oa.Zero((2,), (3,))
     assert zero.H is oa.Zero((3,), (2,)) and zero.conj() is zero and oa.Zero((2,)).H is oa.Zero((2,))
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        oa.Convolve(np.array([1.0, -1.0]), (4,)),
+        oa.Convolve(np.array([1.0, -2.0, 1.0]), (6,), boundary="symmetric"),
+        oa.Convolve(np.array([1.0, -1.0]), (4,)).gram.simplify(),
+        oa.kron(oa.Convolve(np.array([1.0, -1.0]), (4,)), oa.Diagonal(np.ones(2))),
+    ],
+    ids=lambda operator: repr(operator)[:50],
+)
+def test_singular_operators_have_no_inverse(operator):
+    with pytest.raises(UnsupportedError):
+        operator.inverse()
+
+
+def test_sums_are_inverted_in_the_basis_that_simplifying_finds():
+    gradient = oa.Gradient((4, 5))
+    for operator in (
+        oa.Identity((4, 5)) + gradient.gram,
+        oa.Identity((4, 5)) - oa.Laplacian((4, 5)),
+        oa.Identity((6,)) + oa.Convolve(np.array([0.2, 0.6, 0.2]), (6,), boundary="symmetric"),
+    ):
+        dense = real_matrix(operator, "real")
+        assert np.allclose(real_matrix(operator.inverse(), "real") @ dense, np.eye(len(dense)), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        oa.Gather((5,), np.array([0, 3, 3])),
+        oa.Pad((4, 3), 2, "edge"),
+        oa.CoilSensitivities(np.random.default_rng(0).standard_normal((3, 4)) * (1 + 1j)),
+        oa.Gradient((4, 3)),
+        oa.Gradient((4, 3), boundary="periodic"),
+        oa.Patches((4, 3), (2, 2)),
+    ],
+    ids=lambda operator: repr(operator)[:50],
+)
+def test_pseudo_inverse_through_the_gram(operator):
+    kind = "complex" if operator.in_kind == "complex" else "real"
+    found = real_matrix(operator.pinv(), operator.out_kind(kind))
+    assert np.allclose(found, np.linalg.pinv(real_matrix(operator, kind)), atol=1e-10)
+
+
+def test_sums_of_lists_and_powers_that_are_none():
+    a, b = oa.Identity((2,)), oa.Diagonal(np.array([1.0, 2.0]))
+    assert np.array_equal(sum([a, b]) @ np.ones(2), np.array([2.0, 3.0]))
+    for exponent in (-1, 1.5):
+        with pytest.raises(ParameterError, match=r"A\.inverse\(\)"):
+            b**exponent
+    with pytest.raises(ShapeError, match="tuple of integers"):
+        oa.Gradient((4.0, 2))
+
+
+def test_tensors_that_require_a_gradient_are_no_constants():
+    tensor = torch.ones(3, requires_grad=True)
+    with pytest.raises(ParameterError, match=r"detach\(\)"):
+        oa.Diagonal(tensor)
+    assert (oa.Diagonal(tensor.detach()) @ torch.ones(3, dtype=torch.float32)).tolist() == [1.0, 1.0, 1.0]
