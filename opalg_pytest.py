@@ -50,7 +50,13 @@ class OpalgModule(pytest.Collector):
         from opalg.errors import ParameterError
         from opalg.testing import collected
 
-        found = collected(load_module(self.name))
+        try:
+            found = collected(load_module(self.name))
+        except SystemExit as problem:
+            raise ParameterError(
+                f"{self.name} ends the interpreter when it is imported (SystemExit: {problem}); put what runs behind "
+                f'if __name__ == "__main__":'
+            ) from problem
         if not found:
             raise ParameterError(
                 f"{self.name} holds no operator, functional or energy under a public name; mark functions that make "

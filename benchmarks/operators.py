@@ -5,8 +5,9 @@
 
 Prints, for each operator, the median of the ratios of paired runs at the full size in float32 and float64, and the
 overhead in microseconds on an 8 x 8 image, where the quickest run of each side counts; "H" is the adjoint. A plain run
-compares compositions and a few operators, ``--all`` the whole table of `operator_cases` (NumPy and Torch). Both sides
-are run in turn in one process and give the same numbers, which is checked; of several ways by hand the fastest counts.
+compares compositions and a few operators, ``--all`` the whole table of `entry_cases` and `transform_cases` (NumPy and
+Torch). Both sides are run in turn in one process and give the same numbers, which is checked; of several ways by hand
+the fastest counts.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import entry_cases  # noqa: F401 - enters its cases into the table
 import numpy as np
 import scipy.fft
+import transform_cases  # noqa: F401
 from by_hand import hand
-from operator_cases import CASES, Case, Map
+from operator_table import CASES, Case, Map
 
 import opalg as oa
 from opalg.arrays import Backend, backend

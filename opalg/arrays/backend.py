@@ -181,6 +181,29 @@ class Backend:
         """A view of every stride-th window of some size in the trailing axes, ``(..., *count, *size)``; else None."""
         return None
 
+    def sums_pay(self, entries: int, taps: int, inputs: int, outputs: int) -> bool:
+        """Whether `correlate` is faster than transforms; ``entries`` of the bordered images, ``inputs`` of a group."""
+        return False
+
+    def correlate(
+        self, x: Any, weights: Any, batch: tuple[int, ...], out_shape: tuple[int, ...], stride: Any, groups: int
+    ) -> Any:
+        """``y_(a, n) = sum_c sum_i w_(a, c, i) x_(c, s n + i)`` with a batch of images, each ``(channels, *size)``."""
+        outputs, inputs, *size = weights.shape
+        ndim, rows, found = len(size), outputs // groups, []
+        x = self.xp.reshape(x, (*batch, groups * inputs, *x.shape[x.ndim - ndim :]))
+        count = out_shape[len(out_shape) - ndim :]
+        for group in range(groups):
+            total = None
+            for c, *place in np.ndindex(inputs, *size):
+                steps = [slice(i, i + s * (m - 1) + 1, s) for i, s, m in zip(place, stride, count, strict=True)]
+                at = group * inputs + c
+                taps = weights[(slice(group * rows, (group + 1) * rows), c, *place)]
+                term = self.xp.reshape(taps, (rows,) + (1,) * ndim) * x[(..., slice(at, at + 1), *steps)]
+                total = term if total is None else total + term
+            found.append(total)
+        return self.xp.reshape(self.xp.concat(found, axis=-ndim - 1), (*batch, *out_shape))
+
     def item(self, array: Any) -> float | complex:
         """A one-element array as a Python number."""
         return complex(array) if "complex" in str(array.dtype) else float(array)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import count
 from threading import Lock
 from typing import Any
-from weakref import ref
+from weakref import WeakSet
 
 from opalg.arrays.backend import Backend
 from opalg.emit.function import BoundFunction, Function
@@ -86,38 +87,32 @@ class Prepared:
         self.output, self.argument, self.lib = output, argument, lib
         self._lock = Lock()
         self._bound: BoundFunction | None = None
-        self._releases = False
+        self._releases, self._wraps = False, False
+        self.last_use = 0
 
     def __call__(self, x: Any) -> Any:
         """The value at an array of the shape, kind, library and precision of the argument; it shares no memory."""
         with self._lock:
-            bound = self._bound
-            if bound is None:
-                bound = self._load()
-            else:
-                _used(self)
+            bound = self._bound or self._load()
+            self.last_use = next(_clock)
             found = bound(x)[0]
             if self._releases:
                 bound.release()
-        return self.lib.asarray(found, self.output.kind) if self.output.shape == () else found
+        return self.lib.asarray(found, self.output.kind) if self._wraps else found
 
     def _load(self) -> BoundFunction:
         bound = Function((self.output,), (self.argument,), self.lib).bind()
         self._bound, self._releases = bound, bound.cost.buffers > _LARGE
+        self._wraps = self.output.shape == () and bound.function.dialect.numbers
+        self.last_use = next(_clock)
         with _cache_lock:
-            _prepared[id(self)] = ref(self)
+            _prepared.add(self)
             while len(_prepared) > _KEPT:
-                oldest = _prepared.popitem(last=False)[1]()
-                if oldest is not None:
-                    oldest._bound = None
+                oldest = min(_prepared, key=lambda p: p.last_use)
+                oldest._bound = None
+                _prepared.discard(oldest)
         return bound
 
 
-_prepared: OrderedDict[int, ref[Prepared]] = OrderedDict()
-
-
-def _used(prepared: Prepared) -> None:
-    try:
-        _prepared.move_to_end(id(prepared))
-    except KeyError:  # unloaded by another thread between two lines: it is loaded again the next time
-        return
+_prepared: WeakSet[Prepared] = WeakSet()
+_clock = count(1)

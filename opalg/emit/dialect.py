@@ -34,6 +34,8 @@ class Dialect:
         Whether sweeps run in blocks that fit the cache.
     in_place : bool
         Whether results are written into planned buffers.
+    makes_results : bool
+        Whether calls that were given ``out=None`` make the array of the result, which costs less than making it first.
     numbers : bool
         Whether scalars are Python numbers; else they are arrays without axes.
     prelude : str
@@ -42,6 +44,7 @@ class Dialect:
 
     blocked = False
     in_place = True
+    makes_results = False
     numbers = False
     prelude = ""
 

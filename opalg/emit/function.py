@@ -58,7 +58,7 @@ class Function:
         self.inputs, self.lib = tuple(inputs), lib
         self.states = tuple(i for i in inputs if i.role == "state")
         self.dialect = dialect_of(lib)
-        self.outputs = tuple(lower(outputs, lib))
+        self.outputs = tuple(lower(outputs, lib, self.dialect.blocked))
         self.hoisting = Hoisting(self.outputs, self.inputs)
         steps = schedule(self.hoisting.nodes, self.outputs, self.dialect.blocked)
         plan = plan_memory(steps, self.outputs, self.dialect.in_place)

@@ -109,6 +109,7 @@ class Generator:
         self.data_names: dict[Any, str] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
         self.lines: list[str] = []
+        self.written: dict[str, bool] = {f"o{part.output}": False for part in plan.parts.values()}
 
     def run(self) -> Generated:
         """Generate the text."""
@@ -213,15 +214,23 @@ class Generator:
         out = self._local(self.name_of(n), n, scope)
         widened = _widened(n) if self.dialect.in_place else None
         if widened is not None:
-            return self.dialect.pointwise("copy", [Operand(self._read(widened, scope), widened.kind)], n.kind, out)
+            copied = self.dialect.pointwise("copy", [Operand(self._read(widened, scope), widened.kind)], n.kind, out)
+            return self._made(out, copied)
         operands = self._operands(n, scope)
         if isinstance(n, Broadcast):
-            return self.dialect.repeat(operands[0], n.shape, n.kind, out)
+            return self._made(out, self.dialect.repeat(operands[0], n.shape, n.kind, out))
         assert isinstance(n, Pointwise)
         if is_view(n):
             part = Operand(self.dialect.part(n.function, operands[0].text), n.kind)
-            return self.dialect.pointwise("copy", [part], n.kind, out)
-        return self.dialect.pointwise(n.function, operands, n.kind, out)
+            return self._made(out, self.dialect.pointwise("copy", [part], n.kind, out))
+        return self._made(out, self.dialect.pointwise(n.function, operands, n.kind, out))
+
+    def _made(self, out: str, lines: list[str]) -> list[str]:
+        """Statements that fill ``out``; where a call fills a result first, and can, it makes the array as well."""
+        if not self.dialect.makes_results or out[0] != "o" or out in self.written:
+            return lines
+        self.written[out] = whole = len(lines) == 1 and lines[0].endswith(f", out={out})")
+        return [f"{out} = {lines[0]}"] if whole else lines
 
     def _reduction(self, n: Reduce, scope: _Scope) -> list[str]:
         a = self._read(n.argument, scope)
@@ -237,7 +246,7 @@ class Generator:
             lines = self.dialect.reduce(n.function, a, axes, n.keepdims, spare, (0,) * n.argument.ndim)
             return [*lines, self.dialect.gather_array(n.function, name, spare)]
         out = self._local(name, n, scope)
-        return self.dialect.reduce(n.function, a, axes, n.keepdims, out, n.argument.shape)
+        return self._made(out, self.dialect.reduce(n.function, a, axes, n.keepdims, out, n.argument.shape))
 
     def _whole(self, a: Expression) -> str:
         """The text of an argument of a barrier, always an array."""
@@ -264,17 +273,18 @@ class Generator:
             assert isinstance(n, Reduce)
             assert n.axes is not None
             axes = tuple(sorted(axis % n.argument.ndim for axis in n.axes))
-            self.lines += self.dialect.reduce(
-                n.function, self._whole(n.argument), axes, n.keepdims, name, n.argument.shape
-            )
+            reduced = self.dialect.reduce(n.function, self._whole(n.argument), axes, n.keepdims, name, n.argument.shape)
+            self.lines += self._made(name, reduced)
             return
+        if planned and name[0] == "o":
+            self.written.setdefault(name, True)
         self.lines.append(f"{name} = {self.dialect.left_scalar(text, n.kind) if n.shape == () else text}")
 
     def _join(self, n: Join, name: str) -> list[str]:
         """Lay arrays end to end; those that were computed where they belong stay there."""
         parts = self.plan.parts
         if not any(a in parts for a in n.arguments):
-            return [self.dialect.join([self._whole(a) for a in n.arguments], n.axis % n.ndim, name)]
+            return self._made(name, [self.dialect.join([self._whole(a) for a in n.arguments], n.axis % n.ndim, name)])
         lines: list[str] = []
         for a, box in zip(n.arguments, boxes_of(n), strict=True):
             if a not in parts:
@@ -323,14 +333,20 @@ class Generator:
         given = [
             i for i, o in enumerate(self.outputs) if self.dialect.in_place and o.shape and not self._hands_over(o, i)
         ]
-        results = [f"lib.empty({o.shape}, {o.kind!r})" if i in given else "None" for i, o in enumerate(self.outputs)]
+        made = [i for i in given if self.dialect.makes_results and self.written.get(f"o{i}")]
+        results = [
+            f"lib.empty({o.shape}, {o.kind!r})" if i in given and i not in made else "None"
+            for i, o in enumerate(self.outputs)
+        ]
         names = neutral_names(*self.outputs)
         body = [f"# {name}: state {i}, shape {e.shape}" for i, (e, name) in enumerate(self.inputs.items())]
         body += _unpacked(list(self.inputs.values()), "inputs")
         body += [f"# c{i}: {d.comment(names)}" for i, d in enumerate(self.data)]
         body += _unpacked([f"c{i}" for i in range(len(self.data))], "data")
         body += _unpacked([f"b{i}" for i in range(len(buffers))], "buffers")
-        if given:
+        if given and made == given:
+            body += [f"o{i} = None if out is None else out[{i}]" for i in given]
+        elif given:
             body += ["if out is None:", "    out = new_results()", *(f"o{i} = out[{i}]" for i in given)]
         body += [f"{part.name} = o{part.output}{part.box}" for part in self.plan.parts.values()]
         for e, name in self.inputs.items():
@@ -367,7 +383,7 @@ class Generator:
                 lines.append(f"o{i} = {name} if out is None or out[{i}] is None else lib.copy({name}, out=out[{i}])")
                 names.append(f"o{i}")
             else:
-                lines.append(f"lib.copy({name}, out=o{i})")
+                lines += self._made(f"o{i}", [f"lib.copy({name}, out=o{i})"])
                 names.append(f"o{i}")
         return ["    " + line for line in [*lines, f"return {_tuple(names)}"]]
 

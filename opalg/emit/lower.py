@@ -13,27 +13,50 @@ from opalg.program.linear import reshape_trailing
 _LOGICAL = ("logical_and", "logical_not", "where")
 
 
-def lower(outputs: Sequence[Expression], lib: Backend) -> list[Expression]:
-    """The same outputs without ``safe_divide``, slow powers, and arithmetic on booleans."""
+def lower(outputs: Sequence[Expression], lib: Backend, blocked: bool = True) -> list[Expression]:
+    """The same outputs without ``safe_divide``, slow powers, and arithmetic on booleans.
+
+    Parameters
+    ----------
+    outputs : sequence of Expression
+        What to compute.
+    lib : Backend
+        Where to compute.
+    blocked : bool
+        Whether sums run block by block together with what they sum, for which they keep their axes.
+    """
+    chosen = _chosen(outputs, lib)
     done: dict[Any, Any] = {}
-    for current in walk(*outputs, within=Expression):
+    for current in walk(*chosen, within=Expression):
         rebuilt = current.rebuild(lambda child: done.get(child, child))
-        done[current] = _lowered(rebuilt, lib)
+        done[current] = _lowered(rebuilt, lib, blocked)
+    return [done[e] for e in chosen]
+
+
+def _chosen(outputs: Sequence[Expression], lib: Backend) -> Sequence[Expression]:
+    """The same outputs, with the steps of those linear maps that have other ones for this library."""
+    done: dict[Any, Any] = {}
+    changed = False
+    for current in walk(*outputs, within=Expression):
+        rebuilt: Any = current.rebuild(lambda child: done.get(child, child)) if changed else current
+        other = rebuilt.operator.chosen(rebuilt.argument, rebuilt.adjoint, lib) if isinstance(rebuilt, Apply) else None
+        changed = changed or other is not None
+        done[current] = rebuilt if other is None else other
     return [done[e] for e in outputs]
 
 
-def _lowered(e: Any, lib: Backend) -> Any:
+def _lowered(e: Any, lib: Backend, blocked: bool) -> Any:
     if isinstance(e, Pointwise):
         return _pointwise(e, lib)
     if isinstance(e, Broadcast):
-        inner = e.argument.argument if isinstance(e.argument, Broadcast) else e.argument
+        inner = e.argument.argument if isinstance(e.argument, Broadcast) else _without_new_axes(e.argument)
         return inner if inner.shape == e.shape else Broadcast(inner, e.shape)
     if isinstance(e, Reduce):
         if e.argument.shape == ():
             return e.argument
         return Reduce(e.function, e.argument, None) if e.shape == () and (e.axes is not None or e.keepdims) else e
     if isinstance(e, Apply):
-        return _dropped_axes(e) or e
+        return _dropped_axes(e, blocked) or e
     if isinstance(e, Join):
         arguments = tuple(_as_kind(a, e.kind) for a in e.arguments)
         return arguments[0] if len(arguments) == 1 else Join(arguments, e.axis)
@@ -42,15 +65,28 @@ def _lowered(e: Any, lib: Backend) -> Any:
     return e
 
 
-def _dropped_axes(e: Apply) -> Expression | None:
-    """A reduction that drops its leading axes, for one that keeps them, reshaped; None for anything else."""
+def _without_new_axes(e: Expression) -> Expression:
+    """What a reshape puts axes of one entry in front of, which broadcasting does anyway; else the expression."""
+    if isinstance(e, Apply):
+        kernel = e.operator.adjoint_kernel() if e.adjoint else e.operator.kernel()
+        given = e.argument.shape
+        if kernel.function is reshape_trailing and e.shape == (1,) * (e.ndim - len(given)) + given:
+            return e.argument
+    return e
+
+
+def _dropped_axes(e: Apply, blocked: bool) -> Expression | None:
+    """A reduction that drops its axes, leading ones only where blocked, for one that keeps them, reshaped; or None."""
     inner = e.argument
-    if not isinstance(inner, Reduce) or not inner.keepdims or inner.axes is None or not e.shape:
+    if not isinstance(inner, Reduce) or not inner.keepdims or inner.axes is None or (blocked and not e.shape):
         return None
     kernel = e.operator.adjoint_kernel() if e.adjoint else e.operator.kernel()
     leading = sorted(axis % inner.ndim for axis in inner.axes) == list(range(len(inner.axes)))
-    if kernel.function is not reshape_trailing or not leading:
+    part = isinstance(inner.argument, Pointwise) and inner.argument.function in ("real", "imag")
+    if kernel.function is not reshape_trailing or not (leading or (not blocked and not part)):
         return None
+    if not e.shape:
+        return Reduce(inner.function, inner.argument, None) if len(inner.axes) == inner.ndim else None
     dropped = Reduce(inner.function, inner.argument, inner.axes)
     return dropped if dropped.shape == e.shape else None
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from opalg.arrays.backend import Backend
-from opalg.arrays.torch_backend import add_at
+from opalg.arrays.torch_backend import add_at, correlate
 from opalg.emit.dialect import Dialect, Operand
 
 _NAMES = {
@@ -58,6 +58,8 @@ def zeros_like(x, shape, out=None):
 
 ADD_AT
 
+CORRELATE
+
 lib = SimpleNamespace(
     xp=torch,
     dtypes=dtypes,
@@ -65,7 +67,7 @@ lib = SimpleNamespace(
     irfftn=lambda x, sizes, axes, norm: torch.fft.irfftn(x, s=sizes, dim=axes, norm=norm),
     fftn=lambda x, axes, norm: torch.fft.fftn(x, dim=axes, norm=norm),
     ifftn=lambda x, axes, norm: torch.fft.ifftn(x, dim=axes, norm=norm),
-    copy=lambda x, out=None: x.clone() if out is None else out.copy_(x),
+    copy=lambda x, out=None: x.clone(memory_format=torch.contiguous_format) if out is None else out.copy_(x),
     add=torch.add,
     subtract=torch.sub,
     multiply=torch.mul,
@@ -80,6 +82,7 @@ lib = SimpleNamespace(
     sparse_matmul=lambda matrix, x: (matrix @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], matrix.shape[0]),
     take=lambda x, indices, axis: torch.index_select(x, axis, indices),
     add_at=add_at,
+    correlate=correlate,
 )
 """
 
@@ -87,7 +90,10 @@ lib = SimpleNamespace(
 class TorchDialect(Dialect):
     """Whole-tensor functions into planned memory."""
 
-    prelude = _PRELUDE.replace("ADD_AT\n", inspect.getsource(add_at))
+    makes_results = True
+    prelude = _PRELUDE.replace("ADD_AT\n", inspect.getsource(add_at)).replace(
+        "CORRELATE\n", inspect.getsource(correlate)
+    )
 
     def namespace(self, lib: Backend) -> dict[str, Any]:
         return {"torch": torch, "lib": lib, "inf": float("inf"), "nan": float("nan")}
@@ -99,9 +105,16 @@ class TorchDialect(Dialect):
 
     def pointwise(self, function: str, operands: list[Operand], kind: str, out: str) -> list[str]:
         if function == "copy":
+            if out[0] == "o" and operands[0].value is None and operands[0].kind == kind:
+                return [f"lib.copy({operands[0].text}, out={out})"]
             fill = "copy_" if operands[0].value is None else "fill_"
             return [f"{out}.{fill}({operands[0].text})"]
         return [self._call(function, operands, f", out={out}")]
+
+    def repeat(self, operand: Operand, shape: tuple[int, ...], kind: str, out: str) -> list[str]:
+        if operand.value is None:
+            operand = Operand(f"{operand.text}.expand({shape})", operand.kind)
+        return self.pointwise("copy", [operand], kind, out)
 
     def scalar(self, function: str, operands: list[Operand], kind: str, target: str) -> str:
         if function in ("real", "imag", "copy"):

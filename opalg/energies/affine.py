@@ -10,7 +10,8 @@ from opalg.energies.text import affine_text, constraint_text
 from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError
 from opalg.functionals.sets import Box, Point, Set, point
 from opalg.nodes import Node, node
-from opalg.operators.algebra import Identity, LinearOperator, Zero, add, as_shape, compose, scale
+from opalg.operators.algebra import Identity, LinearOperator, Zero, add, compose, scale
+from opalg.operators.axes import as_shape
 from opalg.operators.batched import AsComplex, trim_to
 from opalg.operators.diagonal import Diagonal
 from opalg.operators.indexing import indexed

@@ -10,7 +10,8 @@ import numpy as np
 
 from opalg.arrays import library_name
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.axes import as_shape
 from opalg.operators.flat import flat_operator
 from opalg.operators.function import FunctionOperator
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from opalg.errors import NotLinearError, ParameterError, UnsupportedError
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.axes import as_shape
 from opalg.operators.function import FunctionOperator
 
 

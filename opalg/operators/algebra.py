@@ -11,30 +11,36 @@ from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
 from math import prod
-from operator import index
 from typing import Any
 
 import numpy as np
 
-from opalg.arrays import backend, library_name
+from opalg.arrays import library_name
 from opalg.errors import DtypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedError
-from opalg.facts import NO, UNKNOWN, YES, Bound, exact
+from opalg.facts import NO, UNKNOWN, YES, exact
 from opalg.nodes import node
-from opalg.operators.applying import prepare, sort_of
-from opalg.operators.flat import flat_operator, pylops_operator
-from opalg.operators.kinds import adjoint_part, common_adjoint_kind, common_in_kind, common_out_kind, forward_part
+from opalg.operators.axes import as_shape
+from opalg.operators.kinds import (
+    adjoint_part,
+    alike_in_kind,
+    common_adjoint_kind,
+    common_in_kind,
+    common_out_kind,
+    forward_part,
+    growth_in_size,
+    joins,
+)
 from opalg.operators.knowledge import Facts, is_nonnegative_number, isometric, lowest_known, lowest_scaled, product
-from opalg.operators.norm_estimate import NormEstimate, norm_estimate
+from opalg.operators.linear_map import LinearMap
+from opalg.operators.scalars import as_scalar
 from opalg.operators.spectra import has_constant_zero, times
-from opalg.operators.tree import tree_text
 from opalg.program import expression as ex
-from opalg.program.differentiate import sum_of, vjp
-from opalg.program.expression import Expression, Input, Literal, Shape
-from opalg.program.linear import Linear
+from opalg.program.differentiate import sum_of
+from opalg.program.expression import Expression, Literal, Shape
 from opalg.rules import rewrite
 
 
-class LinearOperator(Linear):
+class LinearOperator(LinearMap):
     """A linear map between arrays that knows its adjoint, its facts and a bound on its norm.
 
     A subclass sets ``in_shape`` and ``out_shape`` and defines ``trace``, or a pair of kernels; and ``facts``.
@@ -47,39 +53,6 @@ class LinearOperator(Linear):
     in_kind : str
         ``"any"`` (real in, real out; complex in, complex out), ``"real"`` or ``"complex"``.
     """
-
-    __array_ufunc__ = None
-    in_kind: str = "any"
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """What an operator knows and its adjoint are found once, since an operator does not change."""
-        super().__init_subclass__(**options)
-        for name in ("facts", "H", "in_kind", "in_shape", "out_shape"):
-            found = vars(cls).get(name)
-            if isinstance(found, property) and found.fget is not None:
-                kept = cached_property(found.fget)
-                kept.__set_name__(cls, name)
-                setattr(cls, name, kept)
-
-    # What a subclass says.
-
-    def trace(self, x: Expression) -> Expression:
-        """The operator applied to an expression of the step language."""
-        return ex.Apply(self, x)
-
-    def trace_adjoint(self, y: Expression) -> Expression:
-        """The adjoint applied to an expression; by default the transposed trace."""
-        if type(self).trace is LinearOperator.trace:
-            return ex.Apply(self, y, adjoint=True)
-        batch = ex.batch_shape(y.shape, self.out_shape, self)
-        x = Input("adjoint argument", batch + self.in_shape, self.adjoint_kind(y.kind))
-        (back,) = vjp([self.trace(x)], [y], [x])
-        return ex.broadcast_to(Literal(0.0), x.shape) if back is None else back
-
-    @cached_property
-    def facts(self) -> Facts:
-        """What is known about this operator."""
-        return Facts()
 
     def inverse(self) -> LinearOperator:
         """The inverse, where a fact makes it cheap.
@@ -131,19 +104,6 @@ class LinearOperator(Linear):
                 f"no cheap pseudo-inverse of {self!r} is known; solve the least squares problem with oa.minimize"
             ) from problem
 
-    # What follows from it.
-
-    @property
-    def in_dtype(self) -> str | None:
-        """``"real"`` or ``"complex"`` where the operator insists on one, else None."""
-        return None if self.in_kind == "any" else self.in_kind
-
-    @cached_property
-    def out_dtype(self) -> str | None:
-        """``"real"`` or ``"complex"`` where the result has one always, else None."""
-        kinds = {self.out_kind(k) for k in (("real", "complex") if self.in_kind == "any" else (self.in_kind,))}
-        return kinds.pop() if len(kinds) == 1 else None
-
     @cached_property
     def H(self) -> LinearOperator:
         """The adjoint."""
@@ -168,112 +128,9 @@ class LinearOperator(Linear):
         """``A @ A.H``."""
         return self @ self.H
 
-    def norm_bound(self) -> Bound:
-        """A bound on the spectral norm with its certainty.
-
-        Raises
-        ------
-        UnsupportedError
-            Where none is known.
-        """
-        bound = self.facts.norm
-        if bound is None:
-            raise UnsupportedError(f"no bound on the norm of {self!r} is known")
-        return bound
-
-    def norm_estimate(
-        self,
-        tolerance: float = 1e-2,
-        probability: float = 0.99,
-        *,
-        steps: int = 100,
-        library: str = "numpy",
-        device: Any = None,
-        rng: np.random.Generator | None = None,
-    ) -> NormEstimate:
-        """The spectral norm by Lanczos' method, from below, and what it probably is at most.
-
-        Parameters
-        ----------
-        tolerance : float
-            Relative; the estimate stops where the two numbers are that close.
-        probability : float
-            How likely the number from above shall be to hold.
-        steps : int
-            The most applications of the operator and its adjoint; a vector is kept for each.
-        library, device
-            Where to apply the operator, in float64.
-        rng : numpy.random.Generator, optional
-            Where the random start comes from; the same one each time by default.
-
-        Returns
-        -------
-        NormEstimate
-            A `Bound` of certainty ``"estimate"``, with ``above``, ``probability`` and ``steps``.
-
-        Examples
-        --------
-        >>> import opalg as oa
-        >>> found = oa.Gradient((64, 64)).norm_estimate()
-        >>> bool(found.value <= 8**0.5 <= found.above * 1.01)
-        True
-        """
-        generator = np.random.default_rng(0) if rng is None else rng
-        return norm_estimate(self, backend(library, "float64", device), tolerance, probability, steps, generator)
-
-    def tree(self) -> str:
-        """The operator as a tree of its parts, with shapes and facts, to be printed."""
-        return tree_text(self)
-
-    def to_scipy(self, dtype: Any = None) -> Any:
-        """The operator as a ``scipy.sparse.linalg.LinearOperator``; see `opalg.interop.to_scipy`."""
-        return flat_operator(self, dtype)
-
-    def to_pylops(self, dtype: Any = None) -> Any:
-        """The operator as a ``pylops.LinearOperator``; see `opalg.interop.to_pylops`."""
-        return pylops_operator(self, dtype)
-
     def simplify(self) -> LinearOperator:
         """The operator rewritten by every rule of opalg."""
         return rewrite(self)
-
-    def apply(self, x: Any) -> Any:
-        """The operator applied to an array whose trailing axes are ``in_shape``.
-
-        Parameters
-        ----------
-        x : array, shape ``batch + in_shape``
-            Of NumPy, CuPy or Torch. Autograd records the call where a tensor requires a gradient.
-
-        Returns
-        -------
-        array, shape ``batch + out_shape``
-            Of the same library, device and precision; it shares no memory with x.
-
-        Raises
-        ------
-        ShapeError, DtypeError
-            Where the array does not fit.
-        """
-        try:
-            prepared = self.__dict__["_prepared"][sort_of(x)]
-        except (KeyError, AttributeError):
-            prepared = prepare(self, x)
-        return prepared(x)
-
-    def adjoint(self, y: Any) -> Any:
-        """The adjoint applied to an array whose trailing axes are ``out_shape``."""
-        return self.H.apply(y)
-
-    def to_dense(self) -> np.ndarray:
-        """The operator as a NumPy matrix of shape ``(prod(out_shape), prod(in_shape))``, in float64.
-
-        Column ``j`` is the operator applied to the ``j``-th unit array. Where only one side is complex, the columns
-        are those of the real-linear map restricted to real arguments.
-        """
-        size = prod(self.in_shape)
-        unit = np.eye(size, dtype=complex if self.in_kind == "complex" else float)
-        return self.apply(unit.reshape((size, *self.in_shape))).reshape(size, prod(self.out_shape)).T
 
     def __call__(self, x: Any) -> Any:
         return self @ x
@@ -296,11 +153,11 @@ class LinearOperator(Linear):
         return self.__rmul__(factor)
 
     def __rmul__(self, factor: Any) -> Any:
-        found = _scalar(factor)
+        found = as_scalar(factor)
         return NotImplemented if found is None else scale(found, self)
 
     def __truediv__(self, factor: Any) -> Any:
-        found = _scalar(factor)
+        found = as_scalar(factor)
         if found is None:
             return NotImplemented
         if has_constant_zero(found):
@@ -325,19 +182,6 @@ def _has_pinv_of_its_own(operator: LinearOperator) -> bool:
     """Whether its class knows its pseudo-inverse, as diagonals and spectra do, without asking its parts."""
     combined = isinstance(operator, (Adjoint, Conjugated, Scaled, Composed, Added))
     return not combined and type(operator).pinv is not LinearOperator.pinv
-
-
-def _scalar(value: Any) -> Expression | None:
-    if getattr(value, "shape", ()) not in ((), (1,)) or isinstance(value, LinearOperator):
-        return None
-    if type(value).__module__.startswith("sympy"):
-        from opalg.program.formula import from_sympy
-
-        return from_sympy(value)
-    try:
-        return ex.as_expression(value.item() if library_name(value) else value)
-    except DtypeError:
-        return None
 
 
 @node
@@ -504,9 +348,8 @@ class Adjoint(LinearOperator):
         return f"{_wrapped(self.operator)}.H"
 
 
-@node
-class Conjugated(LinearOperator):
-    """``x -> conj(A conj(x))``: the operator with conjugated entries."""
+class Around(LinearOperator):
+    """An operator made from another one, of the same shapes and kinds unless it says otherwise."""
 
     operator: LinearOperator
 
@@ -527,6 +370,13 @@ class Conjugated(LinearOperator):
 
     def adjoint_kind(self, kind: str) -> str:
         return self.operator.adjoint_kind(kind)
+
+
+@node
+class Conjugated(Around):
+    """``x -> conj(A conj(x))``: the operator with conjugated entries."""
+
+    operator: LinearOperator
 
     def trace(self, x: Expression) -> Expression:
         return ex.pointwise("conj", self.operator.trace(ex.pointwise("conj", x)))
@@ -552,19 +402,11 @@ class Conjugated(LinearOperator):
 
 
 @node
-class Scaled(LinearOperator):
+class Scaled(Around):
     """A number or scalar parameter times an operator."""
 
     factor: Expression
     operator: LinearOperator
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.operator.in_shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.operator.out_shape
 
     @property
     def in_kind(self) -> str:  # type: ignore[override]
@@ -572,9 +414,6 @@ class Scaled(LinearOperator):
 
     def out_kind(self, kind: str) -> str:
         return "complex" if self.factor.kind == "complex" else self.operator.out_kind(kind)
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.operator.adjoint_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
         if self.factor.kind == "real" and prod(self.in_shape) < prod(self.out_shape):
@@ -698,7 +537,7 @@ class Composed(LinearOperator):
         simple = self.simplify()
         if not isinstance(simple, Composed):
             return simple.inverse()
-        growth = _growth(self.outer) | _growth(self.inner)
+        growth = growth_in_size(self.outer) | growth_in_size(self.inner)
         if growth >= {-1, 1}:
             raise UnsupportedError(f"no cheap inverse of {self!r} is known, since its factors are not square")
         return compose(self.inner.inverse(), self.outer.inverse())
@@ -715,7 +554,7 @@ class Composed(LinearOperator):
         embedded = b.out_dtype == "real" and a.in_kind == "complex"
         if not embedded and (isometric(a.facts) or isometric(b.facts, adjoint=True)):
             return compose(b.pinv(cutoff), a.pinv(cutoff))
-        if _growth(a) | _growth(b) != {0}:
+        if growth_in_size(a) | growth_in_size(b) != {0}:
             raise UnsupportedError(
                 f"no cheap pseudo-inverse of {self!r} is known; solve the least squares problem with oa.minimize"
             )
@@ -725,8 +564,24 @@ class Composed(LinearOperator):
         return f"{_wrapped(self.outer)} @ {_wrapped(self.inner)}"
 
 
+class Together(LinearOperator):
+    """Operators that share an argument, or a result, and so its kind."""
+
+    operators: tuple[LinearOperator, ...]
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return common_in_kind(self.operators)
+
+    def out_kind(self, kind: str) -> str:
+        return common_out_kind(self.operators, kind)
+
+    def adjoint_kind(self, kind: str) -> str:
+        return common_adjoint_kind(self.operators, kind)
+
+
 @node
-class Added(LinearOperator):
+class Added(Together):
     """The sum of operators of the same shapes."""
 
     operators: tuple[LinearOperator, ...]
@@ -738,16 +593,6 @@ class Added(LinearOperator):
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return self.operators[0].out_shape
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return common_in_kind(self.operators)
-
-    def out_kind(self, kind: str) -> str:
-        return common_out_kind(self.operators, kind)
-
-    def adjoint_kind(self, kind: str) -> str:
-        return common_adjoint_kind(self.operators, kind)
 
     def trace(self, x: Expression) -> Expression:
         return sum_of([forward_part(o, x) for o in self.operators])
@@ -798,18 +643,6 @@ def _is_multiple_of_identity(operator: LinearOperator) -> bool:
     return isinstance(operator.operator if isinstance(operator, Scaled) else operator, Identity)
 
 
-def as_shape(shape: Any) -> Shape:
-    """A shape as a tuple of nonnegative integers; raises ShapeError for anything else."""
-    given = (shape,) if isinstance(shape, (int, np.integer)) else shape
-    try:
-        out = tuple(index(n) for n in given)
-    except (TypeError, ValueError):
-        raise ShapeError(f"a shape must be a tuple of integers, not {shape!r}") from None
-    if any(n < 0 for n in out):
-        raise ShapeError(f"a shape must hold nonnegative integers, not {shape!r}")
-    return out
-
-
 def _wrapped(operator: LinearOperator) -> str:
     text = repr(operator)
     return f"({text})" if isinstance(operator, (Added, Scaled, Composed)) else text
@@ -829,22 +662,6 @@ def _factors(operator: LinearOperator) -> list[LinearOperator]:
         if all(joins(left, right) for left, right in pairwise(turned)):
             return turned
     return [operator]
-
-
-def _growth(operator: LinearOperator) -> set[int]:
-    """The signs of what the operator adds to the number of reals, over the kinds that it takes."""
-    signs = set()
-    for kind in ("real", "complex") if operator.in_kind == "any" else (operator.in_kind,):
-        before = prod(operator.in_shape) * (1 + (kind == "complex"))
-        after = prod(operator.out_shape) * (1 + (operator.out_kind(kind) == "complex"))
-        signs.add((after > before) - (after < before))
-    return signs
-
-
-def alike_in_kind(a: LinearOperator, b: LinearOperator) -> bool:
-    """Whether two operators take and give the same kinds of arrays."""
-    kinds = ("real", "complex") if a.in_kind == "any" else (a.in_kind,)
-    return a.in_kind == b.in_kind and all(a.out_kind(k) == b.out_kind(k) for k in kinds)
 
 
 def mirror_images(a: LinearOperator, b: LinearOperator) -> bool:
@@ -879,11 +696,6 @@ def _chain(factors: list[LinearOperator]) -> LinearOperator:
     for factor in reversed(factors[:-1]):
         out = compose(factor, out)
     return out
-
-
-def joins(outer: LinearOperator, inner: LinearOperator) -> bool:
-    """Whether one operator takes the kind of array that another gives: a real one does not take complex arrays."""
-    return not (outer.in_kind == "real" and inner.out_dtype == "complex")
 
 
 def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:

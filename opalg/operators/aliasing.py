@@ -89,12 +89,6 @@ class SampledDiagonalIn(LinearOperator):
     def in_kind(self) -> str:  # type: ignore[override]
         return self.convolution.in_kind
 
-    def out_kind(self, kind: str) -> str:
-        return self.convolution.out_kind(kind)
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.convolution.adjoint_kind(kind)
-
     @property
     def samples(self) -> Sampled:
         """The samples that are kept."""

@@ -12,14 +12,14 @@ from opalg.errors import DtypeError
 from opalg.program.expression import Input
 
 if TYPE_CHECKING:
-    from opalg.operators.algebra import LinearOperator
+    from opalg.operators.linear_map import LinearMap
 
 Map = Callable[[Any], Any]
 _PRECISIONS = ("float32", "float64", "complex64", "complex128")
 _MOST = 32  # shapes and dtypes for which one operator remembers how it is applied
 
 
-def prepare(operator: LinearOperator, x: Any) -> Map:
+def prepare(operator: LinearMap, x: Any) -> Map:
     """What applies an operator to arrays like x; the operator keeps it, under what tells such arrays from others.
 
     Raises
@@ -52,7 +52,7 @@ def _cast_before(prepared: Map, lib: Backend, kind: str, x: Any) -> Any:
     return prepared(lib.asarray(x, kind))
 
 
-def _recorded(operator: LinearOperator, kind: str, x: Any) -> Any:
+def _recorded(operator: LinearMap, kind: str, x: Any) -> Any:
     """The operator applied to a tensor for which autograd keeps a record."""
     from opalg.arrays.torch_linear import recorded
 
@@ -63,7 +63,7 @@ def _recorded(operator: LinearOperator, kind: str, x: Any) -> Any:
     return recorded(operator.apply, adjoint, x)
 
 
-def _library_of(x: Any, operator: LinearOperator) -> Backend:
+def _library_of(x: Any, operator: LinearMap) -> Backend:
     if library_name(x) is None:
         raise DtypeError(f"{operator!r} applies to arrays of NumPy, CuPy or Torch, not to {type(x).__name__}")
     dtype = str(x.dtype)
@@ -75,7 +75,7 @@ def _library_of(x: Any, operator: LinearOperator) -> Backend:
     return backend_of(x)
 
 
-def _checked_kind(lib: Backend, x: Any, operator: LinearOperator) -> str:
+def _checked_kind(lib: Backend, x: Any, operator: LinearMap) -> str:
     kind = lib.kind_of(x)
     if operator.in_kind == "real" and kind == "complex":
         raise DtypeError(f"{operator!r} takes real arrays, but was given a complex one; take its real part first")

@@ -1,13 +1,26 @@
-"""Axes that an operator works along, as the negative numbers under which kernels know them."""
+"""Shapes and axes as they are given: shapes as tuples, axes as the negative numbers under which kernels know them."""
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from opalg.errors import ShapeError
 from opalg.program.expression import Shape
+
+
+def as_shape(shape: Any) -> Shape:
+    """A shape as a tuple of nonnegative integers; raises ShapeError for anything else."""
+    given = (shape,) if isinstance(shape, (int, np.integer)) else shape
+    try:
+        out = tuple(index(n) for n in given)
+    except (TypeError, ValueError):
+        raise ShapeError(f"a shape must be a tuple of integers, not {shape!r}") from None
+    if any(n < 0 for n in out):
+        raise ShapeError(f"a shape must hold nonnegative integers, not {shape!r}")
+    return out
 
 
 def as_axes(shape: Shape, axes: Any, owner: str) -> tuple[int, ...]:

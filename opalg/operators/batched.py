@@ -9,15 +9,16 @@ from opalg.nodes import node
 from opalg.operators.algebra import (
     Added,
     Adjoint,
+    Around,
     Composed,
     Identity,
     LinearOperator,
     Scaled,
     add,
-    as_shape,
     compose,
     scale,
 )
+from opalg.operators.axes import as_shape
 from opalg.operators.knowledge import Facts
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
@@ -25,7 +26,7 @@ from opalg.rules import rule
 
 
 @node
-class Batched(LinearOperator):
+class Batched(Around):
     """An operator on trailing axes, seen as one on ``batch + in_shape``: it treats each sample alike."""
 
     operator: LinearOperator
@@ -38,16 +39,6 @@ class Batched(LinearOperator):
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return self.batch + self.operator.out_shape
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return self.operator.in_kind
-
-    def out_kind(self, kind: str) -> str:
-        return self.operator.out_kind(kind)
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.operator.adjoint_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)
@@ -92,9 +83,6 @@ class AsComplex(LinearOperator):
 
     def out_kind(self, kind: str) -> str:
         return "complex"
-
-    def adjoint_kind(self, kind: str) -> str:
-        return "real"
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)

@@ -12,13 +12,10 @@ from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact
 from opalg.leaves import Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Identity, LinearOperator, Zero
+from opalg.operators.algebra import Identity, LinearOperator, Together, Zero
 from opalg.operators.diagonal import Diagonal
 from opalg.operators.kinds import (
     adjoint_part,
-    common_adjoint_kind,
-    common_in_kind,
-    common_out_kind,
     embedded,
     forward_part,
     restricted,
@@ -60,7 +57,7 @@ def _all(facts: Sequence[Fact]) -> Fact:
 
 
 @node
-class BlockDiagonal(LinearOperator):
+class BlockDiagonal(Together):
     """Operators that act each on their own piece of the first axis, ``(B x)_i = A_i x_i`` (``block_diag``).
 
     Notes
@@ -77,16 +74,6 @@ class BlockDiagonal(LinearOperator):
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return _joined([o.out_shape for o in self.operators])
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return common_in_kind(self.operators)
-
-    def out_kind(self, kind: str) -> str:
-        return common_out_kind(self.operators, kind)
-
-    def adjoint_kind(self, kind: str) -> str:
-        return common_adjoint_kind(self.operators, kind)
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)
@@ -172,7 +159,7 @@ def _refuse_mixed(operator: LinearOperator, blocks: Sequence[LinearOperator]) ->
 
 
 @node
-class BlockMatrix(LinearOperator):
+class BlockMatrix(Together):
     """A matrix of operators, ``(B x)_i = sum_j A_ij x_j`` on pieces of the first axis (``block``).
 
     Attributes
@@ -204,16 +191,6 @@ class BlockMatrix(LinearOperator):
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return _joined([row[0].out_shape for row in self.rows])
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return common_in_kind(self.operators)
-
-    def out_kind(self, kind: str) -> str:
-        return common_out_kind(self.operators, kind)
-
-    def adjoint_kind(self, kind: str) -> str:
-        return common_adjoint_kind(self.operators, kind)
 
     @property
     def _blocks(self) -> list[LinearOperator]:

@@ -108,6 +108,17 @@ def _along(n: int, k: int, boundary: str, origin: int) -> Any:
     return (before, _fast(n + k - 1) - n - before), (before, origin), 0, k, k - 1, n
 
 
+def bordered(
+    shape: Shape, size: Shape, boundary: str, origin: tuple[int, ...], stride: tuple[int, ...], count: Shape
+) -> Pad:
+    """The image with the border that the taps of a kernel reach for ``count`` results on each axis."""
+    width = []
+    for n, k, o, s, m in zip(shape, size, origin, stride, count, strict=True):
+        before = {"valid": 0, "full": k - 1}.get(boundary, k - 1 - o)
+        width.append((before, max(0, s * (m - 1) + k - before - n)))
+    return Pad(shape, tuple(width), boundary if boundary in ("periodic", *REFLECTIVE) else "zero")
+
+
 def _fast(n: int) -> int:
     return int(scipy.fft.next_fast_len(n, real=True))
 

@@ -86,12 +86,6 @@ class CoilSensitivities(LinearOperator):
     def in_kind(self) -> str:  # type: ignore[override]
         return "complex" if self.maps.kind == "complex" else "any"
 
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.maps.kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
-
     @property
     def weights(self) -> Expression:
         """The maps that are applied: as given, or normalised."""
@@ -214,12 +208,6 @@ class ParallelMRI(LinearOperator):
     def coils(self) -> CoilSensitivities | None:
         """The sensitivities as an operator; None for a single coil without maps."""
         return None if self.maps is None else CoilSensitivities(self.maps, self.normalise)
-
-    def out_kind(self, kind: str) -> str:
-        return "complex"
-
-    def adjoint_kind(self, kind: str) -> str:
-        return "complex"
 
     @property
     def transform(self) -> FFT:

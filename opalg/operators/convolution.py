@@ -12,12 +12,14 @@ import numpy as np
 
 from opalg.errors import UnsupportedError
 from opalg.facts import Bound, exact, upper
-from opalg.leaves import Parameter
+from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.circular import (
     REFLECTIVE,
     Layout,
+    bordered,
     checked_boundary,
     checked_origin,
     checked_sizes,
@@ -26,12 +28,14 @@ from opalg.operators.circular import (
     spectrum_of,
 )
 from opalg.operators.diagonal import adjacent
+from opalg.operators.direct import DirectSums, considers_sums
 from opalg.operators.fourier import FFT, RFFT
 from opalg.operators.kernels import gaussian_kernel
 from opalg.operators.knowledge import Facts
 from opalg.operators.lattice import Sampled
 from opalg.operators.padding import Pad
 from opalg.operators.round_trip import from_spectrum
+from opalg.operators.shaped import OnShape
 from opalg.operators.spectra import as_data, conjugate, text
 from opalg.operators.spectral import DiagonalIn
 from opalg.program import expression as ex
@@ -46,7 +50,7 @@ _MOST_TAPS, _FEW_TAPS = 36, 9  # of kernels that strided convolutions sum over, 
 
 
 @node
-class Convolve(LinearOperator):
+class Convolve(OnShape):
     """Convolution with a kernel, ``y_n = sum_i k_i x_(s n - i + o)`` (the kernel is flipped).
 
     Parameters
@@ -112,22 +116,12 @@ class Convolve(LinearOperator):
         object.__setattr__(self, "stride", checked_stride(self.stride, len(shape), "the stride of Convolve"))
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return self._layout.out_shape(self.stride)
 
     @property
     def in_kind(self) -> str:  # type: ignore[override]
         return "complex" if self.kernel.kind == "complex" else "any"
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.kernel.kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
 
     @property
     def strided(self) -> bool:
@@ -145,17 +139,28 @@ class Convolve(LinearOperator):
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)
-        plan = self._layout
         if self.sums_taps:
-            return sum_of([weight * ex.Apply(part, self._border.trace(x)) for weight, part in self._terms])
+            return self._weighed(self.border.trace(x))
+        plain = x.kind == "real" and self.boundary != "periodic"
+        if plain and considers_sums(self.kernel, self.shape, 1):
+            return ex.Apply(DirectSums(self), x)
+        return self.by_transforms(x)
+
+    def by_transforms(self, x: Expression) -> Expression:
+        """The trace by a product of spectra."""
+        plan = self._layout
         return plan.sample(self.diagonalised.trace(plan.extension.trace(x)), self.stride)
 
     def trace_adjoint(self, y: Expression) -> Expression:
         ex.batch_shape(y.shape, self.out_shape, self)
-        plan = self._layout
         if self.sums_taps and prod(self.kernel.shape) <= _FEW_TAPS:
             parts = [ex.Apply(part, conjugate(weight) * y, adjoint=True) for weight, part in self._terms]
-            return self._border.trace_adjoint(sum_of(parts))
+            return self.border.trace_adjoint(sum_of(parts))
+        return self.adjoint_by_transforms(y)
+
+    def adjoint_by_transforms(self, y: Expression) -> Expression:
+        """The trace of the adjoint by a product of spectra."""
+        plan = self._layout
         return plan.extension.trace_adjoint(self.diagonalised.trace_adjoint(plan.spread(y, self.stride)))
 
     @property
@@ -164,21 +169,30 @@ class Convolve(LinearOperator):
         return self.strided and prod(self.kernel.shape) <= min(_MOST_TAPS, 4 * prod(self.stride))
 
     @property
-    def _border(self) -> Pad:
+    def filters(self) -> Expression:
+        """The kernel, under the name that banks of several have."""
+        return self.kernel
+
+    @property
+    def border(self) -> Pad:
         """The image with the border that the taps reach."""
-        width = []
-        for n, k, o, s, m in zip(self.shape, self.kernel.shape, self.origin, self.stride, self.out_shape, strict=True):
-            before = {"valid": 0, "full": k - 1}.get(self.boundary, k - 1 - o)
-            width.append((before, max(0, s * (m - 1) + k - before - n)))
-        way = self.boundary if self.boundary in ("periodic", *REFLECTIVE) else "zero"
-        return Pad(self.shape, tuple(width), way)
+        return bordered(self.shape, self.kernel.shape, self.boundary, self.origin, self.stride, self.out_shape)
+
+    def _weighed(self, bordered: Expression) -> Expression:
+        """The sum over the taps; what equal ones weigh is added up first."""
+        parts: dict[Expression, list[Expression]] = {}
+        for weight, part in self._terms:
+            parts.setdefault(weight, []).append(ex.Apply(part, bordered))
+        return sum_of([weight * sum_of(summands) for weight, summands in parts.items()])
 
     @property
     def _terms(self) -> Iterator[tuple[Expression, Sampled]]:
         """Each tap, and the entries of the bordered image that it weighs."""
-        size, shape = self.kernel.shape, self._border.out_shape
+        size, shape = self.kernel.shape, self.border.out_shape
         for place in product(*map(range, size)):
-            weight = ex.Apply(Window(size, place, tuple(i + 1 for i in place)), self.kernel)
+            weight: Expression = ex.Apply(Window(size, place, tuple(i + 1 for i in place)), self.kernel)
+            if isinstance(self.kernel, Constant):
+                weight = Literal(self.kernel.value[place].item())
             start = tuple(k - 1 - i for k, i in zip(size, place, strict=True))
             reach = zip(start, self.stride, self.out_shape, strict=True)
             yield weight, Sampled(shape, start, tuple(a + s * (m - 1) + 1 for a, s, m in reach), self.stride)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod, sqrt
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -12,23 +12,125 @@ from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, exact, upper
 from opalg.leaves import Constant
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose
-from opalg.operators.axes import as_axes
+from opalg.operators.algebra import Composed, Identity, LinearOperator, compose
+from opalg.operators.axes import as_axes, as_shape
 from opalg.operators.cosine_kernels import cosine_transform, factors, sine_transform
 from opalg.operators.diagonal import adjacent
 from opalg.operators.fourier import NORMS
 from opalg.operators.knowledge import Facts
+from opalg.operators.shaped import SameShape
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.program.linear import Kernel
 from opalg.rules import rule
 
 _OPPOSITE = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
-_TRANSPOSED = {"DCT": {1: 1, 2: 3, 3: 2, 4: 4, 8: 8}, "DST": {1: 1, 2: 3, 3: 2, 4: 4, 6: 7, 7: 6}}
 
 
 @node
-class DCT(LinearOperator):
+class _TrigonometricTransform(SameShape):
+    """What cosine and sine transforms share: ``T = c L U R``, U orthogonal, L and R the weights of the ends."""
+
+    shape: Shape
+    axes: Any = None
+    type: int = 2
+    norm: str = "ortho"
+
+    family: ClassVar[str]
+    transposed_types: ClassVar[dict[int, int]]
+
+    def __post_init__(self) -> None:
+        name, known = type(self).__name__, tuple(self.transposed_types)
+        shape = as_shape(self.shape)
+        if self.norm not in NORMS:
+            raise ParameterError(f'{name} has no norm={self.norm!r}; it has "ortho", "backward" and "forward"')
+        if self.type not in known:
+            raise UnsupportedError(f"{name} has the types {known}, but not {self.type!r}")
+        object.__setattr__(self, "axes", as_axes(shape, self.axes, name))
+        object.__setattr__(self, "shape", shape)
+
+    @property
+    def transposed(self) -> Self:
+        """The transposed transform of an orthogonal one, which is its inverse."""
+        other = self.transposed_types[self.type]
+        return self if other == self.type else type(self)(self.shape, self.axes, other)
+
+    @property
+    def multiple(self) -> float:
+        """The number ``c``."""
+        length = prod(self._logical_length(self.shape[axis]) for axis in self.axes)
+        return {"backward": sqrt(length), "ortho": 1.0, "forward": 1.0 / sqrt(length)}[self.norm]
+
+    def _logical_length(self, n: int) -> int:
+        """What a transform of plain sums and its inverse multiply by."""
+        of_first = 2 * n - 2 if self.family == "cosine" else 2 * n + 2
+        return {1: of_first, 6: 2 * n + 1, 7: 2 * n + 1, 8: 2 * n + 1}.get(self.type, 2 * n)
+
+    def _end_weights(self) -> tuple[list[Constant], list[Constant]]:
+        """``L`` and ``R``: for each axis, by how much the ends differ from the orthogonal transform's."""
+        two_sided = self.type == 1 and self.family == "cosine"
+        if self.norm == "ortho" or not (two_sided or self.type in (2, 3)):
+            return [], []
+        ends = (0, -1) if two_sided else (0,) if self.family == "cosine" else (-1,)
+        left, right = ([_ends(ends, self.shape[axis], axis, square) for axis in self.axes] for square in (2.0, 0.5))
+        return left if self.type != 3 else [], right if self.type != 2 else []
+
+    def kernel(self) -> Kernel:
+        numbers = (factors(self.family, self.type, self.shape[axis], axis) for axis in self.axes)
+        arguments = (self.axes, self.type, *(number for own in numbers for number in own))
+        function = cosine_transform if self.family == "cosine" else sine_transform
+        return Kernel(function, arguments, in_place=False, transforms=1, passes=0.0)
+
+    def adjoint_kernel(self) -> Kernel:
+        return self.transposed.kernel()
+
+    def trace(self, x: Expression) -> Expression:
+        ex.batch_shape(x.shape, self.shape, self)
+        if self.norm == "ortho":
+            return ex.Apply(self, x)
+        left, right = self._end_weights()
+        for weights in right:
+            x = weights * x
+        y = ex.Apply(type(self)(self.shape, self.axes, self.type), x)
+        for weights in left:
+            y = weights * y
+        return Literal(self.multiple) * y
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        return self.transposed.trace(y) if self.norm == "ortho" else super().trace_adjoint(y)
+
+    @property
+    def facts(self) -> Facts:
+        size = self.multiple
+        symmetric = self.transposed_types[self.type] == self.type
+        left, right = self._end_weights()
+        if not left and not right:
+            scale = Literal(1.0 if self.norm == "ortho" else size**2)
+            own = YES if symmetric else UNKNOWN
+            return Facts(self_adjoint=own, gram_scale=scale, cogram_scale=scale, norm=exact(size))
+        largest = size * prod(float(np.max(weights.value)) for weights in (*left, *right))
+        return Facts(norm=upper(largest) if symmetric else exact(largest))
+
+    @property
+    def H(self) -> LinearOperator:
+        return self.transposed if self.norm == "ortho" else super().H
+
+    def conj(self) -> LinearOperator:
+        return self
+
+    def inverse(self) -> Self:
+        """The inverse transform: the transposed type with the opposite ``norm``."""
+        return type(self)(self.shape, self.axes, self.transposed_types[self.type], _OPPOSITE[self.norm])
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__}({self.shape}"
+        text += "" if self.axes == tuple(range(-len(self.shape), 0)) else f", axes={self.axes}"
+        text += "" if self.type == 2 else f", type={self.type}"
+        return text + (")" if self.norm == "ortho" else f", norm={self.norm!r})")
+
+
+@node
+class DCT(_TrigonometricTransform):
     """The discrete cosine transform over some axes, ``X_k = c_k sum_n x_n cos(pi k (n + 1/2) / N)`` (type 2).
 
     Parameters
@@ -75,53 +177,13 @@ class DCT(LinearOperator):
     DCT((4, 5), type=3)
     """
 
-    shape: Shape
-    axes: Any = None
-    type: int = 2
-    norm: str = "ortho"
+    family = "cosine"
+    transposed_types: ClassVar = {1: 1, 2: 3, 3: 2, 4: 4, 8: 8}
 
     def __post_init__(self) -> None:
-        _check(self)
+        super().__post_init__()
         if self.type == 1 and any(self.shape[axis] == 1 for axis in self.axes):
             raise ShapeError(f"DCT of type 1 needs axes of length 2 or more, not {self.axes} of {self.shape}")
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    def kernel(self) -> Kernel:
-        return Kernel(cosine_transform, _arguments(self, "cosine"), in_place=False, transforms=1, passes=0.0)
-
-    def adjoint_kernel(self) -> Kernel:
-        return transposed(self).kernel()
-
-    def trace(self, x: Expression) -> Expression:
-        return _trace(self, x)
-
-    def trace_adjoint(self, y: Expression) -> Expression:
-        return transposed(self).trace(y) if self.norm == "ortho" else super().trace_adjoint(y)
-
-    @property
-    def facts(self) -> Facts:
-        return _facts(self)
-
-    @property
-    def H(self) -> LinearOperator:
-        return _adjoint(self)
-
-    def conj(self) -> LinearOperator:
-        return self
-
-    def inverse(self) -> LinearOperator:
-        """The inverse transform: the transposed type with the opposite ``norm``."""
-        return DCT(self.shape, self.axes, _TRANSPOSED["DCT"][self.type], _OPPOSITE[self.norm])
-
-    def __repr__(self) -> str:
-        return _text(self)
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -139,7 +201,7 @@ class DCT(LinearOperator):
 
 
 @node
-class DST(LinearOperator):
+class DST(_TrigonometricTransform):
     """The discrete sine transform over some axes, ``X_k = c_k sum_n x_n sin(pi (k + 1) (n + 1/2) / N)`` (type 2).
 
     Parameters
@@ -182,51 +244,8 @@ class DST(LinearOperator):
     [1.0, 0.0, 1.0]
     """
 
-    shape: Shape
-    axes: Any = None
-    type: int = 2
-    norm: str = "ortho"
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    def kernel(self) -> Kernel:
-        return Kernel(sine_transform, _arguments(self, "sine"), in_place=False, transforms=1, passes=0.0)
-
-    def adjoint_kernel(self) -> Kernel:
-        return transposed(self).kernel()
-
-    def trace(self, x: Expression) -> Expression:
-        return _trace(self, x)
-
-    def trace_adjoint(self, y: Expression) -> Expression:
-        return transposed(self).trace(y) if self.norm == "ortho" else super().trace_adjoint(y)
-
-    @property
-    def facts(self) -> Facts:
-        return _facts(self)
-
-    @property
-    def H(self) -> LinearOperator:
-        return _adjoint(self)
-
-    def conj(self) -> LinearOperator:
-        return self
-
-    def inverse(self) -> LinearOperator:
-        """The inverse transform: the transposed type with the opposite ``norm``."""
-        return DST(self.shape, self.axes, _TRANSPOSED["DST"][self.type], _OPPOSITE[self.norm])
-
-    def __repr__(self) -> str:
-        return _text(self)
+    family = "sine"
+    transposed_types: ClassVar = {1: 1, 2: 3, 3: 2, 4: 4, 6: 7, 7: 6}
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -243,121 +262,22 @@ class DST(LinearOperator):
         ]
 
 
-def _check(operator: Any) -> None:
-    name, known = type(operator).__name__, tuple(_TRANSPOSED[type(operator).__name__])
-    shape = as_shape(operator.shape)
-    if operator.norm not in NORMS:
-        raise ParameterError(f'{name} has no norm={operator.norm!r}; it has "ortho", "backward" and "forward"')
-    if operator.type not in known:
-        raise UnsupportedError(f"{name} has the types {known}, but not {operator.type!r}")
-    object.__setattr__(operator, "axes", as_axes(shape, operator.axes, name))
-    object.__setattr__(operator, "shape", shape)
-
-
-def _text(operator: Any) -> str:
-    text = f"{type(operator).__name__}({operator.shape}"
-    text += "" if operator.axes == tuple(range(-len(operator.shape), 0)) else f", axes={operator.axes}"
-    text += "" if operator.type == 2 else f", type={operator.type}"
-    return text + (")" if operator.norm == "ortho" else f", norm={operator.norm!r})")
-
-
-def transposed(operator: Any) -> Any:
-    """The transposed transform of an orthogonal one, which is its inverse."""
-    name = type(operator).__name__
-    other = _TRANSPOSED[name][operator.type]
-    return operator if other == operator.type else type(operator)(operator.shape, operator.axes, other)
-
-
-def _arguments(operator: Any, family: str) -> tuple[Any, ...]:
-    numbers = (factors(family, operator.type, operator.shape[axis], axis) for axis in operator.axes)
-    return (operator.axes, operator.type, *(number for own in numbers for number in own))
-
-
-def _logical_length(name: str, type: int, n: int) -> int:
-    """What a transform of plain sums and its inverse multiply by."""
-    return {1: 2 * n - 2 if name == "DCT" else 2 * n + 2, 6: 2 * n + 1, 7: 2 * n + 1, 8: 2 * n + 1}.get(type, 2 * n)
-
-
-def _multiple(operator: Any) -> float:
-    """The ``c`` with ``T = c L U R``: U orthogonal, L and R the weights of the ends."""
-    name = type(operator).__name__
-    length = prod(_logical_length(name, operator.type, operator.shape[axis]) for axis in operator.axes)
-    return {"backward": sqrt(length), "ortho": 1.0, "forward": 1.0 / sqrt(length)}[operator.norm]
-
-
-def _end_weights(operator: Any) -> tuple[list[Constant], list[Constant]]:
-    """``L`` and ``R``: for each axis, by how much the ends differ from the orthogonal transform's."""
-    if operator.norm == "ortho":
-        return [], []
-    name = type(operator).__name__
-    left = [_ends(name, operator.shape[axis], axis, False) for axis in operator.axes]
-    right = [_ends(name, operator.shape[axis], axis, True) for axis in operator.axes]
-    two_sided = operator.type == 1 and name == "DCT"
-    if two_sided:
-        left = [_both_ends(operator.shape[axis], axis, False) for axis in operator.axes]
-        right = [_both_ends(operator.shape[axis], axis, True) for axis in operator.axes]
-    return left if operator.type == 2 or two_sided else [], right if operator.type == 3 or two_sided else []
-
-
 @lru_cache(maxsize=128)
-def _ends(name: str, n: int, axis: int, inverted: bool) -> Constant:
-    """Ones along an axis, with ``sqrt 2`` (or its inverse) where the constant cosine or alternating sine stands."""
+def _ends(ends: tuple[int, ...], n: int, axis: int, square: float) -> Constant:
+    """Ones along an axis, with the root of a number at some ends."""
     weights = np.ones((n,) + (1,) * (-1 - axis))
-    weights[0 if name == "DCT" else -1] = sqrt(0.5 if inverted else 2.0)
+    weights[list(ends)] = sqrt(square)
     return Constant(weights)
-
-
-@lru_cache(maxsize=128)
-def _both_ends(n: int, axis: int, inverted: bool) -> Constant:
-    """Ones along an axis, with ``sqrt 2`` (or its inverse) at both ends."""
-    weights = np.ones((n,) + (1,) * (-1 - axis))
-    weights[[0, -1]] = sqrt(0.5 if inverted else 2.0)
-    return Constant(weights)
-
-
-def _trace(operator: Any, x: Expression) -> Expression:
-    """The orthogonal transform between the weights of the ends."""
-    ex.batch_shape(x.shape, operator.shape, operator)
-    if operator.norm == "ortho":
-        return ex.Apply(operator, x)
-    left, right = _end_weights(operator)
-    for weights in right:
-        x = weights * x
-    y = ex.Apply(type(operator)(operator.shape, operator.axes, operator.type), x)
-    for weights in left:
-        y = weights * y
-    return Literal(_multiple(operator)) * y
-
-
-def _facts(operator: Any) -> Facts:
-    size = _multiple(operator)
-    symmetric = _TRANSPOSED[type(operator).__name__][operator.type] == operator.type
-    left, right = _end_weights(operator)
-    if not left and not right:
-        scale = Literal(1.0 if operator.norm == "ortho" else size**2)
-        own = YES if symmetric else UNKNOWN
-        return Facts(self_adjoint=own, gram_scale=scale, cogram_scale=scale, norm=exact(size))
-    largest = size * prod(float(np.max(weights.value)) for weights in (*left, *right))
-    return Facts(norm=upper(largest) if symmetric else exact(largest))
-
-
-def _adjoint(operator: Any) -> LinearOperator:
-    if operator.norm == "ortho":
-        return transposed(operator)
-    return operator if _facts(operator).self_adjoint is YES else Adjoint(operator)
 
 
 @rule(Composed, group="simplify")
 def cancel_inverse_cosine_transform(product: Composed) -> LinearOperator | None:
     """DCT^-1 @ DCT  ->  c I     (and DST; norm "backward" or "forward", the same up to a number)"""
     a, b, rest = adjacent(product)
-    match a, b:
-        case (DCT(), DCT()) | (DST(), DST()):
-            there, back = b.inverse(), a
-        case _:
-            return None
-    same = (there.shape, set(there.axes), there.type) == (back.shape, set(back.axes), back.type)  # type: ignore[attr-defined]
-    if not same or "ortho" in (a.norm, b.norm):  # type: ignore[attr-defined]
+    if not isinstance(a, _TrigonometricTransform) or not isinstance(b, type(a)) or "ortho" in (a.norm, b.norm):
         return None
-    merged = (_multiple(back) / _multiple(there)) * Identity(b.in_shape)
+    there = b.inverse()
+    if (there.shape, set(there.axes), there.type) != (a.shape, set(a.axes), a.type):
+        return None
+    merged = (a.multiple / there.multiple) * Identity(b.in_shape)
     return merged if rest is None else compose(merged, rest)

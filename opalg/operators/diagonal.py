@@ -11,7 +11,8 @@ from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, exact
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, Zero, add, as_shape, compose
+from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, Zero, add, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.knowledge import Facts
 from opalg.operators.spectra import (
     as_data,
@@ -74,12 +75,6 @@ class Diagonal(LinearOperator):
     @property
     def in_kind(self) -> str:  # type: ignore[override]
         return "complex" if self.diagonal.kind == "complex" else "any"
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.diagonal.kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)

@@ -10,11 +10,12 @@ import numpy as np
 from opalg.errors import UnsupportedError
 from opalg.facts import exact
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
-from opalg.operators.axes import as_axes
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, compose
+from opalg.operators.axes import as_axes, as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.knowledge import Facts
 from opalg.operators.local import one
+from opalg.operators.shaped import OnShape, SameShape
 from opalg.operators.spectral import DiagonalIn, diagonal_form
 from opalg.operators.stencil_spectra import PERIODIC, basis_of, family_of, squares_over, symbol_along
 from opalg.program.expression import Shape
@@ -26,7 +27,7 @@ BOUNDARIES = ("periodic", "neumann", "dirichlet")
 
 
 @node
-class FiniteDifference(LinearOperator):
+class FiniteDifference(SameShape):
     """Differences of neighbours along one axis.
 
     Parameters
@@ -80,14 +81,6 @@ class FiniteDifference(LinearOperator):
         if self.scheme not in SCHEMES:
             raise UnsupportedError(f"FiniteDifference has the schemes {SCHEMES}, but not {self.scheme!r}")
 
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
     def kernel(self) -> Kernel:
         return Kernel(difference, (self.axis, self.scheme, self.boundary))
 
@@ -110,7 +103,7 @@ class FiniteDifference(LinearOperator):
 
 
 @node
-class Gradient(LinearOperator):
+class Gradient(OnShape):
     """Forward differences along several axes, as components on a new first axis.
 
     Parameters
@@ -149,10 +142,6 @@ class Gradient(LinearOperator):
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "axes", as_axes(shape, self.axes, "Gradient"))
         check_boundary(self.boundary, "Gradient")
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]

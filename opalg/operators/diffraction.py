@@ -14,7 +14,8 @@ from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.facts import exact, upper
 from opalg.leaves import Constant, Leaf, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.fourier import RFFT, InverseRFFT, half_shape
 from opalg.operators.knowledge import Facts

@@ -177,37 +177,11 @@ def filter_rows(lib: Any, y: Any, response: Any, detectors: int) -> Any:
     return lib.irfftn(spectrum, (count,), (-1,), "backward")[..., :detectors]
 
 
-def filter_and_backproject(
-    lib: Any,
-    y: Any,
-    response: Any,
-    shares: Any,
-    rows: Any,
-    row_shares: Any,
-    columns: Any,
-    column_shares: Any,
-    directions: Any,
-    geometry: Any,
-    out: Any = None,
-) -> Any:
+def filter_and_backproject(lib: Any, y: Any, response: Any, shares: Any, *rays: Any, out: Any = None) -> Any:
     """Filter the rows of sinograms, weight them by angle and smear them over the image."""
-    filtered = shares * filter_rows(lib, y, response, geometry[0])
-    return backproject(lib, filtered, rows, row_shares, columns, column_shares, directions, geometry)
+    return backproject(lib, shares * filter_rows(lib, y, response, rays[-1][0]), *rays)
 
 
-def project_and_filter(
-    lib: Any,
-    x: Any,
-    response: Any,
-    shares: Any,
-    rows: Any,
-    row_shares: Any,
-    columns: Any,
-    column_shares: Any,
-    directions: Any,
-    geometry: Any,
-    out: Any = None,
-) -> Any:
+def project_and_filter(lib: Any, x: Any, response: Any, shares: Any, *rays: Any, out: Any = None) -> Any:
     """The adjoint of `filter_and_backproject`: the filter is symmetric."""
-    lines = project(lib, x, rows, row_shares, columns, column_shares, directions, geometry)
-    return filter_rows(lib, shares * lines, response, geometry[0])
+    return filter_rows(lib, shares * project(lib, x, *rays), response, rays[-1][0])

@@ -11,10 +11,10 @@ import numpy as np
 from opalg.errors import DtypeError, UnsupportedError
 
 if TYPE_CHECKING:
-    from opalg.operators.algebra import LinearOperator
+    from opalg.operators.linear_map import LinearMap
 
 
-def flat_operator(operator: LinearOperator, dtype: Any) -> Any:
+def flat_operator(operator: LinearMap, dtype: Any) -> Any:
     """A ``scipy.sparse.linalg.LinearOperator``; what it is like is said at `opalg.interop.to_scipy`."""
     from scipy.sparse.linalg import LinearOperator as ScipyOperator
 
@@ -37,7 +37,7 @@ def flat_operator(operator: LinearOperator, dtype: Any) -> Any:
     )
 
 
-def _kind_wanted(operator: LinearOperator, dtype: Any) -> str:
+def _kind_wanted(operator: LinearMap, dtype: Any) -> str:
     wanted = None if dtype is None else {"c": "complex", "f": "real"}.get(np.dtype(dtype).kind)
     if dtype is not None and wanted is None:
         raise DtypeError(f"vectors are of dtype float or complex, not {dtype!r}")
@@ -48,7 +48,7 @@ def _kind_wanted(operator: LinearOperator, dtype: Any) -> str:
     return operator.in_kind
 
 
-def _complex_linear(operator: LinearOperator) -> bool:
+def _complex_linear(operator: LinearMap) -> bool:
     """Whether an operator on complex arrays takes ``i x`` to ``i A x``, tried on a random array."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(operator.in_shape) + 1j * rng.standard_normal(operator.in_shape)
@@ -71,7 +71,7 @@ def _flat(operator: Any, source: Any, target: Any, kind: str, mixed: bool) -> Ca
     return apply
 
 
-def pylops_operator(operator: LinearOperator, dtype: Any) -> Any:
+def pylops_operator(operator: LinearMap, dtype: Any) -> Any:
     """A ``pylops.LinearOperator``; what it is like is said at `opalg.interop.to_pylops`."""
     try:
         import pylops

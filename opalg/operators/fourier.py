@@ -10,10 +10,11 @@ import numpy as np
 from opalg.errors import ParameterError, UnsupportedError
 from opalg.facts import exact
 from opalg.nodes import node
-from opalg.operators.algebra import Composed, Identity, LinearOperator, as_shape, compose
-from opalg.operators.axes import as_axes
+from opalg.operators.algebra import Composed, Identity, LinearOperator, compose
+from opalg.operators.axes import as_axes, as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.knowledge import Facts
+from opalg.operators.shaped import OnShape, SameShape
 from opalg.program.expression import Literal, Shape
 from opalg.program.linear import Kernel
 from opalg.rules import rule
@@ -22,23 +23,34 @@ NORMS = ("backward", "ortho", "forward")
 _ADJOINT_NORM = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
-def _checked(shape: Any, axes: Any, norm: str, name: str) -> tuple[Shape, tuple[int, ...]]:
-    """The shape, and the axes as different negative numbers."""
-    shape = as_shape(shape)
-    if norm not in NORMS:
-        raise ParameterError(f'{name} has no norm={norm!r}; it has "ortho", "backward" and "forward"')
-    return shape, as_axes(shape, axes, name)
+@node
+class _FourierTransform(LinearOperator):
+    """What the discrete Fourier transforms share: an array's shape, the axes to transform and the factor."""
 
+    shape: Shape
+    axes: Any = None
+    norm: str = "ortho"
 
-def _text(name: str, shape: Shape, axes: tuple[int, ...], norm: str, plain: str) -> str:
-    text = f"{name}({shape}"
-    if axes != tuple(range(-len(shape), 0)):
-        text += f", axes={axes}"
-    return text + (")" if norm == plain else f", norm={norm!r})")
+    def __post_init__(self) -> None:
+        name, shape = type(self).__name__, as_shape(self.shape)
+        if self.norm not in NORMS:
+            raise ParameterError(f'{name} has no norm={self.norm!r}; it has "ortho", "backward" and "forward"')
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "axes", as_axes(shape, self.axes, name))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The lengths of the axes that are transformed."""
+        return tuple(self.shape[axis] for axis in self.axes)
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__}({self.shape}"
+        text += "" if self.axes == tuple(range(-len(self.shape), 0)) else f", axes={self.axes}"
+        return text + (")" if self.norm == "ortho" else f", norm={self.norm!r})")
 
 
 @node
-class FFT(LinearOperator):
+class FFT(_FourierTransform, SameShape):
     """The discrete Fourier transform over some axes.
 
     Parameters
@@ -69,29 +81,7 @@ class FFT(LinearOperator):
     array([2., 0., 0., 0.])
     """
 
-    shape: Shape
-    axes: Any = None
-    norm: str = "ortho"
     in_kind = "complex"
-
-    def __post_init__(self) -> None:
-        shape, axes = _checked(self.shape, self.axes, self.norm, "FFT")
-        object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "axes", axes)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    def out_kind(self, kind: str) -> str:
-        return "complex"
-
-    def adjoint_kind(self, kind: str) -> str:
-        return "complex"
 
     def kernel(self) -> Kernel:
         return Kernel(transform, (self.axes, self.norm), in_place=False, transforms=1, passes=0.0)
@@ -109,9 +99,6 @@ class FFT(LinearOperator):
         """The inverse transform, of the same ``norm``: the adjoint of the transform with the opposite factor."""
         return FFT(self.shape, self.axes, _ADJOINT_NORM[self.norm]).H
 
-    def __repr__(self) -> str:
-        return _text("FFT", self.shape, self.axes, self.norm, "ortho")
-
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
         """Random members for the property tests."""
@@ -124,7 +111,7 @@ class FFT(LinearOperator):
 
 
 @node
-class RFFT(LinearOperator):
+class RFFT(_FourierTransform, OnShape):
     """The discrete Fourier transform of real arrays: the half spectrum along the last of ``axes``.
 
     Parameters
@@ -155,19 +142,7 @@ class RFFT(LinearOperator):
     ((3,), [(10+0j), (-2+2j), (-2+0j)])
     """
 
-    shape: Shape
-    axes: Any = None
-    norm: str = "ortho"
     in_kind = "real"
-
-    def __post_init__(self) -> None:
-        shape, axes = _checked(self.shape, self.axes, self.norm, "RFFT")
-        object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "axes", axes)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
@@ -176,14 +151,11 @@ class RFFT(LinearOperator):
     def out_kind(self, kind: str) -> str:
         return "complex"
 
-    def adjoint_kind(self, kind: str) -> str:
-        return "real"
-
     def kernel(self) -> Kernel:
         return Kernel(transform_real, (self.axes, self.norm), in_place=False, transforms=1, passes=0.0)
 
     def adjoint_kernel(self) -> Kernel:
-        arguments = (self.axes, _sizes(self), _ADJOINT_NORM[self.norm])
+        arguments = (self.axes, self.sizes, _ADJOINT_NORM[self.norm])
         return Kernel(adjoint_transform_real, arguments, in_place=False, transforms=1, passes=2.0)
 
     @property
@@ -195,9 +167,6 @@ class RFFT(LinearOperator):
     def inverse(self) -> LinearOperator:
         """The left inverse, half spectrum to real array."""
         return InverseRFFT(self.shape, self.axes, self.norm)
-
-    def __repr__(self) -> str:
-        return _text("RFFT", self.shape, self.axes, self.norm, "ortho")
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -215,7 +184,7 @@ class RFFT(LinearOperator):
 
 
 @node
-class InverseRFFT(LinearOperator):
+class InverseRFFT(_FourierTransform):
     """The inverse of `RFFT`: a half spectrum to the real array it belongs to.
 
     Parameters
@@ -237,15 +206,7 @@ class InverseRFFT(LinearOperator):
     [1.0, 2.0, 3.0, 4.0]
     """
 
-    shape: Shape
-    axes: Any = None
-    norm: str = "ortho"
     in_kind = "complex"
-
-    def __post_init__(self) -> None:
-        shape, axes = _checked(self.shape, self.axes, self.norm, "InverseRFFT")
-        object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "axes", axes)
 
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
@@ -258,15 +219,12 @@ class InverseRFFT(LinearOperator):
     def out_kind(self, kind: str) -> str:
         return "real"
 
-    def adjoint_kind(self, kind: str) -> str:
-        return "complex"
-
     def kernel(self) -> Kernel:
-        arguments = (self.axes, _sizes(self), self.norm)
+        arguments = (self.axes, self.sizes, self.norm)
         return Kernel(transform_real_back, arguments, in_place=False, transforms=1, passes=0.0)
 
     def adjoint_kernel(self) -> Kernel:
-        arguments = (self.axes, _sizes(self), _ADJOINT_NORM[self.norm])
+        arguments = (self.axes, self.sizes, _ADJOINT_NORM[self.norm])
         return Kernel(adjoint_transform_real_back, arguments, in_place=False, transforms=1, passes=1.0)
 
     @property
@@ -279,9 +237,6 @@ class InverseRFFT(LinearOperator):
     def inverse(self) -> LinearOperator:
         """Refused: a half spectrum of no real array cannot be recovered."""
         raise UnsupportedError(f"{self!r} has a right inverse only, which is RFFT({self.shape}, {self.axes})")
-
-    def __repr__(self) -> str:
-        return _text("InverseRFFT", self.shape, self.axes, self.norm, "ortho")
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -303,13 +258,9 @@ def half_shape(shape: Shape, axis: int) -> Shape:
     return tuple(half)
 
 
-def _sizes(operator: Any) -> tuple[int, ...]:
-    return tuple(operator.shape[axis] for axis in operator.axes)
-
-
-def gram_scale(operator: Any) -> float:
+def gram_scale(operator: _FourierTransform) -> float:
     """``F.H F`` of the full transform."""
-    count = prod(_sizes(operator))
+    count = prod(operator.sizes)
     return {"backward": float(count), "ortho": 1.0, "forward": 1.0 / count}[operator.norm]
 
 

@@ -12,7 +12,8 @@ from opalg.arrays import backend
 from opalg.errors import DeviceError, DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.axes import as_shape
 from opalg.operators.knowledge import Facts
 from opalg.program.expression import Expression, Shape, as_expression
 from opalg.program.linear import Kernel

@@ -10,11 +10,12 @@ import numpy as np
 
 from opalg.errors import ParameterError, ShapeError
 from opalg.facts import UNKNOWN, YES, exact
-from opalg.leaves import Indices
+from opalg.leaves import Constant, Indices
 from opalg.nodes import node
 from opalg.operators.algebra import LinearOperator, as_shape
 from opalg.operators.axes import as_axes
 from opalg.operators.knowledge import Facts
+from opalg.operators.small_matrices import is_small, multiply_corners
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.program.linear import Kernel, Take
@@ -49,7 +50,7 @@ class Hadamard(LinearOperator):
     -----
     ``H.H = H = H^-1`` in each of the orders, so the norm is 1 (exact). ``n log2 n`` additions and subtractions, with no
     temporary arrays besides one of the size of the image (Fino, Algazi 1976, Unified matrix treatment of the fast
-    Walsh-Hadamard transform).
+    Walsh-Hadamard transform); images of a few thousand entries are multiplied by the matrix of each axis instead.
 
     Examples
     --------
@@ -90,6 +91,13 @@ class Hadamard(LinearOperator):
         return self.shape
 
     def kernel(self) -> Kernel:
+        if is_small(self.shape, self.axes):
+            matrices = tuple(_matrix(self.shape[axis]) for axis in self.axes)
+            return Kernel(multiply_corners, (self.shape, self.axes, (self.shape,), *matrices))
+        return self.butterfly_kernel()
+
+    def butterfly_kernel(self) -> Kernel:
+        """The kernel by sums and differences of pairs."""
         sizes = tuple(self.shape[axis] for axis in self.axes)
         passes = 1.0 + sum(n.bit_length() - 1 for n in sizes)
         return Kernel(butterflies, (self.axes, sizes, 1.0 / sqrt(prod(sizes))), passes=passes, scratch=(self.shape,))
@@ -146,6 +154,14 @@ class Hadamard(LinearOperator):
             Hadamard(16, order="dyadic"),
             Hadamard((1, 1)),
         ]
+
+
+@lru_cache(maxsize=64)
+def _matrix(n: int) -> Constant:
+    """The matrix of the natural order."""
+    places = np.arange(n)
+    shared = np.bitwise_count(places[:, None] & places)
+    return Constant((1.0 - 2.0 * (shared % 2)) / sqrt(n), name="signs")
 
 
 @lru_cache(maxsize=64)

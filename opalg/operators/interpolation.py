@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from math import prod, sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import exact, upper
 from opalg.leaves import Constant, Indices, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.axes import as_shape
 from opalg.operators.knowledge import Facts
+from opalg.operators.shaped import OnShape
 from opalg.operators.spectra import as_data, text
 from opalg.operators.stored import StoredMatrix, multiply_stored
 from opalg.program import expression as ex
@@ -23,8 +25,54 @@ from opalg.program.linear import Kernel
 from opalg.program.sampling import BOUNDARIES, Component, corners, sample, splat
 
 
+class Resampling(OnShape):
+    """An image read between its entries: by a stencil where it is known, else by positions that gradients reach."""
+
+    boundary: str
+    relative: ClassVar[bool]
+
+    @property
+    def stencil(self) -> Stencil | None:
+        """The weights, where the positions are constant."""
+        raise NotImplementedError
+
+    def _positions(self) -> list[Expression]:
+        """The coordinates along each axis of the image."""
+        raise NotImplementedError
+
+    def kernel(self) -> Kernel:
+        assert self.stencil is not None
+        return self.stencil.kernel()
+
+    def adjoint_kernel(self) -> Kernel:
+        assert self.stencil is not None
+        return self.stencil.adjoint_kernel()
+
+    def trace(self, x: Expression) -> Expression:
+        if self.stencil is not None:
+            return Apply(self, x)
+        ex.batch_shape(x.shape, self.in_shape, self)
+        return sample(x, self._positions(), self.shape, self.boundary, self.relative)
+
+    def trace_adjoint(self, y: Expression) -> Expression:
+        if self.stencil is not None:
+            return Apply(self, y, adjoint=True)
+        ex.batch_shape(y.shape, self.out_shape, self)
+        return splat(y, self._positions(), self.shape, self.boundary, self.relative)
+
+    @property
+    def facts(self) -> Facts:
+        if self.stencil is not None:
+            return self.stencil.facts
+        # Schur's test as a formula of the positions: rows sum to 1 at most, columns to what ones are splat to.
+        positions = self._positions()
+        ones = ex.broadcast_to(Literal(1.0), positions[0].shape)
+        columns = splat(ones, positions, self.shape, self.boundary, self.relative)
+        return Facts(norm=upper(ex.sqrt(ex.largest(columns))))
+
+
 @node
-class Interpolate(LinearOperator):
+class Interpolate(Resampling):
     """Multilinear interpolation at points, ``y_j = sum_i x_i prod_k max(0, 1 - |p_jk - i_k|)``.
 
     Parameters
@@ -72,6 +120,8 @@ class Interpolate(LinearOperator):
     points: Any
     boundary: str = "zero"
 
+    relative = False
+
     def __post_init__(self) -> None:
         shape = as_shape(self.shape)
         points = coordinates(self.points, "points of Interpolate")
@@ -85,10 +135,6 @@ class Interpolate(LinearOperator):
         object.__setattr__(self, "points", points)
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return self.points.shape[:-1]
 
@@ -99,31 +145,8 @@ class Interpolate(LinearOperator):
             return None
         return Stencil(np.moveaxis(host_array(self.points), -1, 0), self.shape, self.boundary, relative=False)
 
-    def kernel(self) -> Kernel:
-        assert self.stencil is not None
-        return self.stencil.kernel()
-
-    def adjoint_kernel(self) -> Kernel:
-        assert self.stencil is not None
-        return self.stencil.adjoint_kernel()
-
-    def trace(self, x: Expression) -> Expression:
-        if self.stencil is not None:
-            return Apply(self, x)
-        ex.batch_shape(x.shape, self.in_shape, self)
-        return sample(x, parts_of(self.points, -1), self.shape, self.boundary)
-
-    def trace_adjoint(self, y: Expression) -> Expression:
-        if self.stencil is not None:
-            return Apply(self, y, adjoint=True)
-        ex.batch_shape(y.shape, self.out_shape, self)
-        return splat(y, parts_of(self.points, -1), self.shape, self.boundary)
-
-    @property
-    def facts(self) -> Facts:
-        if self.stencil is not None:
-            return self.stencil.facts
-        return sampling_facts(parts_of(self.points, -1), self.shape, self.boundary, relative=False)
+    def _positions(self) -> list[Expression]:
+        return parts_of(self.points, -1)
 
     def __repr__(self) -> str:
         return f"Interpolate({self.shape}, {text(self.points)}, {self.boundary!r})"
@@ -234,13 +257,6 @@ def check_sampling(shape: Shape, boundary: str, owner: str) -> None:
 def parts_of(data: Expression, axis: int) -> list[Expression]:
     """The coordinates of each axis of the grid, which lie along a negative axis of data."""
     return [Apply(Component(data.shape, axis, k), data) for k in range(data.shape[axis])]
-
-
-def sampling_facts(positions: list[Expression], shape: Shape, boundary: str, relative: bool) -> Facts:
-    """Schur's test as a formula of the positions: rows sum to 1 at most, columns to what ones are splat to."""
-    ones = ex.broadcast_to(Literal(1.0), positions[0].shape)
-    columns = splat(ones, positions, shape, boundary, relative)
-    return Facts(norm=upper(ex.sqrt(ex.largest(columns))))
 
 
 def read_grid(

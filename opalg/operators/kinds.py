@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 from opalg.program import expression as ex
@@ -56,3 +57,24 @@ def adjoint_part(operator: LinearOperator, y: Expression, in_kind: str) -> Expre
         y = ex.pointwise("real", y)
     back = operator.trace_adjoint(y)
     return ex.pointwise("real", back) if in_kind == "real" and back.kind == "complex" else back
+
+
+def joins(outer: LinearOperator, inner: LinearOperator) -> bool:
+    """Whether one operator takes the kind of array that another gives: a real one does not take complex arrays."""
+    return not (outer.in_kind == "real" and inner.out_dtype == "complex")
+
+
+def alike_in_kind(a: LinearOperator, b: LinearOperator) -> bool:
+    """Whether two operators take and give the same kinds of arrays."""
+    kinds = ("real", "complex") if a.in_kind == "any" else (a.in_kind,)
+    return a.in_kind == b.in_kind and all(a.out_kind(k) == b.out_kind(k) for k in kinds)
+
+
+def growth_in_size(operator: LinearOperator) -> set[int]:
+    """The signs of what the operator adds to the number of reals, over the kinds that it takes."""
+    signs = set()
+    for kind in ("real", "complex") if operator.in_kind == "any" else (operator.in_kind,):
+        before = prod(operator.in_shape) * (1 + (kind == "complex"))
+        after = prod(operator.out_shape) * (1 + (operator.out_kind(kind) == "complex"))
+        signs.add((after > before) - (after < before))
+    return signs

@@ -23,7 +23,7 @@ class Sampled(Linear):
         return tuple(-(-(b - a) // s) for a, b, s in zip(self.start, self.stop, self.step, strict=True))
 
     def kernel(self) -> Kernel:
-        return Kernel(take_samples, (self.start, self.stop, self.step))
+        return Kernel(view_samples, (self.start, self.stop, self.step), in_place=False, passes=0.0)
 
     def adjoint_kernel(self) -> Kernel:
         return Kernel(place_samples, (self.start, self.stop, self.step, self.in_shape))
@@ -32,10 +32,9 @@ class Sampled(Linear):
         return f"Sampled({self.in_shape}, {self.start}, {self.stop}, {self.step})"
 
 
-def take_samples(lib: Any, x: Any, start: Any, stop: Any, step: Any, out: Any = None) -> Any:
-    """Copy every step-th entry of a box of the trailing axes."""
-    box = (..., *(slice(a, b, s) for a, b, s in zip(start, stop, step, strict=True)))
-    return lib.copy(x[box], out=out)
+def view_samples(lib: Any, x: Any, start: Any, stop: Any, step: Any, out: Any = None) -> Any:
+    """Every step-th entry of a box of the trailing axes, as a view."""
+    return x[(..., *(slice(a, b, s) for a, b, s in zip(start, stop, step, strict=True)))]
 
 
 def place_samples(lib: Any, x: Any, start: Any, stop: Any, step: Any, shape: Any, out: Any = None) -> Any:

@@ -103,12 +103,6 @@ class LowRank(LinearOperator):
     def in_kind(self) -> str:  # type: ignore[override]
         return "complex" if "complex" in (self.left.kind, self.right.kind) else "any"
 
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.in_kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
-
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)
         return Product("Mx", self.left, Product("MTx", conjugate(self.right), x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import sqrt
 from typing import Any
 
@@ -11,7 +12,8 @@ from opalg.errors import DtypeError, ShapeError
 from opalg.facts import exact, upper
 from opalg.leaves import Constant, Indices, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.axes import as_shape
 from opalg.operators.knowledge import Facts
 from opalg.operators.spectra import as_data, conjugate, text
 from opalg.program import expression as ex
@@ -57,8 +59,31 @@ def Matrix(matrix: Any) -> LinearOperator:
     return DenseMatrix(matrix)
 
 
+class _OfEntries(LinearOperator):
+    """What dense and sparse matrices share: the shapes and kinds that follow from the entries."""
+
+    matrix: Any
+
+    def _keep(self, entries: Expression) -> None:
+        if entries.ndim != 2:
+            raise ShapeError(f"Matrix takes an array of shape (m, n), but was given shape {entries.shape}")
+        object.__setattr__(self, "matrix", entries)
+
+    @property
+    def in_shape(self) -> Shape:  # type: ignore[override]
+        return self.matrix.shape[1:]
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return self.matrix.shape[:1]
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return "complex" if self.matrix.kind == "complex" else "any"
+
+
 @node
-class DenseMatrix(LinearOperator):
+class DenseMatrix(_OfEntries):
     """A dense matrix times vectors on the last axis; gradients in its entries flow.
 
     Parameters
@@ -80,27 +105,7 @@ class DenseMatrix(LinearOperator):
 
     def __post_init__(self) -> None:
         data = as_data(self.matrix, "Matrix")
-        if data.ndim != 2:
-            raise ShapeError(f"Matrix takes an array of shape (m, n), but was given shape {data.shape}")
-        object.__setattr__(self, "matrix", data)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.matrix.shape[1:]
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.matrix.shape[:1]
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return "complex" if self.matrix.kind == "complex" else "any"
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.matrix.kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
+        self._keep(data)
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)
@@ -133,7 +138,7 @@ class DenseMatrix(LinearOperator):
 
 
 @node
-class SparseMatrix(LinearOperator):
+class SparseMatrix(_OfEntries):
     """A scipy.sparse matrix times vectors on the last axis.
 
     Parameters
@@ -162,7 +167,6 @@ class SparseMatrix(LinearOperator):
     """
 
     matrix: Any
-    adjoint_matrix: Any = None
 
     @staticmethod
     def from_coordinates(values: Any, rows: Any, columns: Any, shape: Any) -> CoordinateMatrix:
@@ -176,32 +180,12 @@ class SparseMatrix(LinearOperator):
         data = self.matrix if isinstance(self.matrix, Constant) else Constant(self.matrix)
         if data.kind == "bool":
             raise DtypeError("Matrix takes real or complex entries, but was given booleans; use .astype(float)")
-        if data.ndim != 2:
-            raise ShapeError(f"Matrix takes an array of shape (m, n), but was given shape {data.shape}")
-        object.__setattr__(self, "matrix", data)
-        if self.adjoint_matrix is None:
-            object.__setattr__(self, "adjoint_matrix", Constant(data.value.conj().T.tocsr(), copy=False))
-        size = abs(data.value)
-        rows, columns = (float(size.sum(axis=axis).max()) if size.nnz else 0.0 for axis in (1, 0))
-        object.__setattr__(self, "_bound", sqrt(rows * columns))
+        self._keep(data)
 
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.matrix.shape[1:]
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.matrix.shape[:1]
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return "complex" if self.matrix.kind == "complex" else "any"
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.matrix.kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
+    @cached_property
+    def adjoint_matrix(self) -> Constant:
+        """The conjugated transpose, made when an adjoint is first applied, since it takes as much memory again."""
+        return Constant(self.matrix.value.conj().T.tocsr(), copy=False)
 
     def kernel(self) -> Kernel:
         return Kernel(multiply_sparse, (self.matrix, self.matrix.kind), in_place=False, fresh=True, passes=4.0)
@@ -211,7 +195,9 @@ class SparseMatrix(LinearOperator):
 
     @property
     def facts(self) -> Facts:
-        return Facts(norm=upper(self._bound))  # type: ignore[attr-defined]
+        size = abs(self.matrix.value)
+        rows, columns = (float(size.sum(axis=axis).max()) if size.nnz else 0.0 for axis in (1, 0))
+        return Facts(norm=upper(sqrt(rows * columns)))
 
     def __repr__(self) -> str:
         return f"Matrix(sparse {text(self.matrix)})"
@@ -258,9 +244,8 @@ class CoordinateMatrix(LinearOperator):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> import opalg as oa
     >>> weights = oa.Parameter(np.array([2.0, 3.0]), name="weights")
-    >>> A = SparseMatrix.from_coordinates(weights, rows=[0, 2], columns=[1, 0], shape=(3, 2))
+    >>> A = oa.SparseMatrix.from_coordinates(weights, rows=[0, 2], columns=[1, 0], shape=(3, 2))
     >>> A @ np.array([1.0, 10.0])
     array([20.,  0.,  3.])
     """
@@ -303,12 +288,6 @@ class CoordinateMatrix(LinearOperator):
     @property
     def in_kind(self) -> str:  # type: ignore[override]
         return "complex" if self.values.kind == "complex" else "any"
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.values.kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
         picked = ex.Apply(Take(self.in_shape, self.columns, -1), x)

@@ -17,6 +17,7 @@ from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape,
 from opalg.operators.circular import (
     REFLECTIVE,
     Layout,
+    bordered,
     checked_boundary,
     checked_origin,
     checked_sizes,
@@ -25,8 +26,10 @@ from opalg.operators.circular import (
     spectrum_of,
 )
 from opalg.operators.diagonal import adjacent
+from opalg.operators.direct import DirectSums, considers_sums
 from opalg.operators.fourier import FFT, RFFT
 from opalg.operators.knowledge import Facts
+from opalg.operators.padding import Pad
 from opalg.operators.rearrangement import Reshape
 from opalg.operators.round_trip import from_spectrum, to_spectrum
 from opalg.operators.spectra import as_data, conjugate, text
@@ -174,6 +177,11 @@ class MultiConvolve(LinearOperator):
         return any(s > 1 for s in self.stride)
 
     @property
+    def border(self) -> Pad:
+        """The image with the border that the taps reach."""
+        return bordered(self.shape, self._size, self.boundary, self.origin, self.stride, self.out_shape[1:])
+
+    @property
     def _layout(self) -> Layout:
         return layout(self.shape, self.filters.shape[-len(self.shape) :], self.boundary, self.origin)
 
@@ -185,9 +193,16 @@ class MultiConvolve(LinearOperator):
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.in_shape, self)
+        if x.kind == "real" and considers_sums(self.filters, self.shape, self._inputs):
+            return ex.Apply(DirectSums(self), x)
+        return self.by_transforms(x)
+
+    def by_transforms(self, x: Expression) -> Expression:
+        """The trace by products of spectra."""
         transform, spectra = self.spectra
         if isinstance(transform, RFFT) and x.kind == "complex":
-            return self.trace(ex.pointwise("real", x)) + Literal(1j) * self.trace(ex.pointwise("imag", x))
+            parts = (self.by_transforms(ex.pointwise(part, x)) for part in ("real", "imag"))
+            return next(parts) + Literal(1j) * next(parts)
         plan, bins = self._layout, transform.out_shape
         channels = to_spectrum(transform, plan.extension.trace(x))
         inner = (self.in_channels,) if self.has_channels else ()
@@ -200,9 +215,13 @@ class MultiConvolve(LinearOperator):
 
     def trace_adjoint(self, y: Expression) -> Expression:
         ex.batch_shape(y.shape, self.out_shape, self)
+        return self.adjoint_by_transforms(y)
+
+    def adjoint_by_transforms(self, y: Expression) -> Expression:
+        """The trace of the adjoint by products of spectra."""
         transform, spectra = self.spectra
         if isinstance(transform, RFFT) and y.kind == "complex":
-            parts = (self.trace_adjoint(ex.pointwise(part, y)) for part in ("real", "imag"))
+            parts = (self.adjoint_by_transforms(ex.pointwise(part, y)) for part in ("real", "imag"))
             return next(parts) + Literal(1j) * next(parts)
         plan, bins = self._layout, transform.out_shape
         results = to_spectrum(transform, plan.spread(y, self.stride))

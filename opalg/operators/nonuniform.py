@@ -13,10 +13,12 @@ from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedErro
 from opalg.facts import upper
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.axes import as_shape
 from opalg.operators.fourier import NORMS
 from opalg.operators.knowledge import Facts
 from opalg.operators.nonuniform_plans import Plans
+from opalg.operators.shaped import OnShape
 from opalg.operators.spectra import as_data, check_broadcast, text
 from opalg.operators.toeplitz import HermitianToeplitz
 from opalg.program import expression as ex
@@ -28,7 +30,7 @@ _MARGIN = 10.0  # by how much finufft may miss its tolerance; measured: below 5
 
 
 @node
-class NonuniformFFT(LinearOperator):
+class NonuniformFFT(OnShape):
     """The Fourier transform at any frequencies, ``y_j = c sum_n x_n exp(-i <p_j, n>)``, n counted from the centre.
 
     Parameters
@@ -104,18 +106,8 @@ class NonuniformFFT(LinearOperator):
         object.__setattr__(self, "_samples", points.shape if flat else points.shape[:-1])
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return self._samples  # type: ignore[attr-defined, no-any-return]
-
-    def out_kind(self, kind: str) -> str:
-        return "complex"
-
-    def adjoint_kind(self, kind: str) -> str:
-        return "complex"
 
     def kernel(self) -> Kernel:
         return Kernel(sample_spectrum, (self,), in_place=False, transforms=1, passes=0.0)

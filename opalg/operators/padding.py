@@ -13,9 +13,11 @@ from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import YES, exact
 from opalg.leaves import Constant, Indices
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.diagonal import Diagonal, adjacent
 from opalg.operators.knowledge import Facts
+from opalg.operators.shaped import OnShape
 from opalg.operators.windows import Crop
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
@@ -28,7 +30,7 @@ Run = tuple[int, int, int, int]  # target begin, source begin, count, step of th
 
 
 @node
-class Pad(LinearOperator):
+class Pad(OnShape):
     """Padding beyond the border, ``y_i = x_{r(i - before)}`` with ``r`` mapping outside indices back into the image.
 
     Parameters
@@ -80,10 +82,6 @@ class Pad(LinearOperator):
         object.__setattr__(self, "width", _checked_width(self.width, shape))
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return tuple(before + n + after for n, (before, after) in zip(self.shape, self.width, strict=True))
 
@@ -111,7 +109,7 @@ class Pad(LinearOperator):
         if prod(self.out_shape) <= _FEW:
             moved = [(axis - len(self.shape), p) for axis, p in enumerate(self._positions) if p is not None]
             return Kernel(extend_few, tuple(a for pair in moved for a in pair), in_place=False, fresh=True)
-        return Kernel(extend, (start, stop, self._runs, self.out_shape))
+        return Kernel(extend, (start, stop, self._runs, self.out_shape, self.boundary))
 
     def adjoint_kernel(self) -> Kernel:
         start, stop = self._box
@@ -124,6 +122,12 @@ class Pad(LinearOperator):
         """Where the image itself lies in the result."""
         start = tuple(before for before, _ in self.width)
         return start, tuple(a + n for a, n in zip(start, self.shape, strict=True))
+
+    @property
+    def frame(self) -> tuple[Any, ...]:
+        """The boundary, where the image itself lies in the result, what its border copies, and the result's shape."""
+        runs = () if self.boundary == "zero" else self._runs
+        return (self.boundary, *self._box, runs, self.out_shape)
 
     @property
     def _axes(self) -> list[tuple[int, int, int]]:
@@ -219,8 +223,15 @@ def _runs(n: int, before: int, after: int, boundary: str) -> tuple[Run, ...]:
     return tuple(found)
 
 
-def extend(lib: Any, x: Any, start: Any, stop: Any, runs: Any, shape: Any, out: Any = None) -> Any:
-    """Copy x into its box, then fill the border axis by axis from what is there already."""
+def extend(lib: Any, x: Any, start: Any, stop: Any, runs: Any, shape: Any, way: Any = None, out: Any = None) -> Any:
+    """Copy x into its box, then fill the border axis by axis from what is there already.
+
+    Where the library extends images in that way by one call, and need not write to ``out``, this is taken.
+    """
+    padded = getattr(lib, "padded", None)
+    whole = padded(x, start, stop, shape, way) if padded and way and out is None else None
+    if whole is not None:
+        return whole
     out = lib.empty_like(x, tuple(x.shape[: x.ndim - len(shape)]) + tuple(shape), out=out)
     box = [slice(a, b) for a, b in zip(start, stop, strict=True)]
     out[(..., *box)] = x

@@ -6,17 +6,18 @@ import numpy as np
 
 from opalg.facts import NO, YES, exact
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, Zero, as_shape, compose, scale
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, Zero, compose, scale
 from opalg.operators.batched import AsComplex
 from opalg.operators.diagonal import adjacent
 from opalg.operators.knowledge import Facts
+from opalg.operators.shaped import SameShape
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.rules import rule
 
 
 @node
-class Real(LinearOperator):
+class Real(SameShape):
     """The real part of a complex array, ``y = Re x``.
 
     Parameters
@@ -40,22 +41,8 @@ class Real(LinearOperator):
     shape: Shape
     in_kind = "complex"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_shape(self.shape))
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
     def out_kind(self, kind: str) -> str:
         return "real"
-
-    def adjoint_kind(self, kind: str) -> str:
-        return "complex"
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.shape, self)
@@ -85,7 +72,7 @@ class Real(LinearOperator):
 
 
 @node
-class Imag(LinearOperator):
+class Imag(SameShape):
     """The imaginary part of a complex array, ``y = Im x``.
 
     Parameters
@@ -109,22 +96,8 @@ class Imag(LinearOperator):
     shape: Shape
     in_kind = "complex"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_shape(self.shape))
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
     def out_kind(self, kind: str) -> str:
         return "real"
-
-    def adjoint_kind(self, kind: str) -> str:
-        return "complex"
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.shape, self)
@@ -151,7 +124,7 @@ class Imag(LinearOperator):
 
 
 @node
-class Conj(LinearOperator):
+class Conj(SameShape):
     """The complex conjugate, ``y = conj(x)``.
 
     Parameters
@@ -173,17 +146,6 @@ class Conj(LinearOperator):
     """
 
     shape: Shape
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_shape(self.shape))
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.shape, self)

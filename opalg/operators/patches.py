@@ -13,9 +13,11 @@ from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import exact
 from opalg.leaves import Constant
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.diagonal import Diagonal, adjacent
 from opalg.operators.knowledge import Facts
+from opalg.operators.shaped import OnShape
 from opalg.program.expression import Literal, Shape
 from opalg.program.linear import Kernel
 from opalg.rules import rule
@@ -24,7 +26,7 @@ BOUNDARIES = ("valid", "periodic")
 
 
 @node
-class Patches(LinearOperator):
+class Patches(OnShape):
     """All patches of an image, ``y_(g, s) = x_(stride g + s)`` with the place g of the patch and the place s within.
 
     Parameters
@@ -87,10 +89,6 @@ class Patches(LinearOperator):
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "size", size)
         object.__setattr__(self, "stride", stride)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]

@@ -11,10 +11,12 @@ import numpy as np
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.facts import upper
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator, as_shape
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.axes import as_shape
 from opalg.operators.filtered_backprojection import FilteredBackprojection
 from opalg.operators.knowledge import Facts
 from opalg.operators.projector import FOOTPRINTS, ParallelBeam, backproject, fitting_detectors, project
+from opalg.operators.shaped import OnShape
 from opalg.operators.stored import StoredMatrix, multiply_stored
 from opalg.program.expression import Shape
 from opalg.program.linear import Kernel
@@ -23,7 +25,7 @@ _MOST_STORED = 1 << 25  # weights; more are computed anew at each application
 
 
 @node
-class Radon(LinearOperator):
+class Radon(OnShape):
     """The parallel-beam X-ray transform, ``y_ak = sum_p w(s_k - p . (cos a, sin a)) x_p``.
 
     Parameters
@@ -119,10 +121,6 @@ class Radon(LinearOperator):
         object.__setattr__(self, "offset", offset)
         free = self.beam.entries > _MOST_STORED if self.matrix_free is None else bool(self.matrix_free)
         object.__setattr__(self, "matrix_free", free)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
@@ -247,41 +245,26 @@ def _checked_angles(given: Any) -> tuple[float, ...]:
     return tuple(float(a) for a in host)
 
 
-def project_images(
-    lib: Any,
-    x: Any,
-    stored: Any,
-    rows: Any,
-    row_shares: Any,
-    columns: Any,
-    column_shares: Any,
-    directions: Any,
-    geometry: Any,
-    out: Any = None,
-) -> Any:
+def project_images(lib: Any, x: Any, stored: Any, *rays: Any, out: Any = None) -> Any:
     """The sinogram of images, by a sparse matrix where one is stored and the library has them."""
     matrix = None if stored is None else stored.on(lib)
     if matrix is None:
-        return project(lib, x, rows, row_shares, columns, column_shares, directions, geometry)
-    source, target = (rows.shape[-1], columns.shape[-1]), (rows.shape[0], geometry[0])
-    return multiply_stored(lib, matrix, x, source, target)
+        return project(lib, x, *rays)
+    image, sinogram = shapes_between(*rays)
+    return multiply_stored(lib, matrix, x, image, sinogram)
 
 
-def backproject_sinograms(
-    lib: Any,
-    y: Any,
-    stored: Any,
-    rows: Any,
-    row_shares: Any,
-    columns: Any,
-    column_shares: Any,
-    directions: Any,
-    geometry: Any,
-    out: Any = None,
-) -> Any:
+def backproject_sinograms(lib: Any, y: Any, stored: Any, *rays: Any, out: Any = None) -> Any:
     """The adjoint of `project_images`."""
     matrix = None if stored is None else stored.on(lib, True)
     if matrix is None:
-        return backproject(lib, y, rows, row_shares, columns, column_shares, directions, geometry)
-    source, target = (rows.shape[0], geometry[0]), (rows.shape[-1], columns.shape[-1])
-    return multiply_stored(lib, matrix, y, source, target)
+        return backproject(lib, y, *rays)
+    image, sinogram = shapes_between(*rays)
+    return multiply_stored(lib, matrix, y, sinogram, image)
+
+
+def shapes_between(
+    rows: Any, row_shares: Any, columns: Any, column_shares: Any, directions: Any, geometry: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shapes of the image and of the sinogram that the arguments of `project` stand for."""
+    return (rows.shape[-1], columns.shape[-1]), (rows.shape[0], geometry[0])

@@ -9,17 +9,19 @@ import numpy as np
 
 from opalg.errors import ShapeError
 from opalg.nodes import node
-from opalg.operators.algebra import Composed, Identity, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Composed, Identity, LinearOperator, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.knowledge import Facts
 from opalg.operators.positions import facts_of_selection, flip, own_axes
+from opalg.operators.shaped import OnShape, SameShape
 from opalg.program.expression import Shape
 from opalg.program.linear import Kernel, reshape_trailing
 from opalg.rules import rule
 
 
 @node
-class Flip(LinearOperator):
+class Flip(SameShape):
     """Reverse some axes, ``y_i = x_{n - 1 - i}``.
 
     Parameters
@@ -56,14 +58,6 @@ class Flip(LinearOperator):
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "axes", tuple(sorted(axis for axis in axes if shape[axis] > 1)))
 
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
     def kernel(self) -> Kernel:
         return Kernel(flip, (self.axes,), in_place=False)
 
@@ -87,7 +81,7 @@ class Flip(LinearOperator):
 
 
 @node
-class Roll(LinearOperator):
+class Roll(SameShape):
     """Shift entries along axes, those that leave at one end entering at the other, ``y_i = x_{(i - s) mod n}``.
 
     Parameters
@@ -137,14 +131,6 @@ class Roll(LinearOperator):
         object.__setattr__(self, "axes", tuple(axis for axis, _ in kept))
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def shifts(self) -> dict[int, int]:
         """The shift of each axis that is shifted, by its negative number."""
         return dict(zip(self.axes, self.shift, strict=True))
@@ -185,7 +171,7 @@ class Roll(LinearOperator):
 
 
 @node
-class Transpose(LinearOperator):
+class Transpose(OnShape):
     """Axes in another order, ``y[i_{a_0}, i_{a_1}, ...] = x[i_0, i_1, ...]``.
 
     Parameters
@@ -225,10 +211,6 @@ class Transpose(LinearOperator):
             raise ShapeError(f"Transpose of shape {shape} needs an order of its {len(shape)} axes, not {self.axes!r}")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "axes", axes)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]

@@ -10,12 +10,14 @@ import numpy as np
 from opalg.errors import ShapeError
 from opalg.facts import exact
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose, scale
+from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, compose, scale
+from opalg.operators.axes import as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.difference import FiniteDifference
 from opalg.operators.knowledge import Facts
 from opalg.operators.positions import facts_of_selection, flip, own_axes
 from opalg.operators.rearrangement import Reshape
+from opalg.operators.shaped import OnShape, SameShape
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Reduce, Shape
 from opalg.program.linear import Kernel
@@ -35,7 +37,34 @@ def _sum_over(x: Expression, shape: Shape, axes: tuple[int, ...]) -> Expression:
 
 
 @node
-class Sum(LinearOperator):
+class _OverAxes(OnShape):
+    """What `Sum` and `Mean` share: the axes that they go over."""
+
+    shape: Shape
+    axes: Any = None
+    keepdims: bool = False
+
+    def __post_init__(self) -> None:
+        name, shape = type(self).__name__, as_shape(self.shape)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "axes", tuple(sorted(own_axes(shape, self.axes, name))))
+        object.__setattr__(self, "keepdims", bool(self.keepdims))
+        if 0 in shape:
+            raise ShapeError(f"{name} needs a shape without zeros, not {shape}")
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return _reduced(self.shape, self.axes, self.keepdims)
+
+    def conj(self) -> LinearOperator:
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.shape}, axes={self.axes}{', keepdims=True' if self.keepdims else ''})"
+
+
+@node
+class Sum(_OverAxes):
     """The sum over some axes, ``y_i = sum_j x_ij``.
 
     Parameters
@@ -65,26 +94,6 @@ class Sum(LinearOperator):
     array([2., 2., 2.])
     """
 
-    shape: Shape
-    axes: Any = None
-    keepdims: bool = False
-
-    def __post_init__(self) -> None:
-        shape = as_shape(self.shape)
-        object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "axes", tuple(sorted(own_axes(shape, self.axes, type(self).__name__))))
-        object.__setattr__(self, "keepdims", bool(self.keepdims))
-        if 0 in shape:
-            raise ShapeError(f"{type(self).__name__} needs a shape without zeros, not {shape}")
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return _reduced(self.shape, self.axes, self.keepdims)
-
     @property
     def count(self) -> int:
         """The number of entries in each sum."""
@@ -108,12 +117,6 @@ class Sum(LinearOperator):
             return facts_of_selection(self.shape, self.out_shape, identity=self.shape == self.out_shape)
         return Facts(cogram_scale=Literal(float(self.count)), norm=exact(sqrt(self.count)))
 
-    def conj(self) -> LinearOperator:
-        return self
-
-    def __repr__(self) -> str:
-        return f"Sum({self.shape}, axes={self.axes}{', keepdims=True' if self.keepdims else ''})"
-
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
         """Random members for the property tests."""
@@ -128,7 +131,7 @@ class Sum(LinearOperator):
 
 
 @node
-class Mean(LinearOperator):
+class Mean(_OverAxes):
     """The mean over some axes, ``y_i = (1 / N) sum_j x_ij``.
 
     Parameters
@@ -158,23 +161,6 @@ class Mean(LinearOperator):
     array([1.5, 6. ])
     """
 
-    shape: Shape
-    axes: Any = None
-    keepdims: bool = False
-
-    def __post_init__(self) -> None:
-        checked = Sum(self.shape, self.axes, self.keepdims)
-        for name in ("shape", "axes", "keepdims"):
-            object.__setattr__(self, name, getattr(checked, name))
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.total.out_shape
-
     @property
     def total(self) -> Sum:
         """The sum that is divided by the number of entries."""
@@ -195,12 +181,6 @@ class Mean(LinearOperator):
     def facts(self) -> Facts:
         return self.as_multiple.facts
 
-    def conj(self) -> LinearOperator:
-        return self
-
-    def __repr__(self) -> str:
-        return f"Mean({self.shape}, axes={self.axes}{', keepdims=True' if self.keepdims else ''})"
-
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
         """Random members for the property tests."""
@@ -208,7 +188,7 @@ class Mean(LinearOperator):
 
 
 @node
-class CumulativeSum(LinearOperator):
+class CumulativeSum(SameShape):
     """The running sum along an axis, ``y_i = x_0 + ... + x_i``.
 
     Parameters
@@ -245,14 +225,6 @@ class CumulativeSum(LinearOperator):
             raise ShapeError(f"CumulativeSum needs one axis of a shape without zeros, not {self.axis!r} of {shape}")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "axis", own_axes(shape, self.axis, "CumulativeSum")[0])
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     def kernel(self) -> Kernel:
         return Kernel(cumulative_sum, (self.axis,), in_place=False, fresh=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.facts import YES, exact, upper
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.circular import REFLECTIVE, checked_origin, checked_stride
 from opalg.operators.convolution import Convolve, norm_of_sampled
 from opalg.operators.diagonal import Mask, adjacent
@@ -20,6 +21,7 @@ from opalg.operators.kernels import anti_alias_kernel
 from opalg.operators.knowledge import Facts
 from opalg.operators.lattice import Sampled
 from opalg.operators.padding import Pad
+from opalg.operators.shaped import OnShape
 from opalg.operators.spectra import as_data, text
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
@@ -30,7 +32,67 @@ BOUNDARIES = ("periodic", "zero", *REFLECTIVE)
 
 
 @node
-class Downsample(LinearOperator):
+class _ChangeOfRate(OnShape):
+    """What `Downsample` and `Upsample` share: the image, the factor and the filter."""
+
+    shape: Shape
+    factor: Any
+    filter: Any = None
+    boundary: str = "periodic"
+    origin: Any = "center"
+
+    gain_one: ClassVar[bool]
+
+    def __post_init__(self) -> None:
+        name, shape = type(self).__name__, as_shape(self.shape)
+        if not shape or 0 in shape:
+            raise ShapeError(f"{name} needs a shape with axes and without zeros, not {shape}")
+        if self.boundary not in BOUNDARIES:
+            raise UnsupportedError(f"{name} has the boundaries {BOUNDARIES}, but not {self.boundary!r}")
+        factor = checked_stride(self.factor, len(shape), f"the factor of {name}")
+        taps, origin = self.filter, self.origin
+        if taps is None or isinstance(taps, str):
+            if origin != "center":
+                raise ParameterError(f"{name} takes an origin for a given kernel only, not for filter={taps!r}")
+            if taps is not None:
+                anti_alias_kernel(taps, factor)
+        else:
+            taps = as_data(taps, f"the filter of {name}")
+            if taps.ndim != len(shape) or 0 in taps.shape:
+                raise ShapeError(f"{name} on {shape} needs a filter with {len(shape)} axes, not of shape {taps.shape}")
+            origin = checked_origin(origin, taps.shape, self.boundary)
+        for field, value in (("shape", shape), ("factor", factor), ("filter", taps), ("origin", origin)):
+            object.__setattr__(self, field, value)
+        if taps is not None:
+            _ = self.convolution  # which checks that the filter fits the image
+
+    @property
+    def in_kind(self) -> str:  # type: ignore[override]
+        return "complex" if isinstance(self.filter, Expression) and self.filter.kind == "complex" else "any"
+
+    @property
+    def convolution(self) -> Convolve:
+        """The convolution that the filter makes."""
+        raise NotImplementedError
+
+    @property
+    def _kernel(self) -> tuple[Expression, tuple[int, ...]]:
+        if isinstance(self.filter, str):
+            return _named_filter(self.filter, self.factor, self.gain_one)
+        return self.filter, self.origin
+
+    def __repr__(self) -> str:
+        shown = f"{type(self).__name__}({self.shape}, {self.factor}"
+        if self.filter is not None:
+            taps = self.filter
+            shown += f", {repr(taps) if isinstance(taps, str) else text(taps)}, {self.boundary!r}"
+            if not isinstance(taps, str) and self.origin != tuple(k // 2 for k in taps.shape):
+                shown += f", origin={self.origin}"
+        return shown + ")"
+
+
+@node
+class Downsample(_ChangeOfRate):
     """Filter, then keep every ``f``-th sample, ``y_n = sum_i h_i x_(f n - i + o)``; without a filter ``y_n = x_(f n)``.
 
     Parameters
@@ -73,40 +135,11 @@ class Downsample(LinearOperator):
     array([0.5, 2.5, 4.5])
     """
 
-    shape: Shape
-    factor: Any
-    filter: Any = None
-    boundary: str = "periodic"
-    origin: Any = "center"
-
-    def __post_init__(self) -> None:
-        _check(self, "Downsample")
-        if self.filter is not None:
-            _ = self.convolution
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
+    gain_one = True
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return tuple(-(-n // f) for n, f in zip(self.shape, self.factor, strict=True))
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return _kind_wanted(self.filter)
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.in_kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
-
-    @property
-    def _kernel(self) -> tuple[Expression, tuple[int, ...]]:
-        if isinstance(self.filter, str):
-            return _named_filter(self.filter, self.factor, True)
-        return self.filter, self.origin
 
     @property
     def convolution(self) -> Convolve:
@@ -135,9 +168,6 @@ class Downsample(LinearOperator):
             return Facts(YES, YES, YES, gram_scale=one, cogram_scale=one, norm=exact(1.0), lowest=one)
         return Facts(cogram_scale=one, norm=exact(1.0))
 
-    def __repr__(self) -> str:
-        return _text(self, "Downsample")
-
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
         """Random members for the property tests."""
@@ -155,7 +185,7 @@ class Downsample(LinearOperator):
 
 
 @node
-class Upsample(LinearOperator):
+class Upsample(_ChangeOfRate):
     """Insert ``f - 1`` zeros behind every sample, then filter, ``y_m = sum_j h_(m - f j + o) x_j``.
 
     Parameters
@@ -197,40 +227,11 @@ class Upsample(LinearOperator):
     array([1. , 1.5, 2. , 2.5, 3. , 3. ])
     """
 
-    shape: Shape
-    factor: Any
-    filter: Any = None
-    boundary: str = "periodic"
-    origin: Any = "center"
-
-    def __post_init__(self) -> None:
-        _check(self, "Upsample")
-        if self.filter is not None:
-            _ = self.convolution
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
+    gain_one = False
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return tuple(n * f for n, f in zip(self.shape, self.factor, strict=True))
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return _kind_wanted(self.filter)
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.in_kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
-
-    @property
-    def _kernel(self) -> tuple[Expression, tuple[int, ...]]:
-        if isinstance(self.filter, str):
-            return _named_filter(self.filter, self.factor, False)
-        return self.filter, self.origin
 
     @property
     def extension(self) -> Pad:
@@ -302,9 +303,6 @@ class Upsample(LinearOperator):
         columns = positive.trace_adjoint(ex.broadcast_to(Literal(1.0), self.out_shape))
         return ex.sqrt(ex.largest(abs(rows)) * ex.largest(abs(columns)))
 
-    def __repr__(self) -> str:
-        return _text(self, "Upsample")
-
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
         """Random members for the property tests."""
@@ -321,29 +319,6 @@ class Upsample(LinearOperator):
         ]
 
 
-def _check(operator: Downsample | Upsample, name: str) -> None:
-    """Check and normalise the fields of a change of the sampling rate."""
-    shape = as_shape(operator.shape)
-    if not shape or 0 in shape:
-        raise ShapeError(f"{name} needs a shape with axes and without zeros, not {shape}")
-    if operator.boundary not in BOUNDARIES:
-        raise UnsupportedError(f"{name} has the boundaries {BOUNDARIES}, but not {operator.boundary!r}")
-    factor = checked_stride(operator.factor, len(shape), f"the factor of {name}")
-    taps, origin = operator.filter, operator.origin
-    if taps is None or isinstance(taps, str):
-        if origin != "center":
-            raise ParameterError(f"{name} takes an origin for a given kernel only, not for filter={taps!r}")
-        if taps is not None:
-            anti_alias_kernel(taps, factor)
-    else:
-        taps = as_data(taps, f"the filter of {name}")
-        if taps.ndim != len(shape) or 0 in taps.shape:
-            raise ShapeError(f"{name} on {shape} needs a filter with {len(shape)} axes, not of shape {taps.shape}")
-        origin = checked_origin(origin, taps.shape, operator.boundary)
-    for field, value in (("shape", shape), ("factor", factor), ("filter", taps), ("origin", origin)):
-        object.__setattr__(operator, field, value)
-
-
 @lru_cache(maxsize=64)
 def _named_filter(name: str, factor: tuple[int, ...], down: bool) -> tuple[Constant, tuple[int, ...]]:
     """The kernel of a named filter and its origin: a block mean begins at its sample, the others are centred."""
@@ -351,20 +326,6 @@ def _named_filter(name: str, factor: tuple[int, ...], down: bool) -> tuple[Const
     centre = tuple(k // 2 for k in kernel.shape)
     origin = tuple(f - 1 if down else 0 for f in factor) if name == "box" else centre
     return Constant(kernel if down else prod(factor) * kernel, name=f"{name} filter"), origin
-
-
-def _kind_wanted(taps: Any) -> str:
-    return "complex" if isinstance(taps, Expression) and taps.kind == "complex" else "any"
-
-
-def _text(operator: Downsample | Upsample, name: str) -> str:
-    shown = f"{name}({operator.shape}, {operator.factor}"
-    if operator.filter is not None:
-        taps = operator.filter
-        shown += f", {repr(taps) if isinstance(taps, str) else text(taps)}, {operator.boundary!r}"
-        if not isinstance(taps, str) and operator.origin != tuple(k // 2 for k in taps.shape):
-            shown += f", origin={operator.origin}"
-    return shown + ")"
 
 
 @lru_cache(maxsize=8)

@@ -11,8 +11,8 @@ import numpy as np
 from opalg.errors import UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, exact, upper
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
-from opalg.operators.axes import as_axes
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, compose
+from opalg.operators.axes import as_axes, as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.difference import check_boundary, largest_difference
 from opalg.operators.knowledge import Facts
@@ -24,6 +24,7 @@ from opalg.operators.second_order_kernels import (
     laplacian,
     symmetrized_gradient,
 )
+from opalg.operators.shaped import OnShape, SameShape
 from opalg.operators.spectral import DiagonalIn, diagonal_form
 from opalg.operators.stencil_spectra import MIRRORED, PERIODIC, SECOND, basis_of, family_of, squares_over
 from opalg.program import expression as ex
@@ -33,7 +34,41 @@ from opalg.rules import rule
 
 
 @node
-class Laplacian(LinearOperator):
+class _SecondDifferences(OnShape):
+    """What the operators of second differences share: the image, its boundary and the axes."""
+
+    shape: Shape
+    boundary: str = "neumann"
+    axes: Any = None
+
+    def __post_init__(self) -> None:
+        name, shape = type(self).__name__, as_shape(self.shape)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "axes", as_axes(shape, self.axes, name))
+        check_boundary(self.boundary, name)
+
+    def conj(self) -> LinearOperator:
+        return self
+
+    def __repr__(self) -> str:
+        axes = "" if self.axes == tuple(range(-len(self.shape), 0)) else f", axes={self.axes}"
+        return f"{type(self).__name__}({self.shape}, boundary={self.boundary!r}{axes})"
+
+
+class _UpperTriangle(_SecondDifferences):
+    """One whose results are the components of a symmetric matrix at each pixel."""
+
+    @property
+    def out_shape(self) -> Shape:  # type: ignore[override]
+        return (len(packed(len(self.axes))), *self.shape)
+
+    def _kernel(self, function: Any) -> Kernel:
+        arguments = (self.axes, packed(len(self.axes)), len(self.shape), self.boundary)
+        return Kernel(function, arguments, passes=3.0 * self.out_shape[0], scratch=(self.shape,))
+
+
+@node
+class Laplacian(_SecondDifferences, SameShape):
     """The sum of second differences, ``(L x)_i = sum_j x_(i + e_j) - 2 x_i + x_(i - e_j)``.
 
     Parameters
@@ -69,21 +104,6 @@ class Laplacian(LinearOperator):
     array([  2.,   2.,   2., -23.])
     """
 
-    shape: Shape
-    boundary: str = "neumann"
-    axes: Any = None
-
-    def __post_init__(self) -> None:
-        _check(self, "Laplacian")
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
     def kernel(self) -> Kernel:
         return Kernel(laplacian, (self.axes, self.boundary), passes=2.0 * len(self.axes) + 1.0)
 
@@ -92,9 +112,6 @@ class Laplacian(LinearOperator):
 
     @property
     def H(self) -> LinearOperator:
-        return self
-
-    def conj(self) -> LinearOperator:
         return self
 
     @property
@@ -122,9 +139,6 @@ class Laplacian(LinearOperator):
         form = diagonal_form(self)
         return super().pinv(cutoff) if form is None else form.pinv(cutoff)
 
-    def __repr__(self) -> str:
-        return _text(self)
-
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
         """Random members for the property tests."""
@@ -133,7 +147,7 @@ class Laplacian(LinearOperator):
 
 
 @node
-class Hessian(LinearOperator):
+class Hessian(_UpperTriangle):
     """All second differences, as components on a new first axis: the upper triangle of the Hessian matrix by rows.
 
     ``(H x)_jj`` are the second differences ``x_(i + e_j) - 2 x_i + x_(i - e_j)`` and, for ``j < k``,
@@ -171,33 +185,11 @@ class Hessian(LinearOperator):
     [2.0, 3.0, 0.0]
     """
 
-    shape: Shape
-    boundary: str = "neumann"
-    axes: Any = None
-
-    def __post_init__(self) -> None:
-        _check(self, "Hessian")
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return (len(packed(len(self.axes))), *self.shape)
-
     def kernel(self) -> Kernel:
         return self._kernel(hessian)
 
     def adjoint_kernel(self) -> Kernel:
         return self._kernel(adjoint_hessian)
-
-    def _kernel(self, function: Any) -> Kernel:
-        arguments = (self.axes, packed(len(self.axes)), len(self.shape), self.boundary)
-        return Kernel(function, arguments, passes=3.0 * self.out_shape[0], scratch=(self.shape,))
-
-    def conj(self) -> LinearOperator:
-        return self
 
     @property
     def facts(self) -> Facts:
@@ -208,9 +200,6 @@ class Hessian(LinearOperator):
         mixed = [largest_difference(n, "forward", self.boundary) ** 2 for n in sizes]
         pairs = [(i, j) for i, j in packed(len(sizes)) if i < j]
         return Facts(norm=upper(sqrt(sum(p**2 for p in pure) + 2 * sum(mixed[i] * mixed[j] for i, j in pairs))))
-
-    def __repr__(self) -> str:
-        return _text(self)
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -225,7 +214,7 @@ class Hessian(LinearOperator):
 
 
 @node
-class SymmetrizedGradient(LinearOperator):
+class SymmetrizedGradient(_UpperTriangle):
     """The symmetric part of the derivative of a field of vectors: the upper triangle by rows, on the first axis.
 
     ``(E w)_jj = D_j w_j`` and, for ``j < k``, ``(E w)_jk = sqrt(2) (D_j w_k + D_k w_j) / 2`` with backward differences
@@ -267,20 +256,9 @@ class SymmetrizedGradient(LinearOperator):
     0.0
     """
 
-    shape: Shape
-    boundary: str = "neumann"
-    axes: Any = None
-
-    def __post_init__(self) -> None:
-        _check(self, "SymmetrizedGradient")
-
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
         return (len(self.axes), *self.shape)
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return (len(packed(len(self.axes))), *self.shape)
 
     def kernel(self) -> Kernel:
         return self._kernel(symmetrized_gradient)
@@ -288,21 +266,11 @@ class SymmetrizedGradient(LinearOperator):
     def adjoint_kernel(self) -> Kernel:
         return self._kernel(adjoint_symmetrized_gradient)
 
-    def _kernel(self, function: Any) -> Kernel:
-        arguments = (self.axes, packed(len(self.axes)), len(self.shape), self.boundary)
-        return Kernel(function, arguments, passes=3.0 * self.out_shape[0], scratch=(self.shape,))
-
-    def conj(self) -> LinearOperator:
-        return self
-
     @property
     def facts(self) -> Facts:
         size = sqrt(sum(largest_difference(self.shape[a], "backward", self.boundary) ** 2 for a in self.axes))
         known = self.boundary == "periodic" or len(self.axes) == 1 or size == 0.0
         return Facts(norm=exact(size) if known else upper(size))
-
-    def __repr__(self) -> str:
-        return _text(self)
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[LinearOperator]:
@@ -322,18 +290,6 @@ def largest_second_difference(n: int, boundary: str) -> float:
     if boundary == "dirichlet":
         return 4.0 * cos(pi / (2 * n + 2)) ** 2
     return largest_difference(n, "forward", boundary) ** 2
-
-
-def _check(operator: Any, name: str) -> None:
-    shape = as_shape(operator.shape)
-    object.__setattr__(operator, "shape", shape)
-    object.__setattr__(operator, "axes", as_axes(shape, operator.axes, name))
-    check_boundary(operator.boundary, name)
-
-
-def _text(operator: Any) -> str:
-    axes = "" if operator.axes == tuple(range(-len(operator.shape), 0)) else f", axes={operator.axes}"
-    return f"{type(operator).__name__}({operator.shape}, boundary={operator.boundary!r}{axes})"
 
 
 @diagonal_form.register

@@ -11,7 +11,8 @@ from opalg.errors import DtypeError, ShapeError
 from opalg.facts import exact
 from opalg.leaves import Constant, Indices
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.knowledge import Facts
 from opalg.operators.positions import (
@@ -30,13 +31,14 @@ from opalg.operators.positions import (
     view_along,
 )
 from opalg.operators.rearrangement import Reshape
+from opalg.operators.shaped import OnShape
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.program.linear import Kernel
 from opalg.rules import rule
 
 
 @node
-class Restrict(LinearOperator):
+class Restrict(OnShape):
     """Some entries of an array as a vector, ``y_k = x_{p_k}``.
 
     Parameters
@@ -96,10 +98,6 @@ class Restrict(LinearOperator):
         object.__setattr__(self, "_steps", progression(positions))
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return (len(self.selection.value),)
 
@@ -142,7 +140,7 @@ class Restrict(LinearOperator):
 
 
 @node
-class Gather(LinearOperator):
+class Gather(OnShape):
     """Entries at given positions along an axis, ``y_k = x_{p_k}``; positions may repeat.
 
     Parameters
@@ -196,10 +194,6 @@ class Gather(LinearOperator):
         object.__setattr__(self, "axis", axis)
         object.__setattr__(self, "_flat", Indices(positions.value.reshape(-1)))
         object.__setattr__(self, "_steps", progression(positions))
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]

@@ -112,12 +112,6 @@ class DiagonalIn(LinearOperator):
             return "any"
         return "complex" if self.spectrum.kind == "complex" else self.transform.in_kind
 
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.in_kind == "complex" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
-
     def trace(self, x: Expression) -> Expression:
         if self.local:
             ex.batch_shape(x.shape, self.in_shape, self)

@@ -10,13 +10,10 @@ import numpy as np
 from opalg.errors import ShapeError
 from opalg.facts import Bound, exact
 from opalg.nodes import node
-from opalg.operators.algebra import Identity, LinearOperator
+from opalg.operators.algebra import Identity, LinearOperator, Together
 from opalg.operators.diagonal import Diagonal, diagonal_of
 from opalg.operators.kinds import (
     adjoint_part,
-    common_adjoint_kind,
-    common_in_kind,
-    common_out_kind,
     forward_part,
     restricted,
 )
@@ -45,7 +42,7 @@ def least_certain(bounds: Sequence[Bound]) -> str:
 
 
 @node
-class Stacked(LinearOperator):
+class Stacked(Together):
     """Operators on one input, their results joined along the first axis (``vstack``).
 
     Notes
@@ -64,16 +61,6 @@ class Stacked(LinearOperator):
     def out_shape(self) -> Shape:  # type: ignore[override]
         first = self.operators[0].out_shape
         return (sum(o.out_shape[0] for o in self.operators), *first[1:])
-
-    @property
-    def in_kind(self) -> str:  # type: ignore[override]
-        return common_in_kind(self.operators)
-
-    def out_kind(self, kind: str) -> str:
-        return common_out_kind(self.operators, kind)
-
-    def adjoint_kind(self, kind: str) -> str:
-        return common_adjoint_kind(self.operators, kind)
 
     def trace(self, x: Expression) -> Expression:
         return Join(tuple(forward_part(o, x) for o in self.operators), -len(self.out_shape))

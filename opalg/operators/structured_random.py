@@ -11,7 +11,8 @@ from opalg.errors import ParameterError, ShapeError
 from opalg.facts import exact
 from opalg.leaves import Constant, Indices
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose, scale
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, compose, scale
+from opalg.operators.axes import as_shape
 from opalg.operators.cosine import DCT
 from opalg.operators.diagonal import Diagonal, Mask, adjacent
 from opalg.operators.fourier import FFT
@@ -19,6 +20,7 @@ from opalg.operators.hadamard import Hadamard
 from opalg.operators.knowledge import Facts
 from opalg.operators.rearrangement import Reshape
 from opalg.operators.selection import Permutation, Restrict
+from opalg.operators.shaped import OnShape, SameShape
 from opalg.operators.spectral import DiagonalIn
 from opalg.program.expression import Expression, Literal, Shape
 from opalg.rules import rule
@@ -29,7 +31,7 @@ SCALINGS = ("orthonormal", "energy")
 
 
 @node
-class RandomBasis(LinearOperator):
+class RandomBasis(SameShape):
     """An orthonormal transform after random signs or a random order, ``y = F R x``.
 
     Parameters
@@ -85,14 +87,6 @@ class RandomBasis(LinearOperator):
         object.__setattr__(self, "_product", compose(TRANSFORMS[self.transform](shape), mixing))
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def product(self) -> LinearOperator:
         """``F @ R`` as a product of simpler operators."""
         return self._product  # type: ignore[attr-defined,no-any-return]
@@ -100,12 +94,6 @@ class RandomBasis(LinearOperator):
     @property
     def in_kind(self) -> str:  # type: ignore[override]
         return "complex" if self.transform == "fft" else "any"
-
-    def out_kind(self, kind: str) -> str:
-        return "complex" if self.transform == "fft" else kind
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.out_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
         return self.product.trace(x)
@@ -133,7 +121,7 @@ class RandomBasis(LinearOperator):
 
 
 @node
-class StructuredRandom(LinearOperator):
+class StructuredRandom(OnShape):
     """A structurally random matrix, ``y = c D F R x``: mix, transform, keep some rows.
 
     Parameters
@@ -206,10 +194,6 @@ class StructuredRandom(LinearOperator):
         object.__setattr__(self, "_mask", Mask(Constant(mask.reshape(shape), name="kept rows", copy=False)))
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return (self.rows,)
 
@@ -242,12 +226,6 @@ class StructuredRandom(LinearOperator):
     @property
     def in_kind(self) -> str:  # type: ignore[override]
         return self.basis.in_kind
-
-    def out_kind(self, kind: str) -> str:
-        return self.basis.out_kind(kind)
-
-    def adjoint_kind(self, kind: str) -> str:
-        return self.basis.adjoint_kind(kind)
 
     def trace(self, x: Expression) -> Expression:
         return self.product.trace(x)

@@ -73,12 +73,6 @@ class HermitianToeplitz(LinearOperator):
     def out_shape(self) -> Shape:  # type: ignore[override]
         return self.in_shape
 
-    def out_kind(self, kind: str) -> str:
-        return "complex"
-
-    def adjoint_kind(self, kind: str) -> str:
-        return "complex"
-
     @property
     def padded(self) -> Shape:
         """The shape of the circulant matrix's arrays."""

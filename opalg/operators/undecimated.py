@@ -11,12 +11,13 @@ from opalg.errors import ParameterError
 from opalg.facts import exact
 from opalg.leaves import Constant
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, LinearOperator, as_shape, compose
-from opalg.operators.axes import as_axes
+from opalg.operators.algebra import Adjoint, Composed, LinearOperator, compose
+from opalg.operators.axes import as_axes, as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.filter_bank import FilterBank, filter_bank, response
 from opalg.operators.fourier import RFFT, transform_real_back
 from opalg.operators.knowledge import Facts
+from opalg.operators.shaped import OnShape
 from opalg.operators.spectral import DiagonalIn
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
@@ -25,7 +26,7 @@ from opalg.rules import rule
 
 
 @node
-class UndecimatedWavelet(LinearOperator):
+class UndecimatedWavelet(OnShape):
     """The periodic undecimated wavelet transform, ``a_(l + 1) = H_l a_l`` and ``d_(l + 1) = G_l a_l`` on each level.
 
     Along each axis ``(H_l x)_n = sum_j h_j x_(n + 2^l (L/2 - j)) / sqrt(2)``, the filter "with holes", and ``G_l``
@@ -84,10 +85,6 @@ class UndecimatedWavelet(LinearOperator):
         filter_bank(self.wavelet)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "axes", axes)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]

@@ -9,18 +9,17 @@ import numpy as np
 
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import LinearOperator, as_shape
-from opalg.operators.interpolation import Stencil, check_sampling, coordinates, host_array, parts_of, sampling_facts
-from opalg.operators.knowledge import Facts
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.axes import as_shape
+from opalg.operators.interpolation import Resampling, Stencil, check_sampling, coordinates, host_array, parts_of
+from opalg.operators.shaped import SameShape
 from opalg.operators.spectra import check_broadcast, text
 from opalg.program import expression as ex
-from opalg.program.expression import Apply, Expression, Shape
-from opalg.program.linear import Kernel
-from opalg.program.sampling import sample, splat
+from opalg.program.expression import Expression, Shape
 
 
 @node
-class Warp(LinearOperator):
+class Warp(Resampling, SameShape):
     """An image resampled along a displacement field, ``y(i) = x(i + u(i))``, with multilinear interpolation.
 
     Parameters
@@ -67,6 +66,8 @@ class Warp(LinearOperator):
     displacement: Any
     boundary: str = "zero"
 
+    relative = True
+
     def __post_init__(self) -> None:
         shape = as_shape(self.shape)
         displacement = coordinates(self.displacement, "displacement of Warp")
@@ -74,14 +75,6 @@ class Warp(LinearOperator):
         check_broadcast(displacement, (len(shape), *shape), "the displacement of Warp")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "displacement", displacement)
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
-    def out_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @cached_property
     def stencil(self) -> Stencil | None:
@@ -94,32 +87,6 @@ class Warp(LinearOperator):
     def _positions(self) -> list[Expression]:
         full = ex.broadcast_to(self.displacement, (len(self.shape), *self.shape))
         return parts_of(full, -1 - len(self.shape))
-
-    def kernel(self) -> Kernel:
-        assert self.stencil is not None
-        return self.stencil.kernel()
-
-    def adjoint_kernel(self) -> Kernel:
-        assert self.stencil is not None
-        return self.stencil.adjoint_kernel()
-
-    def trace(self, x: Expression) -> Expression:
-        if self.stencil is not None:
-            return Apply(self, x)
-        ex.batch_shape(x.shape, self.shape, self)
-        return sample(x, self._positions(), self.shape, self.boundary, relative=True)
-
-    def trace_adjoint(self, y: Expression) -> Expression:
-        if self.stencil is not None:
-            return Apply(self, y, adjoint=True)
-        ex.batch_shape(y.shape, self.shape, self)
-        return splat(y, self._positions(), self.shape, self.boundary, relative=True)
-
-    @property
-    def facts(self) -> Facts:
-        if self.stencil is not None:
-            return self.stencil.facts
-        return sampling_facts(self._positions(), self.shape, self.boundary, relative=True)
 
     def __repr__(self) -> str:
         return f"Warp({self.shape}, {text(self.displacement)}, {self.boundary!r})"

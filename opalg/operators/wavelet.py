@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod, sqrt
 from typing import Any
 
@@ -9,15 +10,19 @@ import numpy as np
 
 from opalg.errors import ParameterError, ShapeError
 from opalg.facts import Bound, exact, upper
+from opalg.leaves import Constant
 from opalg.nodes import node
 from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose
 from opalg.operators.axes import as_axes
 from opalg.operators.diagonal import adjacent
-from opalg.operators.filter_bank import FilterBank, filter_bank, level_norms
+from opalg.operators.filter_bank import FilterBank, Taps, filter_bank, level_norms
 from opalg.operators.knowledge import Facts
+from opalg.operators.small_matrices import is_small, multiply_corners, of_kind
 from opalg.program.expression import Literal, Shape
 from opalg.program.linear import Kernel
 from opalg.rules import rule
+
+_BLOCK = 16  # entries of a coarser level that one product makes
 
 
 @node
@@ -116,16 +121,35 @@ class Wavelet(LinearOperator):
         return Wavelet(self.shape, self.bank.dual_name, self.levels, self.axes)
 
     def kernel(self) -> Kernel:
-        return self._kernel(analyse)
+        bank, levels = self.bank, self.levels or 0
+        if levels and is_small(self.shape, self.axes):
+            return self._by_matrices(adjoint=False)
+        bands = tuple(_analysis_band(taps) for taps in (bank.low, bank.high))
+        return self._kernel(analyse, *bands)
 
     def adjoint_kernel(self) -> Kernel:
-        return self._kernel(synthesise)
+        bank, levels = self.bank, self.levels or 0
+        if levels and is_small(self.shape, self.axes):
+            return self._by_matrices(adjoint=True)
+        bands = tuple(_synthesis_band(taps) for taps in (bank.low, bank.high))
+        return self._kernel(synthesise, *bands)
 
-    def _kernel(self, function: Any) -> Kernel:
+    def _kernel(self, function: Any, *bands: Constant) -> Kernel:
         bank = self.bank
         scratch = scratch_shapes(self.shape, len(bank.low))
-        arguments = (self.shape, self.axes, bank.low, bank.high, self.levels)
+        arguments = (self.shape, self.axes, bank.low, bank.high, self.levels, *bands)
         return Kernel(function, arguments, passes=self._passes, scratch=scratch)
+
+    def _by_matrices(self, adjoint: bool) -> Kernel:
+        corners = tuple(
+            tuple(
+                n >> level if axis in self.axes else n
+                for axis, n in zip(range(-len(self.shape), 0), self.shape, strict=True)
+            )
+            for level in range(self.levels or 0)
+        )[:: -1 if adjoint else 1]
+        matrices = (_level_matrix(self.wavelet, corner[axis], adjoint) for corner in corners for axis in self.axes)
+        return Kernel(multiply_corners, (self.shape, self.axes, corners, *matrices), passes=self._passes)
 
     @property
     def _passes(self) -> float:
@@ -202,6 +226,40 @@ def cancel_dual_wavelets(product: Composed) -> LinearOperator | None:
     return Identity(b.in_shape) if rest is None else compose(Identity(b.in_shape), rest)
 
 
+@lru_cache(maxsize=64)
+def _level_matrix(name: str, n: int, adjoint: bool) -> Constant:
+    """One level on a periodic line of even length: averages first, then details."""
+    bank = filter_bank(name)
+    length, matrix = len(bank.low), np.zeros((n, n))
+    for half, taps in enumerate((bank.low, bank.high)):
+        for k in range(n // 2):
+            for j, tap in enumerate(taps):
+                matrix[half * (n // 2) + k, (2 * k + length // 2 - j) % n] += tap
+    return Constant(np.ascontiguousarray(matrix.T) if adjoint else matrix, name="level")
+
+
+@lru_cache(maxsize=64)
+def _analysis_band(taps: Taps) -> Constant:
+    """What takes a stretch of a line that goes on beyond its ends to some entries of the coarser level."""
+    length, matrix = len(taps), np.zeros((_BLOCK, 2 * _BLOCK + len(taps) - 2))
+    for k in range(_BLOCK):
+        for j, tap in enumerate(taps):
+            matrix[k, 2 * k + length - 1 - j] = tap
+    return Constant(matrix, name="band")
+
+
+@lru_cache(maxsize=64)
+def _synthesis_band(taps: Taps) -> Constant:
+    """What takes a stretch of a half that goes on beyond its ends to twice as many entries of the finer level."""
+    length = len(taps)
+    matrix = np.zeros((2 * _BLOCK, _BLOCK + 2 * (length // 2)))
+    for m in range(_BLOCK):
+        for parity in (0, 1):
+            for j in range((length // 2 - parity) % 2, length, 2):
+                matrix[2 * m + parity, m + length // 2 - (length // 2 - j - parity) // 2] = taps[j]
+    return Constant(matrix, name="band")
+
+
 def _slice(axis: int, start: int | None, stop: int | None, step: int | None = None) -> tuple[Any, ...]:
     return (..., slice(start, stop, step), *(slice(None),) * (-1 - axis))
 
@@ -260,46 +318,110 @@ def _corners(shape: Any, axes: Any, levels: int) -> list[tuple[Any, ...]]:
     return boxes
 
 
+def _banded(lib: Any, band: Any, source: Any, axis: int, stretch: Any, kept: int, out: Any) -> None:
+    """The first ``kept`` entries that a band makes of a stretch of the source, along one of the last two axes."""
+    part, rows = source[_slice(axis, *stretch)], band[:kept, : stretch[1] - stretch[0]]
+    if part.ndim == 1:
+        lib.matmul(part, rows.T, out=out)
+        return
+    across = -3 - axis
+    # Libraries start threads for larger products, which then wait for each other longer than they work.
+    width = max(1, 250_000 // (rows.shape[0] * rows.shape[1]))
+    for begin in range(0, part.shape[across], width):
+        cut = _slice(across, begin, begin + width)
+        if axis == -1:
+            lib.matmul(part[cut], rows.T, out=out[cut])
+        else:
+            lib.matmul(rows, part[cut], out=out[cut])
+
+
 def analyse(
-    lib: Any, x: Any, shape: Any, axes: Any, low: Any, high: Any, levels: int, scratch: Any = None, out: Any = None
+    lib: Any,
+    x: Any,
+    shape: Any,
+    axes: Any,
+    low: Any,
+    high: Any,
+    levels: int,
+    low_band: Any,
+    high_band: Any,
+    scratch: Any = None,
+    out: Any = None,
 ) -> Any:
-    """Wavelet coefficients: on each level ``a_k = sum_j h_j x_(2k + L/2 - j)`` and ``d_k`` likewise, axis by axis."""
+    """Wavelet coefficients: on each level ``a_k = sum_j h_j x_(2k + L/2 - j)`` and ``d_k`` likewise, axis by axis.
+
+    Along the last two axes, blocks are products with a band matrix, which libraries make at full speed.
+    """
     out = lib.copy(x, out=out)
-    length = len(low)
+    length, step = len(low), low_band.shape[0]
     room, products = _room(lib, x, shape, length, scratch)
+    bands = of_kind(lib, x, low_band), of_kind(lib, x, high_band)
     for corner in _corners(shape, axes, levels):
         block = out[corner]
         for axis in axes:
             n = block.shape[axis]
             source = _wrap(block, axis, length // 2 - 1, length // 2, room)
             halves = block[_slice(axis, 0, n // 2)], block[_slice(axis, n // 2, n)]
-            spare = _corner_of(products, halves[0].shape)
-            for taps, half in zip((low, high), halves, strict=True):
-                parts = ((h, source[_slice(axis, length - 1 - j, length - 1 - j + n, 2)]) for j, h in enumerate(taps))
-                _combine(lib, parts, half, spare)
+            for taps, band, half in zip((low, high), bands, halves, strict=True):
+                if axis < -2:
+                    spare = _corner_of(products, half.shape)
+                    ends = ((h, length - 1 - j) for j, h in enumerate(taps))
+                    _combine(lib, ((h, source[_slice(axis, a, a + n, 2)]) for h, a in ends), half, spare)
+                    continue
+                for k in range(0, n // 2, step):
+                    kept = min(step, n // 2 - k)
+                    stretch = 2 * k, 2 * k + 2 * kept + length - 2
+                    _banded(lib, band, source, axis, stretch, kept, half[_slice(axis, k, k + kept)])
     return out
 
 
 def synthesise(
-    lib: Any, x: Any, shape: Any, axes: Any, low: Any, high: Any, levels: int, scratch: Any = None, out: Any = None
+    lib: Any,
+    x: Any,
+    shape: Any,
+    axes: Any,
+    low: Any,
+    high: Any,
+    levels: int,
+    low_band: Any,
+    high_band: Any,
+    scratch: Any = None,
+    out: Any = None,
 ) -> Any:
     """The adjoint of `analyse`, which is its inverse where the wavelet is orthogonal."""
     out = lib.copy(x, out=out)
-    length, reach = len(low), len(low) // 2
+    length, reach, step = len(low), len(low) // 2, low_band.shape[0] // 2
     room, products = _room(lib, x, shape, length, scratch)
+    bands = of_kind(lib, x, low_band), of_kind(lib, x, high_band)
     for corner in reversed(_corners(shape, axes, levels)):
         block = out[corner]
         for axis in reversed(axes):
             n = block.shape[axis]
             halves = block[_slice(axis, 0, n // 2)], block[_slice(axis, n // 2, n)]
             rooms = room[_slice(axis, 0, n // 2 + length)], room[_slice(axis, n // 2 + length, n + 2 * length)]
-            coarse, detail = (_wrap(h, axis, reach, reach, r) for h, r in zip(halves, rooms, strict=True))
-            spare = _corner_of(products, halves[0].shape)
-            for parity in (0, 1):
-                parts = []
-                for j in range((length // 2 - parity) % 2, length, 2):
-                    begin = reach - (length // 2 - j - parity) // 2
-                    window = _slice(axis, begin, begin + n // 2)
-                    parts += [(low[j], coarse[window]), (high[j], detail[window])]
-                _combine(lib, parts, block[_slice(axis, parity, n, 2)], spare)
+            parts = [_wrap(h, axis, reach, reach, r) for h, r in zip(halves, rooms, strict=True)]
+            if axis < -2:
+                _interleave(lib, parts, (low, high), axis, block, products)
+                continue
+            for k in range(0, n // 2, step):
+                kept = min(step, n // 2 - k)
+                stretch, target = (k, k + kept + 2 * reach), block[_slice(axis, 2 * k, 2 * (k + kept))]
+                spare = _corner_of(products, target.shape)
+                _banded(lib, bands[0], parts[0], axis, stretch, 2 * kept, target)
+                _banded(lib, bands[1], parts[1], axis, stretch, 2 * kept, spare)
+                lib.add(target, spare, out=target)
     return out
+
+
+def _interleave(lib: Any, halves: Any, filters: Any, axis: int, block: Any, products: Any) -> None:
+    """The even and the odd entries along any axis from wrapped halves, tap by tap."""
+    n, length = block.shape[axis], len(filters[0])
+    reach = length // 2
+    for parity in (0, 1):
+        terms = []
+        for j in range((reach - parity) % 2, length, 2):
+            begin = reach - (reach - j - parity) // 2
+            window = _slice(axis, begin, begin + n // 2)
+            terms += [(taps[j], half[window]) for taps, half in zip(filters, halves, strict=True)]
+        target = block[_slice(axis, parity, n, 2)]
+        _combine(lib, terms, target, _corner_of(products, target.shape))

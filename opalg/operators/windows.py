@@ -9,11 +9,13 @@ import numpy as np
 
 from opalg.errors import ShapeError
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, as_shape, compose
+from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, compose
+from opalg.operators.axes import as_shape
 from opalg.operators.diagonal import adjacent
 from opalg.operators.knowledge import Facts
 from opalg.operators.positions import facts_of_selection, flip
 from opalg.operators.rearrangement import Flip
+from opalg.operators.shaped import OnShape
 from opalg.program.expression import Shape
 from opalg.program.linear import Kernel, place_window
 from opalg.rules import rule
@@ -43,7 +45,7 @@ Item = int | Steps | None  # an axis taken at one place, an axis taken at severa
 
 
 @node
-class Crop(LinearOperator):
+class Crop(OnShape):
     """The box ``y_i = x_{start + i}`` of an array, ``start <= index < stop``.
 
     Parameters
@@ -99,10 +101,6 @@ class Crop(LinearOperator):
         object.__setattr__(self, "stop", ends[1])
 
     @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
-
-    @property
     def out_shape(self) -> Shape:  # type: ignore[override]
         return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
 
@@ -135,7 +133,7 @@ class Crop(LinearOperator):
 
 
 @node
-class Slice(LinearOperator):
+class Slice(OnShape):
     """What basic indexing takes, ``y = x[index]``.
 
     Parameters
@@ -174,10 +172,6 @@ class Slice(LinearOperator):
         shape = as_shape(self.shape)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "index", normal_index(shape, self.index))
-
-    @property
-    def in_shape(self) -> Shape:  # type: ignore[override]
-        return self.shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]

@@ -71,6 +71,10 @@ class Linear(Node):
         """The kernel of the adjoint map."""
         raise NotImplementedError(f"{type(self).__name__} is not a primitive")
 
+    def chosen(self, argument: Any, adjoint: bool, lib: Any) -> Any:
+        """The map, or its adjoint, of an expression in steps that suit an array library; None for its kernel."""
+        return None
+
     def out_kind(self, kind: str) -> str:
         """The kind ("real" or "complex") of the result for an argument of the given kind."""
         return kind

@@ -24,8 +24,9 @@ def batch(trial: Trial) -> None:
         x = random_array(trial.rng, (2, 3, *side.source), source)
         together = trial.run(side, x)
         single = np.array([[trial.run(side, x[i, j]) for j in range(3)] for i in range(2)])
+        floor = trial.size * float(np.abs(x).max(initial=0.0))  # where entries cancel
         where = f"{side.name} of a batch of shape (2, 3) is not what it gives sample by sample"
-        trial.findings.measure("batch", far(together, single), trial.tolerance, where)
+        trial.findings.measure("batch", far(together, single, floor), trial.tolerance, where)
 
 
 def layout(trial: Trial) -> None:
@@ -36,9 +37,10 @@ def layout(trial: Trial) -> None:
         x = random_array(trial.rng, side.source, source)
         flat = np.broadcast_to(x[:1], x.shape) if x.ndim else x
         wanted = {id(v): trial.run(side, v) for v in (x, flat)}
+        floor = trial.size * float(np.abs(x).max())  # where entries cancel
         for name, values, view in _views(side.lib, x, flat):
             found = np.array(side.lib.to_numpy(trial.guarded(f"{side.name} of {name}", partial(side.raw, view))))
-            error = far(found, wanted[id(values)])
+            error = far(found, wanted[id(values)], floor)
             message = f"{side.name} of {name} is not what it gives for a contiguous one"
             trial.findings.measure("layout", error, trial.tolerance, message, hint="Do not rely on strides")
 

@@ -7,111 +7,39 @@ takes a few products, so it works at any size.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from math import prod, sqrt
 
 import numpy as np
 
-from opalg.testing.subject import Shape, inner, place_of, random_array, size_of
+from opalg.testing.bends import SINGLE, in_single_precision
+from opalg.testing.own_factors import own_factors
+from opalg.testing.pair import Mask, Pair
+from opalg.testing.subject import Shape, size_of
 
-ArrayMap = Callable[[np.ndarray], np.ndarray]
-Mask = np.ndarray | None
 _MOST_COMPONENTS = 8
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A map and what is said to be its adjoint.
-
-    Attributes
-    ----------
-    forward, backward : callable
-        Functions of NumPy arrays.
-    source, target : tuple of int
-        The shapes that ``forward`` takes and gives.
-    source_kind, target_kind : str
-        ``"real"`` or ``"complex"``.
-    size : float
-        The norm of the map, as far as it was seen.
-    tolerance : float
-        On ``|<A x, y> - <x, A.H y>| / (size |x| |y|)``.
-    """
-
-    forward: ArrayMap
-    backward: ArrayMap
-    source: Shape
-    target: Shape
-    source_kind: str
-    target_kind: str
-    size: float
-    tolerance: float
-
-    def products(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """``Re <A x, y>`` and ``Re <x, A.H y>``."""
-        return inner(self.forward(x), y), inner(x, self.backward(y))
-
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random pair of arguments."""
-        return random_array(rng, self.source, self.source_kind), random_array(rng, self.target, self.target_kind)
-
-    def fits(self, rng: np.random.Generator, keep_x: Mask = None, keep_y: Mask = None) -> bool:
-        """Whether random arguments, zero outside given masks, find no difference."""
-        for _ in range(3):
-            x, y = self.draw(rng)
-            x = x if keep_x is None else x * keep_x
-            y = y if keep_y is None else y * keep_y
-            left, right = self.products(x, y)
-            scale = self.size * size_of(x) * size_of(y)
-            if scale == 0 or not abs(left - right) <= 10 * self.tolerance * scale:
-                return False
-        return True
-
-    def with_backward(self, backward: ArrayMap) -> Pair:
-        """The pair with another adjoint."""
-        return replace(self, backward=backward)
-
-
-def worst_place(pair: Pair, rng: np.random.Generator) -> tuple[Shape, Shape]:
-    """An output and an input index at which the two disagree, found by halving the arguments."""
-    x, y = pair.draw(rng)
-    pulled = pair.backward(y)
-
-    def defect_in_x(part: np.ndarray) -> float:
-        return abs(inner(pair.forward(part), y) - inner(part, pulled))
-
-    i = _halved(x, defect_in_x)
-    alone = np.zeros_like(x)
-    alone.flat[i] = x.flat[i]
-    moved = pair.forward(alone)
-
-    def defect_in_y(part: np.ndarray) -> float:
-        return abs(inner(moved, part) - inner(alone, pair.backward(part)))
-
-    j = _halved(y, defect_in_y)
-    return place_of(j, pair.target), place_of(i, pair.source)
-
-
-def _halved(x: np.ndarray, defect: Callable[[np.ndarray], float]) -> int:
-    low, high = 0, x.size
-    while high - low > 1:
-        middle = (low + high) // 2
-        sizes = []
-        for a, b in ((low, middle), (middle, high)):
-            part = np.zeros_like(x)
-            part.flat[a:b] = x.flat[a:b]
-            sizes.append(defect(part))
-        low, high = (low, middle) if sizes[0] >= sizes[1] else (middle, high)
-    return low
 
 
 def likely_mistake(pair: Pair, where: tuple[Shape, Shape], rng: np.random.Generator) -> str:
     """A sentence about the mistake that explains a wrong adjoint; empty where none does."""
-    for suspect in (_conjugate, _factor, _components, _exchange, _repeats, _shift, _flip):
+    pair = replace(pair, where=where)
+    for suspect in (_single, _real, _conjugate, _factor, _components, _exchange, _repeats, _shift, _half, _flip):
         found = suspect(pair, rng)
         if found:
             return found
-    return _one_place(pair, where, rng) or _border(pair, rng)
+    return _one_place(pair, where, rng) or _border(pair, rng) or own_factors(pair, where, rng)
+
+
+def _single(pair: Pair, rng: np.random.Generator) -> str:
+    hint = in_single_precision(pair.tolerance)
+    return hint if hint and replace(pair, tolerance=SINGLE / 10).fits(rng) else ""
+
+
+def _real(pair: Pair, rng: np.random.Generator) -> str:
+    if pair.source_kind != "complex" or np.any(pair.backward(pair.draw(rng)[1]).imag):
+        return ""
+    return "The result of A.H has no imaginary part, but A takes complex arrays: leave out .real or abs"
 
 
 def _conjugate(pair: Pair, rng: np.random.Generator) -> str:
@@ -244,6 +172,22 @@ def _shift(pair: Pair, rng: np.random.Generator) -> str:
             moved = pair.with_backward(lambda y, s=step, a=axes: pair.backward(np.roll(y, s, a)))  # type: ignore[misc]
             if moved.fits(rng, inside_x, inside_y):
                 return f"The argument of A.H is read with a shift by {step} along {where}"
+    return ""
+
+
+def _half(pair: Pair, rng: np.random.Generator) -> str:
+    """Whether the adjoint is off by half of every axis, as ``fftshift`` moves an array."""
+    axes = tuple(range(-min(len(pair.source), len(pair.target)), 0))
+    for sign in (1, -1):
+        at_result, at_argument = (
+            tuple(sign * (shape[axis] // 2) for axis in axes) for shape in (pair.source, pair.target)
+        )
+        moved = pair.with_backward(lambda y, s=at_result: np.roll(pair.backward(y), s, axes))  # type: ignore[misc]
+        if any(at_result) and moved.fits(rng):
+            return "The result of A.H is shifted by half of every axis: fftshift or ifftshift is missing, or the other"
+        moved = pair.with_backward(lambda y, s=at_argument: pair.backward(np.roll(y, s, axes)))  # type: ignore[misc]
+        if any(at_argument) and moved.fits(rng):
+            return "The argument of A.H is read shifted by half of every axis: fftshift, or ifftshift, is missing"
     return ""
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from opalg.testing.mistakes import Pair, likely_mistake, worst_place
+from opalg.testing.bends import why_not_linear
+from opalg.testing.mistakes import likely_mistake
+from opalg.testing.pair import Pair, worst_place
 from opalg.testing.subject import Side, adjoint_applier, applier, place_of, random_array
 from opalg.testing.trial import Trial, far, gram, norms
 
@@ -36,14 +38,16 @@ def linear(trial: Trial) -> None:
         error = far(trial.run(side, 1.75 * x - 0.5 * y), 1.75 * there - 0.5 * other, scale)
         message = f"{side.name}(a x + b y) is not a {side.name} x + b {side.name} y"
         zero = trial.run(side, np.zeros_like(x))
+        hint = why_not_linear(trial, side, x, there)
         if np.any(zero != 0):
-            trial.findings.fail("linear", f"{side.name} does not map zero to zero", float(np.abs(zero).max()), 0.0)
-        trial.findings.measure("linear", error, trial.tolerance, message)
+            found = float(np.abs(zero).max())
+            trial.findings.fail("linear", f"{side.name} does not map zero to zero", found, 0.0, hint=hint(found))
+        trial.findings.measure("linear", error, trial.tolerance, message, hint=hint(error))
         for factor in (1e4, -1e-4):
             floor = abs(factor) * trial.size * float(np.abs(x).max(initial=0.0))  # where entries cancel
             error = far(trial.run(side, factor * x), factor * there, floor)
             message = f"{side.name}({factor:g} x) is not {factor:g} {side.name} x"
-            trial.findings.measure("linear", error, trial.tolerance, message)
+            trial.findings.measure("linear", error, trial.tolerance, message, hint=hint(error))
         if source == kind == "complex" and far(trial.run(side, 1j * x), 1j * there) > trial.tolerance:
             trial.findings.note(f"{side.name} is linear over the reals only: {side.name}(i x) is not i {side.name} x")
 
@@ -60,7 +64,7 @@ def adjoint(trial: Trial) -> None:
     ends, kinds = trial.subject.forward, (trial.kind, trial.out_kind)
     pair = Pair(trial.forward, trial.backward, ends.source, ends.target, *kinds, trial.size, trial.tolerance)
     where = worst_place(pair, trial.rng) if where is None else where
-    hint = likely_mistake(pair, where, trial.rng)
+    hint = "" if trial.findings.failed("linear") else likely_mistake(pair, where, trial.rng)
     message = f"<A x, y> is not <x, A.H y> for {trial.kind} x; the worst pair is output {where[0]}, input {where[1]}"
     trial.findings.measure("adjoint", error, trial.tolerance, message, where, hint)
 

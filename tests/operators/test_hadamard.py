@@ -58,7 +58,7 @@ def test_it_is_its_own_inverse(rng):
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("shape", [(1,), (2,), (4,), (2, 8), (4, 4)])
 def test_scratch_may_hold_anything_and_out_is_filled(library, shape, rng):
-    lib, kernel = backend(library), Hadamard(shape).kernel()
+    lib, kernel = backend(library), Hadamard(shape).butterfly_kernel()
     assert kernel.function is butterflies
     x = rng.standard_normal((3, *shape))
     given, out, scratch = lib.asarray(x), lib.asarray(np.full(x.shape, np.nan)), lib.asarray(np.full(x.shape, np.nan))

@@ -90,7 +90,10 @@ def test_gradient_in_a_formula_of_filters(rng):
 
 def test_one_transform_for_each_channel():
     made = MultiConvolve(np.ones((5, 3, 2, 2)), (4, 4))
-    for x, trace in ((Input("x", (3, 4, 4)), made.trace), (Input("y", (5, 4, 4)), made.trace_adjoint)):
+    for x, trace in (
+        (Input("x", (3, 4, 4)), made.by_transforms),
+        (Input("y", (5, 4, 4)), made.adjoint_by_transforms),
+    ):
         applied = [n for n in walk(trace(x)) if isinstance(n, Apply) and x in set(walk(n))]
         forward = [n.argument.shape for n in applied if isinstance(n.operator, RFFT)]
         back = [n.shape for n in applied if isinstance(n.operator, FromSpectrum | InverseRFFT)]

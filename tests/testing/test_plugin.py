@@ -105,6 +105,14 @@ def test_what_cannot_be_collected_gets_a_sentence(folder, module, words):
     assert "Traceback" not in done.stdout
 
 
+def test_a_script_that_ends_the_interpreter_gets_a_sentence(folder):
+    (folder / "script.py").write_text("import sys\n\nsys.exit(3)\n", encoding="utf-8")
+    done = run(folder, "--opalg-check", "script")
+    assert done.returncode != 0
+    assert "script ends the interpreter when it is imported (SystemExit: 3)" in done.stdout
+    assert "INTERNALERROR" not in done.stdout
+
+
 def test_it_costs_nothing_where_it_is_not_asked_for(folder):
     """Neither opalg nor NumPy is imported, and the tests of the folder are what runs."""
     (folder / "test_light.py").write_text(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from opalg.errors import ParameterError
+from opalg.errors import ParameterError, UnsupportedError
 from opalg.testing.adapters.adapted import MEMORY, PRECISION, Adapted, kind_of_dtype, label_of
 
 _UNPROMISED = MappingProxyType({"dtype": f"SciPy {PRECISION}", "fresh": f"SciPy {MEMORY}"})
@@ -23,10 +25,25 @@ def adapt(operator: Any, in_shape: Any = None, out_shape: Any = None) -> Adapted
         in_shape=(columns,),
         out_shape=(rows,),
         apply=operator.matvec if hasattr(operator, "matvec") else lambda x: operator @ x,
-        adjoint_of=lambda: adapt(_adjoint(operator)),
+        adjoint_of=lambda: replace(adapt(_adjoint(operator)), apply=_pull(operator)),
         in_kind=kind_of_dtype(operator.dtype),
         unpromised=_UNPROMISED,
     )
+
+
+def _pull(operator: Any) -> Callable[[Any], Any]:
+    """The adjoint's products; SciPy's ways to say that there is none are put into words."""
+    adjoint = _adjoint(operator)
+    if not hasattr(operator, "matvec"):
+        return lambda y: adjoint @ y
+
+    def pull(y: Any) -> Any:
+        try:
+            return adjoint.matvec(y)
+        except (NotImplementedError, TypeError) as problem:
+            raise UnsupportedError(f"SciPy finds no adjoint ({problem}); give its LinearOperator rmatvec=") from problem
+
+    return pull
 
 
 def _adjoint(operator: Any) -> Any:
