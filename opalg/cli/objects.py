@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,8 +26,8 @@ def load(name: str) -> Any:
     Parameters
     ----------
     name : str
-        ``package.module:object`` or ``path/to/file.py:object``; the object may have dots. Modules are looked for in the
-        current folder first.
+        ``package.module:object`` or ``path/to/file.py:object``; the object may have dots and indices, as in
+        ``mymodule:operators['blur']`` or ``mymodule:stages[0].A``. Modules are looked for in the current folder first.
 
     Raises
     ------
@@ -37,11 +40,21 @@ def load(name: str) -> Any:
     if not (colon and module_name and path):
         raise UsageError(f"opalg: {name!r} is not of the form MODULE:OBJECT, such as mymodule:E or folder/file.py:E")
     found: Any = _module(module_name)
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise LoadError(f"{module_name} has no {path!r}{_close(found, part)}")
-        found = getattr(found, part)
+    for part in _parts(path, name):
+        try:
+            found = found[part[0]] if isinstance(part, tuple) else getattr(found, part)
+        except (AttributeError, LookupError, TypeError):
+            shown = part[0] if isinstance(part, tuple) else part
+            raise LoadError(f"{module_name} has no {path!r}{_close(found, shown)}") from None
     return found
+
+
+def _parts(path: str, name: str) -> list[Any]:
+    """The attributes of a path as text, and its indices as tuples of one."""
+    pieces = re.findall(r"\.?(\w+)|\[(-?\d+|'[^']*'|\"[^\"]*\")\]|(.)", f".{path}")
+    if any(wrong for _, _, wrong in pieces):
+        raise UsageError(f"opalg: {name!r} names no object; write MODULE:name, with .name, [0] or ['key'] behind it")
+    return [word or (ast.literal_eval(key),) for word, key, _ in pieces]
 
 
 def load_module(name: str) -> ModuleType:
@@ -102,8 +115,9 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _close(owner: Any, wanted: str) -> str:
+def _close(owner: Any, wanted: Any) -> str:
     from difflib import get_close_matches
 
-    names = get_close_matches(wanted, [n for n in vars(owner) if not n.startswith("_")], n=3)
+    known = [str(key) for key in owner] if isinstance(owner, Mapping) else [n for n in dir(owner) if n[0] != "_"]
+    names = get_close_matches(str(wanted), known, n=3)
     return f"; did you mean {' or '.join(names)}?" if names else ""

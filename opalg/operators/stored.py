@@ -9,6 +9,9 @@ from typing import Any
 from opalg.arrays import Backend
 from opalg.operators.matrix import multiply_sparse
 
+_CACHED = 1 << 18  # entries of a result that a processor's cache holds
+_COPIED = 1 << 26  # entries of a matrix, 0.8 GB in double precision
+
 
 class StoredMatrix:
     """A real scipy.sparse matrix as the argument of a kernel.
@@ -28,6 +31,11 @@ class StoredMatrix:
         """The matrix, in SciPy's compressed rows."""
         return self._make()
 
+    @cached_property
+    def _scatters_far(self) -> bool:
+        """Whether the transpose writes to more entries than a cache holds, and a copy of it does not weigh too much."""
+        return self.matrix.shape[1] > _CACHED and self.matrix.nnz <= _COPIED
+
     def on(self, lib: Backend, adjoint: bool = False) -> Any:
         """The matrix, or its transpose, in a library's sparse form; None where the library has none."""
         if type(lib).sparse is Backend.sparse:
@@ -38,9 +46,9 @@ class StoredMatrix:
         return self._bound[key]
 
     def _in_form_of(self, lib: Backend, adjoint: bool) -> Any:
-        # A transposed copy doubles the memory. SciPy does without: a view takes 0.4 to 1.3 times as long for one array,
-        # 0.5 to 1 times for four (4 to 400 entries a row). Torch needs the copy: a view takes 10 to 30 times as long.
-        if lib.name == "numpy" and adjoint:
+        # A transposed copy doubles the memory. SciPy mostly does without: a view takes 0.4 to 1.3 times as long, but 3 to
+        # 5 times where it scatters into more than a cache holds. Torch needs it: a view takes 10 to 30 times as long.
+        if lib.name == "numpy" and adjoint and not self._scatters_far:
             return self.on(lib).T
         if lib.name == "numpy" and self.matrix.dtype == lib.dtypes["real"]:
             return self.matrix

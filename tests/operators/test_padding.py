@@ -7,7 +7,7 @@ import pytest
 
 from opalg.arrays import backend
 from opalg.errors import ShapeError, UnsupportedError
-from opalg.operators import Diagonal, Identity
+from opalg.operators import Diagonal, Identity, padding
 from opalg.operators.padding import EXTENSIONS, Pad
 from opalg.operators.windows import Crop
 from tests.operators.dense import real_matrix
@@ -69,6 +69,25 @@ def test_gram_becomes_diagonal(rng):
     assert np.array_equal(real_matrix(simple, "real"), real_matrix(pad.gram, "real"))
     assert Pad((3, 4), 2).gram.simplify() is Identity((3, 4))
     assert Pad((3,), 3, "periodic").gram.simplify() == 3.0 * Identity((3,))
+
+
+@every_boundary
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("shape", [(5,), (4, 5), (1, 3)])
+def test_large_images_take_another_way_to_the_same(rng, monkeypatch, boundary, library, shape):
+    lib = backend(library, "float64")
+    for width in (1, (0, 3), 9):
+        pad = Pad(shape, width, boundary)
+        dense = real_matrix(pad, "real")
+        with monkeypatch.context() as large:
+            large.setattr(padding, "_FEW", 0)
+            for kernel, matrix, source in (
+                (pad.kernel(), dense, shape),
+                (pad.adjoint_kernel(), dense.T, pad.out_shape),
+            ):
+                x = rng.standard_normal((2, *source))
+                found = lib.to_numpy(kernel.function(lib, lib.asarray(x), *kernel.arguments))
+                assert np.allclose(found.reshape(2, -1), x.reshape(2, -1) @ matrix.T, rtol=0, atol=1e-12)
 
 
 @every_boundary

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse
 
 from opalg.arrays import backend
+from opalg.operators import stored as stored_module
 from opalg.operators.matrix import SparseMatrix
 from opalg.operators.stored import StoredMatrix, multiply_stored
 
@@ -56,3 +57,12 @@ def test_a_sparse_operator_makes_its_adjoint_matrix_when_an_adjoint_is_applied()
     assert "adjoint_matrix" not in operator.__dict__
     np.testing.assert_allclose(operator.H @ np.ones(4), (1 - 2j) * wide().toarray().sum(0))
     assert "adjoint_matrix" in operator.__dict__
+
+
+def test_numpy_copies_the_transpose_where_it_would_scatter_far(monkeypatch):
+    monkeypatch.setattr(stored_module, "_CACHED", 16)
+    stored, lib = StoredMatrix(wide), backend("numpy", "float64")
+    assert not np.shares_memory(stored.on(lib).data, stored.on(lib, True).data)
+    y = np.ones((2, 4))
+    wanted = y @ wide().toarray()
+    assert np.allclose(multiply_stored(lib, stored.on(lib, True), y, (4,), (30,)), wanted)

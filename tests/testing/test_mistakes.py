@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 import opalg as oa
 from opalg.testing import check_operator
 
-SIZES = [(6, 5), (129, 128)]
+SIZES = [(6, 5), (65, 64)]
 sizes = pytest.mark.parametrize("size", SIZES, ids=str)
 
 
