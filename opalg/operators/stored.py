@@ -46,11 +46,12 @@ class StoredMatrix:
         return self._bound[key]
 
     def _in_form_of(self, lib: Backend, adjoint: bool) -> Any:
-        # A transposed copy doubles the memory. SciPy mostly does without: a view takes 0.4 to 1.3 times as long, but 3 to
-        # 5 times where it scatters into more than a cache holds. Torch needs it: a view takes 10 to 30 times as long.
+        # A transposed copy doubles the memory. SciPy mostly does without: a view takes 0.4 to 1.3 times as long, but 3
+        # to 5 times where it scatters into more than a cache holds. Torch needs it: a view takes 10 to 30 times as
+        # long.
         if lib.name == "numpy" and adjoint and not self._scatters_far:
             return self.on(lib).T
-        if lib.name == "numpy" and self.matrix.dtype == lib.dtypes["real"]:
+        if lib.name == "numpy" and not adjoint and self.matrix.dtype == lib.dtypes["real"]:
             return self.matrix
         return lib.sparse(self.matrix.T if adjoint else self.matrix)
 
