@@ -10,6 +10,7 @@ from opalg.arrays import Backend
 from opalg.operators.matrix import multiply_sparse
 
 _CACHED = 1 << 18  # entries of a result that a processor's cache holds
+_LONG = 16  # entries of a row that is spread over the result; the few of an interpolation lie side by side
 _COPIED = 1 << 26  # entries of a matrix, 0.8 GB in double precision
 
 
@@ -33,8 +34,9 @@ class StoredMatrix:
 
     @cached_property
     def _scatters_far(self) -> bool:
-        """Whether the transpose writes to more entries than a cache holds, and a copy of it does not weigh too much."""
-        return self.matrix.shape[1] > _CACHED and self.matrix.nnz <= _COPIED
+        """Whether long rows of the transpose end in more entries than a cache holds, and a copy is not too heavy."""
+        rows, columns = self.matrix.shape
+        return columns > _CACHED and _LONG * rows <= self.matrix.nnz <= _COPIED
 
     def on(self, lib: Backend, adjoint: bool = False) -> Any:
         """The matrix, or its transpose, in a library's sparse form; None where the library has none."""
