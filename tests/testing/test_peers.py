@@ -18,7 +18,8 @@ pytestmark = [
 
 
 def library(name):
-    return pytest.importorskip(name, reason=f"{name} is not installed: pip install {name}", exc_type=ImportError)
+    package = name.partition(".")[0]
+    return pytest.importorskip(name, reason=f"{package} is not installed: pip install {package}", exc_type=ImportError)
 
 
 def passes(operator, **options):
