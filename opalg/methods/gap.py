@@ -206,9 +206,8 @@ def by_solving(
     facts = normal.facts
     if facts.lowest is None:  # a singular operator repairs nothing
         return None
-    known = facts.lowest is not None and facts.norm is not None
-    condition = (facts.lowest, facts.norm.expression) if known else None  # type: ignore[union-attr]
-    return balanced, "one solve with the x-update's operator takes up the imbalance", condition  # type: ignore[return-value]
+    condition = None if facts.norm is None else (facts.lowest, facts.norm.expression)
+    return balanced, "one solve with the x-update's operator takes up the imbalance", condition
 
 
 def is_plain(term: Term, variable: Variable) -> bool:

@@ -32,7 +32,11 @@ def prepare(operator: LinearMap, x: Any) -> Map:
     if getattr(x, "requires_grad", False):
         return partial(_recorded, operator, found)
     argument = Input("x", tuple(x.shape), kind)
-    prepared: Map = Prepared(operator.trace(argument), argument, lib)
+    output = operator.trace(argument)
+    if 0 in output.shape:  # nothing to compute, which not every library's transforms and products can do
+        prepared: Map = partial(_nothing, lib, output.shape, output.kind)
+    else:
+        prepared = Prepared(output, argument, lib)
     if found != kind:
         prepared = partial(_cast_before, prepared, lib, kind)
     known = operator.__dict__.setdefault("_prepared", {})
@@ -46,6 +50,10 @@ def sort_of(x: Any) -> tuple[Any, ...]:
     """What tells the arrays that one prepared function applies to from others."""
     device = getattr(x, "device", None)
     return type(x), x.dtype, x.shape, getattr(device, "id", device), getattr(x, "requires_grad", False)
+
+
+def _nothing(lib: Backend, shape: tuple[int, ...], kind: str, x: Any) -> Any:
+    return lib.empty(shape, kind)
 
 
 def _cast_before(prepared: Map, lib: Backend, kind: str, x: Any) -> Any:

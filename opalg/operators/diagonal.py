@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, exact
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Added, Composed, Identity, LinearOperator, Scaled, Zero, add, compose
+from opalg.operators.algebra import Added, Adjoint, Composed, Identity, LinearOperator, Scaled, Zero, add, compose
 from opalg.operators.axes import as_shape
 from opalg.operators.knowledge import Facts
 from opalg.operators.spectra import (
@@ -307,3 +308,16 @@ def adjacent(product: Composed) -> tuple[LinearOperator, LinearOperator, LinearO
     """The two leftmost factors of a product and the product of the others (None where there are no others)."""
     inner = product.inner
     return (product.outer, inner.outer, inner.inner) if isinstance(inner, Composed) else (product.outer, inner, None)
+
+
+def merged_neighbours(product: Composed, sort: type, merge: Callable[[Any, Any], LinearOperator | None]) -> Any:
+    """A product whose two leftmost factors, both of a class or both adjoints of it, are merged; None for others."""
+    a, b, rest = adjacent(product)
+    if isinstance(a, sort) and isinstance(b, sort):
+        merged = merge(a, b)
+    elif all(isinstance(f, Adjoint) and isinstance(f.operator, sort) for f in (a, b)):
+        back = merge(b.H, a.H)
+        merged = None if back is None else back.H
+    else:
+        return None
+    return merged if merged is None or rest is None else compose(merged, rest)

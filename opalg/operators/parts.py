@@ -16,8 +16,21 @@ from opalg.program.expression import Expression, Literal, Shape
 from opalg.rules import rule
 
 
+class RealOfComplex(SameShape):
+    """What takes one of the two reals that each complex entry is."""
+
+    in_kind = "complex"
+
+    def out_kind(self, kind: str) -> str:
+        return "real"
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(NO, NO, NO, cogram_scale=Literal(1.0), norm=exact(1.0))
+
+
 @node
-class Real(SameShape):
+class Real(RealOfComplex):
     """The real part of a complex array, ``y = Re x``.
 
     Parameters
@@ -39,10 +52,6 @@ class Real(SameShape):
     """
 
     shape: Shape
-    in_kind = "complex"
-
-    def out_kind(self, kind: str) -> str:
-        return "real"
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.shape, self)
@@ -58,10 +67,6 @@ class Real(SameShape):
     def conj(self) -> LinearOperator:
         return self
 
-    @property
-    def facts(self) -> Facts:
-        return Facts(NO, NO, NO, cogram_scale=Literal(1.0), norm=exact(1.0))
-
     def __repr__(self) -> str:
         return f"Real({self.shape})"
 
@@ -72,7 +77,7 @@ class Real(SameShape):
 
 
 @node
-class Imag(SameShape):
+class Imag(RealOfComplex):
     """The imaginary part of a complex array, ``y = Im x``.
 
     Parameters
@@ -94,10 +99,6 @@ class Imag(SameShape):
     """
 
     shape: Shape
-    in_kind = "complex"
-
-    def out_kind(self, kind: str) -> str:
-        return "real"
 
     def trace(self, x: Expression) -> Expression:
         ex.batch_shape(x.shape, self.shape, self)
@@ -109,10 +110,6 @@ class Imag(SameShape):
 
     def conj(self) -> LinearOperator:
         return -self
-
-    @property
-    def facts(self) -> Facts:
-        return Facts(NO, NO, NO, cogram_scale=Literal(1.0), norm=exact(1.0))
 
     def __repr__(self) -> str:
         return f"Imag({self.shape})"

@@ -10,9 +10,9 @@ import numpy as np
 from opalg.errors import ShapeError
 from opalg.facts import exact
 from opalg.nodes import node
-from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, compose, scale
+from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, scale
 from opalg.operators.axes import as_shape
-from opalg.operators.diagonal import adjacent
+from opalg.operators.diagonal import adjacent, merged_neighbours
 from opalg.operators.difference import FiniteDifference
 from opalg.operators.knowledge import Facts
 from opalg.operators.positions import facts_of_selection, flip, own_axes
@@ -290,18 +290,7 @@ def drop_cumulative_sum_of_one(running: CumulativeSum) -> LinearOperator | None:
 @rule(Composed, group="merge")
 def merge_sums(product: Composed) -> LinearOperator | None:
     """Sum(a) @ Sum(b)  ->  Sum(a and b)     (both keep their axes, or both drop them); the same for their adjoints"""
-    a, b, rest = adjacent(product)
-    match a, b:
-        case (Sum(), Sum()):
-            merged = _merged_sums(a, b)
-        case (Adjoint(operator=Sum() as left), Adjoint(operator=Sum() as right)):
-            back = _merged_sums(right, left)
-            merged = None if back is None else back.H
-        case _:
-            return None
-    if merged is None:
-        return None
-    return merged if rest is None else compose(merged, rest)
+    return merged_neighbours(product, Sum, _merged_sums)
 
 
 def _merged_sums(a: Sum, b: Sum) -> LinearOperator | None:

@@ -13,7 +13,7 @@ from opalg.leaves import Constant, Indices
 from opalg.nodes import node
 from opalg.operators.algebra import Adjoint, Composed, Identity, LinearOperator, compose
 from opalg.operators.axes import as_shape
-from opalg.operators.diagonal import adjacent
+from opalg.operators.diagonal import adjacent, merged_neighbours
 from opalg.operators.knowledge import Facts
 from opalg.operators.positions import (
     facts_of_selection,
@@ -407,18 +407,7 @@ def _merged_listings(a: LinearOperator, b: LinearOperator) -> LinearOperator | N
 @rule(Composed, group="merge")
 def merge_gathers(product: Composed) -> LinearOperator | None:
     """Gather(p) @ Gather(q)  ->  Gather(q[p])     (on the same axis); the same for their adjoints"""
-    a, b, rest = adjacent(product)
-    match a, b:
-        case (Gather(), Gather()):
-            merged = _merged_gathers(a, b)
-        case (Adjoint(operator=Gather() as left), Adjoint(operator=Gather() as right)):
-            back = _merged_gathers(right, left)
-            merged = None if back is None else back.H
-        case _:
-            return None
-    if merged is None:
-        return None
-    return merged if rest is None else compose(merged, rest)
+    return merged_neighbours(product, Gather, _merged_gathers)
 
 
 def _merged_gathers(a: Gather, b: Gather) -> LinearOperator | None:

@@ -21,7 +21,8 @@ def multiply_along(lib: Any, x: Any, matrix: Any, axis: int, out: Any = None) ->
         return lib.matmul(x, matrix.T, out=out)
     if axis == -2:
         return lib.matmul(matrix, x, out=out)
-    flat = lib.xp.reshape(x, (*x.shape[: x.ndim + axis + 1], -1))
+    lead = tuple(x.shape[: x.ndim + axis + 1])
+    flat = lib.xp.reshape(x, (*lead, prod(x.shape[len(lead) :])))
     y = lib.xp.reshape(lib.matmul(matrix, flat), tuple(x.shape))
     return y if out is None else lib.copy(y, out=out)
 

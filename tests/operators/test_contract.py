@@ -107,6 +107,16 @@ def test_linear_and_batched(operator):
 
 
 @every_operator
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_no_arrays_in_give_none_out(operator, library):
+    lib = backend(library, "float64")
+    for made in (operator, operator.H):
+        kind = argument_kinds(made)[-1]
+        found = made @ lib.zeros((2, 0, *made.in_shape), kind)
+        assert tuple(found.shape) == (2, 0, *made.out_shape)
+
+
+@every_operator
 def test_gram_and_cogram(operator):
     for kind in argument_kinds(operator):
         out = operator.out_kind(kind)
