@@ -7,7 +7,7 @@ transposition unless the class states it, so the two cannot disagree; only primi
 from __future__ import annotations
 
 from cmath import isfinite
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -138,28 +138,35 @@ class LinearOperator(LinearMap):
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, LinearOperator):
             return compose(self, other)
-        return self.apply(other) if library_name(other) is not None else NotImplemented
+        listed = isinstance(other, (list, tuple, int, float, complex))
+        return self.apply(other) if listed or library_name(other) is not None else NotImplemented
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _no_operand(other)
 
     def __add__(self, other: Any) -> Any:
-        return add(self, other) if isinstance(other, LinearOperator) else NotImplemented
+        return add(self, other) if isinstance(other, LinearOperator) else _no_operand(other)
 
     def __radd__(self, other: Any) -> Any:
-        return self if isinstance(other, int) and other == 0 else NotImplemented  # so that sum([A, B]) works
+        return self if isinstance(other, int) and other == 0 else _no_operand(other)  # so that sum([A, B]) works
 
     def __sub__(self, other: Any) -> Any:
-        return add(self, scale(-1.0, other)) if isinstance(other, LinearOperator) else NotImplemented
+        return add(self, scale(-1.0, other)) if isinstance(other, LinearOperator) else _no_operand(other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _no_operand(other)
 
     def __mul__(self, factor: Any) -> Any:
         return self.__rmul__(factor)
 
     def __rmul__(self, factor: Any) -> Any:
         found = as_scalar(factor)
-        return NotImplemented if found is None else scale(found, self)
+        return _no_operand(factor) if found is None else scale(found, self)
 
     def __truediv__(self, factor: Any) -> Any:
         found = as_scalar(factor)
         if found is None:
-            return NotImplemented
+            return _no_operand(factor)
         if has_constant_zero(found):
             raise ParameterError(f"{self!r} cannot be divided by zero; the zero operator is oa.Zero")
         return scale(1.0 / found, self)
@@ -176,6 +183,40 @@ class LinearOperator(LinearMap):
         for _ in range(exponent):
             out = compose(self, out)
         return out
+
+
+def _no_operand(other: Any) -> Any:
+    """What arithmetic of an operator with something else gives; an array is refused, since it may mean two things."""
+    if library_name(other) is not None:
+        raise ParameterError(
+            "an array does not combine with an operator; write oa.Matrix(M) for a matrix, oa.Diagonal(d) for weights, "
+            "or A @ x to apply the operator"
+        )
+    return NotImplemented
+
+
+def as_operators(given: Any, owner: str) -> tuple[LinearOperator, ...]:
+    """One or more operators as a tuple.
+
+    Raises
+    ------
+    ParameterError
+        Where it is no sequence, or something in it is no operator.
+    ShapeError
+        Where it is empty.
+    """
+    if isinstance(given, LinearOperator) or not isinstance(given, Iterable):
+        raise ParameterError(f"{owner} takes a sequence of operators, as in [A, B], not {type(given).__name__}")
+    found = tuple(given)
+    if not found:
+        raise ShapeError(f"{owner} needs at least one operator")
+    for other in found:
+        if not isinstance(other, LinearOperator):
+            raise ParameterError(
+                f"{owner} joins operators, but was given {type(other).__name__}; write oa.Matrix(M) for a matrix, "
+                f"oa.Diagonal(d) for weights"
+            )
+    return found
 
 
 def _has_pinv_of_its_own(operator: LinearOperator) -> bool:

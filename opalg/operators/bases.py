@@ -20,6 +20,10 @@ def as_basis(transform: LinearOperator) -> LinearOperator:
     ParameterError
         Where the transform is no scaled isometry, so that ``T^-1 s T`` is not what its adjoint gives.
     """
+    if not isinstance(transform, LinearOperator):
+        raise ParameterError(
+            f"DiagonalIn takes a transform such as oa.FFT(shape) and then a spectrum, not {type(transform).__name__}"
+        )
     match transform:
         case FFT(shape=shape, axes=axes):
             return FFT(shape, tuple(sorted(axes)), "backward")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from opalg.errors import ShapeError, UnsupportedError
+from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact
 from opalg.leaves import Parameter
 from opalg.nodes import node
-from opalg.operators.algebra import Identity, LinearOperator, Together, Zero
+from opalg.operators.algebra import Identity, LinearOperator, Together, Zero, as_operators
 from opalg.operators.diagonal import Diagonal
 from opalg.operators.kinds import (
     adjoint_part,
@@ -334,9 +334,7 @@ def block_diag(operators: Any) -> LinearOperator:
     >>> B.norm_bound()
     2 (upper)
     """
-    blocks = tuple(operators)
-    if not blocks:
-        raise ShapeError("block_diag needs at least one operator")
+    blocks = as_operators(operators, "block_diag")
     first = blocks[0]
     for other in blocks:
         shapes = ((other.in_shape, first.in_shape), (other.out_shape, first.out_shape))
@@ -385,6 +383,10 @@ def block(rows: Any) -> LinearOperator:
     >>> oa.block([[eye, 2.0 * eye], [None, eye]]) @ np.array([1.0, 2.0, 3.0, 4.0])
     array([ 7., 10.,  3.,  4.])
     """
+    if isinstance(rows, LinearOperator) or any(isinstance(row, LinearOperator) for row in rows):
+        raise ParameterError(
+            "block takes rows of operators, as in [[A, B], [C, None]]; use vstack or hstack for one list"
+        )
     table = [list(row) for row in rows]
     if not table or not table[0] or any(len(row) != len(table[0]) for row in table):
         raise ShapeError(f"block takes rows of the same length, but was given rows of {[len(row) for row in table]}")
@@ -405,7 +407,10 @@ def _filled(table: list[list[Any]]) -> list[list[LinearOperator]]:
         for j, entry in enumerate(row):
             empty = entry is None or (isinstance(entry, (int, float)) and entry == 0)
             if not empty and not isinstance(entry, LinearOperator):
-                raise ShapeError(f"block {i, j} must be an operator, None or 0, not {type(entry).__name__}")
+                raise ShapeError(
+                    f"block {i, j} must be an operator, None or 0, not {type(entry).__name__}; write oa.Matrix(M) for a "
+                    f"matrix"
+                )
             table[i][j] = None if empty else entry
     height = [_told([o.out_shape for o in row if o is not None], f"row {i}") for i, row in enumerate(table)]
     columns = list(zip(*table, strict=True))

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from opalg.errors import DtypeError, ShapeError, UnsupportedError
+from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Fact
 from opalg.leaves import Parameter
 from opalg.nodes import node
@@ -20,6 +20,7 @@ from opalg.operators.algebra import (
     Scaled,
     Zero,
     add,
+    as_operators,
     compose,
     scale,
 )
@@ -257,7 +258,7 @@ def kron(*operators: LinearOperator) -> LinearOperator:
     """
     factors: list[LinearOperator] = []
     factor: Expression = Literal(1.0)
-    for position, given in enumerate(operators):
+    for position, given in enumerate(as_operators(operators, "kron")):
         o = given
         if isinstance(o, Scaled) and (o.factor.kind == "real" or position == 0):
             factor, o = factor * o.factor, o.operator
@@ -266,8 +267,6 @@ def kron(*operators: LinearOperator) -> LinearOperator:
                 factors[-1] = Identity(factors[-1].in_shape + part.in_shape)
             elif not (isinstance(part, Identity) and part.in_shape == ()):
                 factors.append(part)
-    if not operators:
-        raise ShapeError("kron needs at least one operator")
     _check_kinds(factors)
     made = _assembled(factors)
     return made if isinstance(factor, Literal) and factor.value == 1.0 else scale(factor, made)

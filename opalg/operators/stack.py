@@ -10,7 +10,7 @@ import numpy as np
 from opalg.errors import ShapeError
 from opalg.facts import Bound, exact
 from opalg.nodes import node
-from opalg.operators.algebra import Identity, LinearOperator, Together
+from opalg.operators.algebra import Identity, LinearOperator, Together, as_operators
 from opalg.operators.diagonal import Diagonal, diagonal_of
 from opalg.operators.kinds import (
     adjoint_part,
@@ -136,9 +136,7 @@ def vstack(operators: Any) -> LinearOperator:
     >>> oa.vstack([oa.Identity((2,)), 2.0 * oa.Identity((2,))]) @ np.array([1.0, 3.0])
     array([1., 3., 2., 6.])
     """
-    stack = tuple(operators)
-    if not stack:
-        raise ShapeError("vstack needs at least one operator")
+    stack = as_operators(operators, "vstack")
     for other in stack:
         if other.in_shape != stack[0].in_shape or other.out_shape[1:] != stack[0].out_shape[1:] or not other.out_shape:
             raise ShapeError(
@@ -177,9 +175,7 @@ def hstack(operators: Any) -> LinearOperator:
     >>> oa.hstack([oa.Identity((1,)), 2.0 * oa.Identity((1,))]) @ np.array([1.0, 3.0])
     array([7.])
     """
-    row = tuple(operators)
-    if not row:
-        raise ShapeError("hstack needs at least one operator")
+    row = as_operators(operators, "hstack")
     for other in row:
         if other.out_shape != row[0].out_shape or other.in_shape[1:] != row[0].in_shape[1:] or not other.in_shape:
             raise ShapeError(

@@ -249,3 +249,39 @@ def test_tensors_that_require_a_gradient_are_no_constants():
     with pytest.raises(ParameterError, match=r"detach\(\)"):
         oa.Diagonal(tensor)
     assert (oa.Diagonal(tensor.detach()) @ torch.ones(3, dtype=torch.float32)).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a, m: oa.kron(a, m),
+        lambda a, m: oa.vstack([a, m]),
+        lambda a, m: oa.hstack([a, m]),
+        lambda a, m: oa.block_diag([a, m]),
+        lambda a, m: a + m,
+        lambda a, m: m + a,
+        lambda a, m: a - m,
+        lambda a, m: m - a,
+        lambda a, m: a * m,
+        lambda a, m: m * a,
+        lambda a, m: a / m,
+        lambda a, m: m @ a,
+    ],
+)
+def test_an_array_where_an_operator_belongs_is_told_to_be_a_matrix(make):
+    with pytest.raises(ParameterError, match=r"oa\.Matrix\(M\)"):
+        make(oa.Identity((2,)), np.eye(2))
+
+
+@pytest.mark.parametrize("join", [oa.vstack, oa.hstack, oa.block_diag, oa.block])
+def test_one_operator_is_no_sequence_of_them(join):
+    with pytest.raises(ParameterError, match=r"\[A, B"):
+        join(oa.Identity((2,)))
+    with pytest.raises(ParameterError, match=r"oa\.FFT\(shape\)"):
+        oa.DiagonalIn(3, np.eye(2))
+
+
+@pytest.mark.parametrize("given", [[1.0, 2.0], (1.0, 2.0), 3.0])
+def test_what_is_no_array_is_refused_by_name(given):
+    with pytest.raises(DtypeError, match="applies to arrays of NumPy, CuPy or Torch, not to"):
+        oa.Identity((2,)) @ given
