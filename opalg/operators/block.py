@@ -408,8 +408,8 @@ def _filled(table: list[list[Any]]) -> list[list[LinearOperator]]:
             empty = entry is None or (isinstance(entry, (int, float)) and entry == 0)
             if not empty and not isinstance(entry, LinearOperator):
                 raise ShapeError(
-                    f"block {i, j} must be an operator, None or 0, not {type(entry).__name__}; write oa.Matrix(M) for a "
-                    f"matrix"
+                    f"block {i, j} must be an operator, None or 0, not {type(entry).__name__}; write oa.Matrix(M) for "
+                    f"a matrix"
                 )
             table[i][j] = None if empty else entry
     height = [_told([o.out_shape for o in row if o is not None], f"row {i}") for i, row in enumerate(table)]
