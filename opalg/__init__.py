@@ -18,13 +18,7 @@ from opalg.energies import (
     Term,
     Variable,
     apply,
-    huber,
     indicator,
-    norm1,
-    norm2,
-    norm21,
-    pointwise,
-    sum_squares,
     total_variation,
 )
 from opalg.errors import (
@@ -48,8 +42,11 @@ from opalg.errors import (
     UnsupportedError,
 )
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
-from opalg.functionals.potential import Potential
+from opalg.functionals.huber import huber
+from opalg.functionals.norms import norm1, norm2, norm21
+from opalg.functionals.potential import Potential, pointwise
 from opalg.functionals.sets import affine, box, nonneg, point
+from opalg.functionals.sum_squares import sum_squares
 from opalg.interop import from_pylops, from_scipy, from_torch
 from opalg.learning import hypergradient, metrics, tune
 from opalg.leaves import Constant, Parameter

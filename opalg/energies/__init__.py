@@ -2,16 +2,7 @@
 
 from opalg.energies.affine import Affine, Constraint, Variable
 from opalg.energies.energy import Energy, EnergyExpression, Term
-from opalg.energies.functions import (
-    huber,
-    indicator,
-    norm1,
-    norm2,
-    norm21,
-    pointwise,
-    sum_squares,
-    total_variation,
-)
+from opalg.energies.functions import indicator, total_variation
 from opalg.energies.maps import MapExpression, apply
 
 __all__ = [
@@ -23,12 +14,6 @@ __all__ = [
     "Term",
     "Variable",
     "apply",
-    "huber",
     "indicator",
-    "norm1",
-    "norm2",
-    "norm21",
-    "pointwise",
-    "sum_squares",
     "total_variation",
 ]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from opalg.arrays import library_name
 from opalg.energies.affine import Affine, AffineExpression, Constraint
-from opalg.energies.data import as_data, as_scalar, has_one_entry
 from opalg.energies.energy import EnergyExpression, Term
-from opalg.errors import NotAffineError, ParameterError, ShapeError
-from opalg.functionals import Huber, Indicator, Norm1, Norm2, Norm21, PotentialSum, SumSquares
+from opalg.errors import NotAffineError, ParameterError
 from opalg.functionals.calculus import Functional, applied
-from opalg.functionals.potential import Potential
+from opalg.functionals.indicator import Indicator
+from opalg.functionals.norms import norm1, norm21
 from opalg.functionals.sets import Set
 from opalg.operators.algebra import LinearOperator
 from opalg.operators.difference import Gradient
@@ -29,13 +27,19 @@ def term(functional: Functional, expression: Any) -> Term:
         Where the functional cannot take its shape, or takes real expressions only.
     """
     affine = _affine(expression, functional.text("..."))
+    own = min(len(part.operator.out_shape) for part in affine.parts)
+    functional = functional.behind(len(affine.shape) - own)
     functional.check_shape(affine.shape)
     functional.check_kind(affine.kind)
     return Term(Literal(1.0), functional, affine)
 
 
-@applied.register
-def _(expression: AffineExpression, functional: Functional) -> Term:
+@applied.register(AffineExpression)
+@applied.register(LinearOperator)
+@applied.register(Constraint)
+@applied.register(EnergyExpression)
+@applied.register(Expression)
+def _(expression: Any, functional: Functional) -> Term:
     return term(functional, expression)
 
 
@@ -49,82 +53,11 @@ def _affine(expression: Any, taker: str) -> Affine:
         hint = f"; a constraint becomes an energy by oa.indicator({expression!r})"
     elif isinstance(expression, EnergyExpression):
         hint = "; an energy is a number already, so weight it and add it to others"
-    elif library_name(expression) is not None or isinstance(expression, Expression):
+    elif isinstance(expression, Expression):
         hint = "; data have no unknowns, so declare x = oa.Variable(shape) and write what depends on it"
     raise NotAffineError(
         f"{taker} takes an affine expression of variables such as K @ x - y, not {type(expression).__name__}{hint}"
     )
-
-
-def _weights(weights: Any, expression: Any) -> Expression | None:
-    if weights is None:
-        return None
-    found = as_data(weights)
-    if found is None:
-        raise ParameterError(f"weights must be numbers, an array or a Parameter, not {type(weights).__name__}")
-    shape = getattr(expression, "shape", found.shape)
-    if has_one_entry(found):
-        return as_scalar(found)
-    if found.shape != shape:
-        raise ShapeError(f"the weights have shape {found.shape}, the expression {shape}; give one weight per entry")
-    return found
-
-
-def sum_squares(e: Any, weights: Any = None) -> Term:
-    """The sum of squared magnitudes, ``sum_i w_i |e_i|^2``; there is no hidden one half.
-
-    Parameters
-    ----------
-    e : affine expression
-        Of any shape, real or complex.
-    weights : array or Parameter, optional
-        Nonnegative weights, one per entry.
-    """
-    return term(SumSquares(_weights(weights, e)), e)
-
-
-def norm1(e: Any, weights: Any = None) -> Term:
-    """The sum of magnitudes, ``sum_i w_i |e_i|``."""
-    return term(Norm1(_weights(weights, e)), e)
-
-
-def norm2(e: Any) -> Term:
-    """The Euclidean norm (not squared) of all entries."""
-    return term(Norm2(), e)
-
-
-def norm21(e: Any, axis: int | tuple[int, ...] = 0) -> Term:
-    """The sum of 2-norms taken over one axis or several; of a gradient, isotropic total variation.
-
-    Parameters
-    ----------
-    e : affine expression
-        Of any shape, real or complex.
-    axis : int or tuple of int
-        The axes that run inside a group. They count the axes of what the operators in ``e`` give, without batch axes
-        in front of those; negative axes count from the end and may reach batch axes, such as the colours of a picture
-        for vectorial total variation, ``axis=(-4, -3)`` of differences of shape ``(3, 2, h, w)``.
-    """
-    affine = _affine(e, "norm21(...)")
-    own = min(len(part.operator.out_shape) for part in affine.parts)
-    functional = Norm21(axis)
-    if own < len(affine.shape):
-        axes = functional.axis if isinstance(functional.axis, tuple) else (functional.axis,)
-        counted = tuple(a for a in axes if a >= 0)
-        if counted:
-            Norm21(counted).check_shape(affine.shape[len(affine.shape) - own :])
-        functional = Norm21(tuple(a if a < 0 else a - own for a in axes))
-    return term(functional, affine)
-
-
-def huber(e: Any, delta: Any) -> Term:
-    """The sum of ``t^2 / 2`` for ``|t| <= delta`` and ``delta (|t| - delta / 2)`` beyond (Huber 1964)."""
-    return term(Huber(delta), e)
-
-
-def pointwise(potential: Potential, e: Any) -> Term:
-    """The sum of a scalar potential over all entries."""
-    return term(PotentialSum(potential), e)
 
 
 def indicator(constraint: Any, e: Any = None) -> Term:

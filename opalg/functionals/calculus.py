@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from math import isfinite, log2, sqrt
+from typing import Any, ClassVar
 
 from opalg.arrays import Backend, backend_of, library_name
 from opalg.emit import call
 from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact, upper
+from opalg.functionals.exactness import Exactness
 from opalg.functionals.weights import Condition, positive
 from opalg.nodes import Node, node, substitute
+from opalg.operators.algebra import LinearOperator
 from opalg.program import expression as ex
 from opalg.program.differentiate import gradient, jvp
 from opalg.program.expression import Expression, Input, Literal
@@ -45,6 +48,14 @@ class FunctionalFacts:
         Whether it is a sum of functions of one entry each.
     indicator : bool
         Whether its values are zero and infinity only (so that a positive weight changes nothing).
+    bounded_below : Fact
+        Whether it has a lower bound; where it is convex, that 0 is in the domain of its conjugate.
+    homogeneity : float or None
+        The degree ``d`` with ``f(c v) = c^d f(v)`` for all ``c > 0``; 1 for norms, 2 for squares.
+    phase_invariant : Fact
+        Whether it depends on the magnitudes of the entries only.
+    has_value : Fact
+        Whether there is an energy: a map of a declared regulariser may have none.
     """
 
     convex: Fact = UNKNOWN
@@ -54,6 +65,10 @@ class FunctionalFacts:
     quadratic: Fact = UNKNOWN
     separable: Fact = UNKNOWN
     indicator: bool = False
+    bounded_below: Fact = UNKNOWN
+    homogeneity: float | None = None
+    phase_invariant: Fact = UNKNOWN
+    has_value: Fact = YES
 
 
 class Functional(Node):
@@ -64,6 +79,7 @@ class Functional(Node):
     """
 
     __array_ufunc__ = None
+    squares: ClassVar[bool] = False  # whether formulas of a homogeneous functional square entries (see in_safe_units)
 
     # What a subclass says, in the step language.
 
@@ -88,8 +104,16 @@ class Functional(Node):
         return substitute(product, {x: v})
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        """``argmin_u f(u) + |u - v|^2 / (2 t)``."""
+        """``argmin_u f(u) + |u - v|^2 / (2 t)`` for ``t >= 0``.
+
+        The step is a scalar, or has as many axes as v: then it is a step for each sample, and axes on which it has one
+        entry run inside a sample (`group_axes`). At ``t = 0`` it is the nearest point of the domain.
+        """
         raise NotImplementedError
+
+    def define_hessian_operator(self, shape: tuple[int, ...], kind: str) -> LinearOperator | None:
+        """The Hessian where it is the same everywhere, as an operator on arrays; None where it is not constant."""
+        return None
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         """``sup_v Re <q, v> - f(v)`` for q in the conjugate's domain."""
@@ -110,6 +134,15 @@ class Functional(Node):
     def facts(self) -> FunctionalFacts:
         """What is known about this functional."""
         return FunctionalFacts()
+
+    @property
+    def exactness(self) -> Exactness | None:
+        """How exactly the prox is known; None where none is offered."""
+        return Exactness.CLOSED_FORM if self.offers("prox") else None
+
+    def behind(self, batch: int) -> Functional:
+        """The same functional of arrays with that many batch axes in front: its own axes move to the right."""
+        return self
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ShapeError where the functional cannot take arrays of that shape."""
@@ -164,7 +197,8 @@ class Functional(Node):
         violation = self.define_violation(x)
         if not _is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
             return float("inf")  # the formula of the value need not make sense out here
-        return lib.item(call([self.define_value(x)], [x], [v], lib)[0]).real
+        v, unit = in_safe_units(v, self, lib)
+        return unit ** (self.facts.homogeneity or 1) * lib.item(call([self.define_value(x)], [x], [v], lib)[0]).real
 
     def gradient(self, v: Any) -> Any:
         """The gradient at an array.
@@ -189,22 +223,57 @@ class Functional(Node):
         product = self.define_hessian_product(x, d)
         return call([product], [x, d], [v, lib.asarray(direction, kind)], lib)[0]
 
-    def prox(self, v: Any, t: float = 1.0) -> Any:
-        """The minimiser of ``f(u) + |u - v|^2 / (2 t)``, for ``t >= 0``.
+    def prox(self, v: Any, t: Any = 1.0) -> Any:
+        """The minimiser of ``f(u) + |u - v|^2 / (2 t)``.
+
+        Parameters
+        ----------
+        v : array
+            Where to start from; left as it is.
+        t : float or array
+            The step, at least 0; an array of the shape of leading axes of v gives each sample of that batch its own.
+
+        Returns
+        -------
+        array
+            Of the shape, dtype and device of v, sharing no memory with it.
 
         Raises
         ------
         UnsupportedError
             Where no prox is known.
+        ParameterError
+            For a negative or complex step.
+        ShapeError
+            Where the shape of t is not that of leading axes of v.
         """
         self._need("prox")
-        if not float(t) >= 0:
-            raise ParameterError(f"the step t of a prox must be nonnegative, not {t!r}")
         v, kind, lib = checked_argument(v, self)
+        if len(getattr(t, "shape", ())):
+            return self._batched_prox(v, kind, t, lib)
+        if isinstance(t, complex) or not float(t) >= 0:
+            raise ParameterError(f"the step t of a prox must be nonnegative, not {t!r}")
         x, step = Input("v", tuple(v.shape), kind), Input("t", (), "real", role="control")
         if float(t) == 0:
             return call([self.define_prox(x, Literal(0.0))], [x], [v], lib)[0]
-        return call([self.define_prox(x, step)], [x, step], [v, float(t)], lib)[0]
+        v, unit = (v, 1.0) if self.facts.separable is YES else in_safe_units(v, self, lib)
+        size = float(t) * unit ** ((self.facts.homogeneity or 2) - 2)
+        found = call([self.define_prox(x, step)], [x, step], [v, size], lib)[0]
+        return found if unit == 1.0 else found * unit
+
+    def _batched_prox(self, v: Any, kind: str, t: Any, lib: Backend) -> Any:
+        shape, batch = tuple(v.shape), tuple(t.shape)
+        if shape[: len(batch)] != batch:
+            raise ShapeError(
+                f"the steps of a prox have shape {batch}, the argument {shape}; give one step, or an array whose shape "
+                f"is that of leading axes of the argument"
+            )
+        steps = lib.asarray(t)
+        if lib.kind_of(steps) != "real" or (0 not in batch and not lib.item(lib.xp.min(steps)).real >= 0):
+            raise ParameterError("the steps t of a prox must be real and nonnegative")
+        steps = lib.xp.reshape(steps, batch + (1,) * (len(shape) - len(batch)))
+        x, step = Input("v", shape, kind), Input("t", tuple(steps.shape))
+        return call([self.behind(len(batch)).define_prox(x, step)], [x, step], [v, steps], lib)[0]
 
     def _need(self, ability: str) -> None:
         if not self.offers(ability):
@@ -215,11 +284,49 @@ class Functional(Node):
 @singledispatch
 def applied(expression: Any, functional: Functional) -> Any:
     """A functional of an expression of variables; the language registers what it makes of that."""
-    hint = f"; for its value at an array write {functional!r}.value(array)" if library_name(expression) else ""
+    hint = ""
+    if library_name(expression):
+        hint = (
+            f"; data have no unknowns, so declare x = oa.Variable(shape) and write what depends on it, or take the "
+            f"value at an array with {functional!r}.value(array)"
+        )
     raise NotAffineError(
-        f"{functional!r} applies to expressions of variables such as K @ x - y, not to "
+        f"{functional.text('...')} takes an affine expression of variables such as K @ x - y, not "
         f"{type(expression).__name__}{hint}"
     )
+
+
+def group_axes(v: Expression, t: Expression, axis: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
+    """The axes of v that run inside one group, counted from the end; None for all.
+
+    Parameters
+    ----------
+    v : Expression
+        The argument of a prox.
+    t : Expression
+        Its step: a scalar, or as many axes as v, where an axis of one entry runs inside a sample.
+    axis : tuple of int, optional
+        The axes that the functional names; all axes of a sample where it names none.
+    """
+    if axis is not None:
+        return tuple(sorted(a % v.ndim - v.ndim for a in axis))
+    if t.shape == () or v.ndim == 0:
+        return None
+    return tuple(i - v.ndim for i, n in enumerate(t.shape) if n == 1)
+
+
+def in_safe_units(v: Any, functional: Functional, lib: Backend) -> tuple[Any, float]:
+    """An array over a power of two and that power, where squares of its entries would overflow or vanish.
+
+    Only for homogeneous functionals that square entries: to them the unit does not matter.
+    """
+    if not functional.squares or functional.facts.homogeneity is None or 0 in v.shape:
+        return v, 1.0
+    largest = float(lib.item(lib.xp.max(lib.xp.abs(v))).real)
+    if largest == 0 or not isfinite(largest) or sqrt(lib.tiny) * 1e6 < largest < 1e-6 / sqrt(lib.tiny):
+        return v, 1.0
+    unit = 2.0 ** round(log2(largest))
+    return v * lib.asarray(1.0 / unit), unit
 
 
 def _placeholder(v: Expression) -> Expression:
@@ -250,6 +357,11 @@ def _is_zero(expression: Expression) -> bool:
     return isinstance(expression, Literal) and expression.value == 0
 
 
+def dual_degree(degree: float | None) -> float | None:
+    """The degree of homogeneity of the conjugate, ``1 / p + 1 / q = 1``; None where it is not known or infinite."""
+    return None if degree is None or degree <= 1 else degree / (degree - 1)
+
+
 @node
 class Conjugate(Functional):
     """The convex conjugate ``f*(q) = sup_v Re <q, v> - f(v)``.
@@ -277,7 +389,12 @@ class Conjugate(Functional):
             return self.functional.define_dual_projection(v) if self.functional.offers("dual_projection") else v
         if self.functional.offers("dual_projection") and _is_zero(self.functional.define_conjugate_value(v)):
             return self.functional.define_dual_projection(v)
-        return v - t * self.functional.define_prox(v / t, 1.0 / t)
+        if t.shape == ():
+            return v - t * self.functional.define_prox(v / t, 1.0 / t)
+        moving = ex.pointwise("greater", t, 0.0)
+        step = ex.where(moving, t, 1.0)
+        found = v - step * self.functional.define_prox(v / step, 1.0 / step)
+        return ex.where(moving, found, self.define_prox(v, Literal(0.0)))
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         return self.functional.define_value(q)
@@ -309,7 +426,16 @@ class Conjugate(Functional):
             smoothness=upper(1.0 / modulus) if strong and modulus is not None else None,
             strong_convexity=1.0 / slope.expression if curved and slope is not None else None,
             separable=known.separable,
+            homogeneity=dual_degree(known.homogeneity),
+            phase_invariant=known.phase_invariant,
         )
+
+    @property
+    def exactness(self) -> Exactness | None:
+        return self.functional.exactness if self.offers("prox") else None
+
+    def behind(self, batch: int) -> Functional:
+        return Conjugate(self.functional.behind(batch))
 
     def define_conditions(self) -> list[Condition]:
         return self.functional.define_conditions()
@@ -331,4 +457,14 @@ class Conjugate(Functional):
         return f"{self.functional!r}.conjugate"
 
 
-__all__ = ["ABILITIES", "Conjugate", "Functional", "FunctionalFacts", "applied", "checked_argument", "is_within"]
+__all__ = [
+    "ABILITIES",
+    "Conjugate",
+    "Exactness",
+    "Functional",
+    "FunctionalFacts",
+    "applied",
+    "checked_argument",
+    "group_axes",
+    "is_within",
+]

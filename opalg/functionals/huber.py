@@ -84,7 +84,15 @@ class Huber(Functional):
     @property
     def facts(self) -> FunctionalFacts:
         # __post_init__ refused a delta known not to be positive, and f is only defined for positive ones
-        return FunctionalFacts(convex=YES, smooth=YES, smoothness=exact(1.0), quadratic=NO, separable=YES)
+        return FunctionalFacts(
+            convex=YES,
+            smooth=YES,
+            smoothness=exact(1.0),
+            quadratic=NO,
+            separable=YES,
+            bounded_below=YES,
+            phase_invariant=YES,
+        )
 
     def define_conditions(self) -> list[Condition]:
         return condition(self.delta, True, "the delta of huber must be positive")
@@ -112,3 +120,8 @@ class Huber(Functional):
             Huber(rng.uniform(0.3, 1.5, (3, 4))),
             Huber(Parameter(0.8, name="delta", positive=True)),
         ]
+
+
+def huber(e: Any, delta: Any) -> Any:
+    """The sum of ``t^2 / 2`` for ``|t| <= delta`` and ``delta (|t| - delta / 2)`` beyond (Huber 1964)."""
+    return Huber(delta)(e)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from opalg.errors import DtypeError
-from opalg.facts import NO
-from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.sets import SET_ABILITIES, Affine, Box, Point, Set
+from opalg.facts import NO, YES
+from opalg.functionals.calculus import Exactness, Functional, FunctionalFacts
+from opalg.functionals.sets import SET_ABILITIES, Set
 from opalg.functionals.weights import Condition
 from opalg.nodes import node
 from opalg.program.expression import Expression, Literal
@@ -43,7 +43,7 @@ class Indicator(Functional):
         return self.set.define_violation(v)
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        return self.set.define_project(v)
+        return self.set.define_project(v, t)
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         return self.set.define_support(q)
@@ -61,8 +61,20 @@ class Indicator(Functional):
     @property
     def facts(self) -> FunctionalFacts:
         return FunctionalFacts(
-            convex=self.set.convex, smooth=NO, quadratic=NO, separable=self.set.separable, indicator=True
+            convex=self.set.convex,
+            smooth=NO,
+            quadratic=NO,
+            separable=self.set.separable,
+            indicator=True,
+            bounded_below=YES,
         )
+
+    @property
+    def exactness(self) -> Exactness | None:
+        return self.set.exactness
+
+    def behind(self, batch: int) -> Functional:
+        return Indicator(self.set.behind(batch))
 
     def define_conditions(self) -> list[Condition]:
         return self.set.define_conditions()
@@ -85,4 +97,10 @@ class Indicator(Functional):
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:
         """Indicators of some sets for the property tests, on arrays of shape (3, 4)."""
-        return [Indicator(s) for family in (Box, Affine, Point) for s in family.examples(rng)]
+        return [Indicator(s) for family in _families(Set) for s in family.examples(rng)]
+
+
+def _families(base: type) -> list[type]:
+    """Every class of sets that has examples, by name."""
+    found = {c for child in base.__subclasses__() for c in [child, *_families(child)] if hasattr(c, "examples")}
+    return sorted(found, key=lambda c: c.__qualname__)

@@ -9,7 +9,7 @@ import numpy as np
 
 from opalg.errors import ShapeError
 from opalg.facts import NO, UNKNOWN, YES
-from opalg.functionals.calculus import Functional, FunctionalFacts
+from opalg.functionals.calculus import Functional, FunctionalFacts, group_axes
 from opalg.functionals.weights import (
     Condition,
     Data,
@@ -19,6 +19,7 @@ from opalg.functionals.weights import (
     positive,
     real_data,
     sign_hint,
+    weights_of,
 )
 from opalg.leaves import Parameter
 from opalg.nodes import node
@@ -87,7 +88,16 @@ class Norm1(Functional):
     def facts(self) -> FunctionalFacts:
         w = self._weights
         smooth = NO if positive(w) is YES else UNKNOWN
-        return FunctionalFacts(convex=nonnegative(w), smooth=smooth, quadratic=smooth, separable=YES)
+        convex = nonnegative(w)
+        return FunctionalFacts(
+            convex=convex,
+            smooth=smooth,
+            quadratic=smooth,
+            separable=YES,
+            bounded_below=convex,
+            homogeneity=1.0,
+            phase_invariant=YES,
+        )
 
     def define_conditions(self) -> list[Condition]:
         return condition(self._weights, False, "the weights of norm1 must be nonnegative")
@@ -126,6 +136,13 @@ def _shrink(v: Expression, norms: Expression, t: Expression) -> Expression:
     return v * (1.0 - ex.safe_divide(t, ex.maximum(norms, t)))
 
 
+def group_norms(v: Expression, axes: tuple[int, ...] | None) -> Expression:
+    """The Euclidean norm over some axes, which stay with one entry; over all as a scalar for None."""
+    if axes is None:
+        return ex.sqrt(ex.norm_squared(v))
+    return ex.sqrt(Reduce("sum", ex.square_abs(v), axes, keepdims=True))
+
+
 @node
 class Norm2(Functional):
     """``f(v) = sqrt(sum_i |v_i|^2)``: the Euclidean norm of the whole array.
@@ -136,11 +153,13 @@ class Norm2(Functional):
     Example 6.19).
     """
 
+    squares = True
+
     def define_value(self, v: Expression) -> Expression:
         return ex.sqrt(ex.norm_squared(v))
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        return _shrink(v, self.define_value(v), t)
+        return _shrink(v, group_norms(v, group_axes(v, t)), t)
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         return Literal(0.0)
@@ -153,7 +172,9 @@ class Norm2(Functional):
 
     @property
     def facts(self) -> FunctionalFacts:
-        return FunctionalFacts(convex=YES, smooth=NO, quadratic=NO)
+        return FunctionalFacts(
+            convex=YES, smooth=NO, quadratic=NO, bounded_below=YES, homogeneity=1.0, phase_invariant=YES
+        )
 
     def text(self, inner: str) -> str:
         return f"norm2({inner})"
@@ -198,13 +219,17 @@ class Norm21(Functional):
             raise ShapeError(f"the axis of Norm21 must be an integer or a tuple of integers, not {self.axis!r}")
         object.__setattr__(self, "axis", tuple(int(a) for a in given) if len(given) > 1 else int(given[0]))
 
+    squares = True
+
     @property
     def _axes(self) -> tuple[int, ...]:
         return self.axis if isinstance(self.axis, tuple) else (self.axis,)
 
+    def behind(self, batch: int) -> Functional:
+        return Norm21(tuple(a if a < 0 else a + batch for a in self._axes))
+
     def _norms(self, v: Expression) -> Expression:
-        axes = tuple(sorted(a % v.ndim - v.ndim for a in self._axes))
-        return ex.sqrt(Reduce("sum", ex.square_abs(v), axes, keepdims=True))
+        return group_norms(v, group_axes(v, Literal(0.0), self._axes))
 
     def define_value(self, v: Expression) -> Expression:
         return ex.total(self._norms(v))
@@ -223,7 +248,9 @@ class Norm21(Functional):
 
     @property
     def facts(self) -> FunctionalFacts:
-        return FunctionalFacts(convex=YES, smooth=NO, quadratic=NO)
+        return FunctionalFacts(
+            convex=YES, smooth=NO, quadratic=NO, bounded_below=YES, homogeneity=1.0, phase_invariant=YES
+        )
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         inside = all(-len(shape) <= a < len(shape) for a in self._axes)
@@ -248,4 +275,29 @@ class Norm21(Functional):
         return [Norm21(), Norm21(axis=-1), Norm21(axis=(0, 1))]
 
 
-__all__ = ["Norm1", "Norm2", "Norm21", "clip_magnitude"]
+def norm1(e: Any, weights: Any = None) -> Any:
+    """The sum of magnitudes, ``sum_i w_i |e_i|``, with nonnegative weights, one per entry."""
+    return Norm1(weights_of(weights, e))(e)
+
+
+def norm2(e: Any) -> Any:
+    """The Euclidean norm (not squared) of all entries."""
+    return Norm2()(e)
+
+
+def norm21(e: Any, axis: int | tuple[int, ...] = 0) -> Any:
+    """The sum of 2-norms taken over one axis or several; of a gradient, isotropic total variation.
+
+    Parameters
+    ----------
+    e : affine expression
+        Of any shape, real or complex.
+    axis : int or tuple of int
+        The axes that run inside a group. They count the axes of what the operators in ``e`` give, without batch axes
+        in front of those; negative axes count from the end and may reach batch axes, such as the colours of a picture
+        for vectorial total variation, ``axis=(-4, -3)`` of differences of shape ``(3, 2, h, w)``.
+    """
+    return Norm21(axis)(e)
+
+
+__all__ = ["Norm1", "Norm2", "Norm21", "clip_magnitude", "group_norms", "norm1", "norm2", "norm21"]

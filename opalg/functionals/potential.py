@@ -407,4 +407,9 @@ class PotentialSum(Functional):
         return [PotentialSum(p) for p in potentials]
 
 
-__all__ = ["Potential", "PotentialSum"]
+def pointwise(potential: Potential, e: Any) -> Any:
+    """The sum of a scalar potential over all entries."""
+    return PotentialSum(potential)(e)
+
+
+__all__ = ["Potential", "PotentialSum", "pointwise"]

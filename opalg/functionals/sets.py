@@ -10,7 +10,7 @@ import numpy as np
 from opalg.emit import call
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Fact
-from opalg.functionals.calculus import checked_argument, is_within
+from opalg.functionals.calculus import Exactness, checked_argument, is_within
 from opalg.functionals.weights import Condition, Data, check_broadcasts, condition, data, nonnegative, real_data
 from opalg.nodes import Node, node
 from opalg.operators.algebra import Identity, LinearOperator
@@ -18,6 +18,7 @@ from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal, batch_shape
 from opalg.program.notation import data_latex, data_text
 
+WHOLE = Literal(0.0)  # the step of a projection, whose shape alone matters: one sample
 SET_ABILITIES = ("support", "dual_gauge", "dual_projection")
 
 
@@ -28,8 +29,8 @@ class Set(Node):
 
     # What a subclass says, in the step language.
 
-    def define_project(self, v: Expression) -> Expression:
-        """The nearest point of the set."""
+    def define_project(self, v: Expression, t: Expression = WHOLE) -> Expression:
+        """The nearest point of the set; the shape of t says what one sample is, as `group_axes` reads it."""
         raise NotImplementedError
 
     def define_violation(self, v: Expression) -> Expression:
@@ -51,6 +52,15 @@ class Set(Node):
     def define_conditions(self) -> list[Condition]:
         """What the data must obey for the set to exist; as `Functional.define_conditions`."""
         return []
+
+    @property
+    def exactness(self) -> Exactness:
+        """How exactly the projection is known."""
+        return Exactness.CLOSED_FORM
+
+    def behind(self, batch: int) -> Set:
+        """The same set of arrays with that many batch axes in front: its own axes move to the right."""
+        return self
 
     @property
     def convex(self) -> Fact:
@@ -131,7 +141,7 @@ class Box(Set):
         if self.lower is not None and self.upper is not None and nonnegative(self.upper - self.lower) is NO:
             raise ParameterError("a box is empty: its lower bound exceeds its upper bound in some entry")
 
-    def define_project(self, v: Expression) -> Expression:
+    def define_project(self, v: Expression, t: Expression = WHOLE) -> Expression:
         raised = v if self.lower is None else ex.maximum(v, self.lower)
         return raised if self.upper is None else ex.minimum(raised, self.upper)
 
@@ -253,7 +263,7 @@ class Affine(Set):
         """``A.H (A A.H)^-1 r``."""
         return self.operator.trace_adjoint(_cogram_inverse(self.operator).trace(r))
 
-    def define_project(self, v: Expression) -> Expression:
+    def define_project(self, v: Expression, t: Expression = WHOLE) -> Expression:
         return v - self._back(self.operator.trace(v) - self.offset)
 
     def define_violation(self, v: Expression) -> Expression:
@@ -322,7 +332,7 @@ class Point(Set):
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", data(self.value, "the point"))
 
-    def define_project(self, v: Expression) -> Expression:
+    def define_project(self, v: Expression, t: Expression = WHOLE) -> Expression:
         value = self.value + Literal(0j) if v.kind == "complex" else self.value
         return ex.broadcast_to(value, v.shape)
 
@@ -373,4 +383,4 @@ def point(value: Any = 0.0) -> Point:
     return Point(value)
 
 
-__all__ = ["SET_ABILITIES", "Affine", "Box", "Point", "Set", "affine", "box", "nonneg", "point"]
+__all__ = ["SET_ABILITIES", "WHOLE", "Affine", "Box", "Point", "Set", "affine", "box", "nonneg", "point"]

@@ -9,9 +9,11 @@ import numpy as np
 
 from opalg.facts import YES, Bound
 from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.weights import Data, check_broadcasts, nonnegative, positive, real_data, sign_hint
+from opalg.functionals.weights import Data, check_broadcasts, nonnegative, positive, real_data, sign_hint, weights_of
 from opalg.leaves import Parameter
 from opalg.nodes import node
+from opalg.operators.algebra import Identity, LinearOperator, scale
+from opalg.operators.diagonal import Diagonal
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
 from opalg.program.notation import data_latex, data_text
@@ -38,6 +40,7 @@ class SumSquares(Functional):
     (Beck 2017, Sections 4.4.3 and 6.2.3).
     """
 
+    squares = True
     weights: Data = None
 
     def __post_init__(self) -> None:
@@ -60,6 +63,11 @@ class SumSquares(Functional):
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
         return v / (1.0 + (2.0 * self._weights) * t)
+
+    def define_hessian_operator(self, shape: tuple[int, ...], kind: str) -> LinearOperator:
+        if self._weights.shape == ():
+            return scale(2.0 * self._weights, Identity(shape))
+        return scale(2.0, Diagonal(ex.broadcast_to(self._weights, shape)))
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         if self.weights is None:
@@ -92,6 +100,9 @@ class SumSquares(Functional):
             strong_convexity=2.0 * ex.smallest(self._weights) if convex is YES else None,
             quadratic=YES,
             separable=YES,
+            bounded_below=convex,
+            homogeneity=2.0,
+            phase_invariant=YES,
         )
 
     def hint(self) -> str:
@@ -122,3 +133,16 @@ class SumSquares(Functional):
             SumSquares(some),
             SumSquares(Parameter(0.7, name="w", positive=True)),
         ]
+
+
+def sum_squares(e: Any, weights: Any = None) -> Any:
+    """The sum of squared magnitudes, ``sum_i w_i |e_i|^2``; there is no hidden one half.
+
+    Parameters
+    ----------
+    e : affine expression
+        Of any shape, real or complex.
+    weights : array or Parameter, optional
+        Nonnegative weights, one per entry.
+    """
+    return SumSquares(weights_of(weights, e))(e)

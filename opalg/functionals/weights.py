@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,6 +73,32 @@ def data(value: Any, name: str) -> Expression:
         return as_expression(value.item() if library_name(value) is not None else value)
     except DtypeError:
         raise DtypeError(f"{name} must be a number, an array or an expression, not {type(value).__name__}") from None
+
+
+def weights_of(weights: Any, expression: Any) -> Expression | None:
+    """The weights that a term is given: None, a number, or one for each entry of the expression.
+
+    Raises
+    ------
+    ParameterError
+        For what is no data.
+    ShapeError
+        For weights of another shape than the expression's.
+    """
+    if weights is None:
+        return None
+    try:
+        found = data(weights, "the weights")
+    except DtypeError as err:
+        if library_name(weights) is not None:
+            raise
+        raise ParameterError(f"weights must be numbers, an array or a Parameter, not {type(weights).__name__}") from err
+    shape = getattr(expression, "shape", found.shape)
+    if prod(found.shape) == 1:
+        return ex.total(found)
+    if found.shape != shape:
+        raise ShapeError(f"the weights have shape {found.shape}, the expression {shape}; give one weight per entry")
+    return found
 
 
 def check_broadcasts(data: Expression | None, shape: tuple[int, ...], owner: Any, name: str) -> None:
@@ -171,4 +198,5 @@ __all__ = [
     "real_data",
     "require_positive",
     "sign_hint",
+    "weights_of",
 ]
