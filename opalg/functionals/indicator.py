@@ -100,7 +100,9 @@ class Indicator(Functional):
         return [Indicator(s) for family in _families(Set) for s in family.examples(rng)]
 
 
-def _families(base: type) -> list[type]:
+def _families(base: type[Set]) -> list[Any]:
     """Every class of sets that has examples, by name."""
-    found = {c for child in base.__subclasses__() for c in [child, *_families(child)] if hasattr(c, "examples")}
+    found: set[Any] = set()
+    for child in base.__subclasses__():
+        found |= {c for c in [child, *_families(child)] if hasattr(c, "examples")}
     return sorted(found, key=lambda c: c.__qualname__)

@@ -65,9 +65,10 @@ class SumSquares(Functional):
         return v / (1.0 + (2.0 * self._weights) * t)
 
     def define_hessian_operator(self, shape: tuple[int, ...], kind: str) -> LinearOperator:
-        if self._weights.shape == ():
-            return scale(2.0 * self._weights, Identity(shape))
-        return scale(2.0, Diagonal(ex.broadcast_to(self._weights, shape)))
+        w = self._weights
+        if w.shape == ():
+            return scale(2.0 * w, Identity(shape))
+        return scale(2.0, Diagonal(ex.broadcast_to(w, shape[len(shape) - w.ndim :])))
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         if self.weights is None:

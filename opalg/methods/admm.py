@@ -6,15 +6,16 @@ from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
 from opalg.errors import UnsupportedError
 from opalg.facts import YES
-from opalg.functionals import Indicator, SumSquares
+from opalg.functionals import Indicator
 from opalg.methods.method import Fit, Lowering, Method, must_exceed_rounding, refuse
 from opalg.methods.problem import (
     Problem,
     adjoint_at,
     curvature_operator,
+    has_constant_hessian,
     natural_penalty,
     pulled_back,
-    scaled_gradient,
+    slope_at_zero,
     split_prox,
     total_operator,
 )
@@ -29,7 +30,7 @@ RELAXATION = 1.7  # over-relaxation in (1, 2); 1.5 to 1.8 is the range that Ecks
 
 def parts_of(problem: Problem) -> tuple[list[Term], list[Term]]:
     """The quadratic terms that stay in the x-update, and the terms that are split off."""
-    kept = [t for t in problem.terms if isinstance(t.functional, SumSquares)]
+    kept = [t for t in problem.terms if has_constant_hessian(t)]
     return kept, [t for t in problem.terms if t not in kept]
 
 
@@ -145,8 +146,8 @@ def solve_for_x(
     """The minimiser over x of the kept quadratics plus ``rho/2 |A x + b - (2 u - v)|^2``."""
     fixed, targets = [], []
     for term in kept:
-        offset = term.expression.offset
-        back = None if offset is None else adjoint_at(term, variable, scaled_gradient(term, offset))
+        slope = slope_at_zero(term)
+        back = None if slope is None else adjoint_at(term, variable, slope)
         if back is not None:
             fixed.append(-back)
     for term, a, b in zip(split, u, v, strict=True):

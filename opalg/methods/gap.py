@@ -84,10 +84,11 @@ def duality_gap(problem: Problem, lowering: Lowering, at: dict[Variable, Express
     balanced, how, lowest = repaired
     handed = point if at is None else at
     primal = without_constant(problem, handed)
-    dual, size = dual_value(problem, balanced)
+    found = dual_value(balanced)
     spread = leverage(problem, balanced, handed)
-    if spread is None:
+    if spread is None or found is None:
         return None
+    dual, size = found
     return Gap(primal, dual, ROUNDING * (size + spread + abs(primal)), how, lowest)
 
 
@@ -112,8 +113,11 @@ def over_weight(term: Term, q: Expression) -> Expression:
     return q if term.functional.facts.indicator else q / term.weight
 
 
-def dual_value(problem: Problem, duals: dict[Term, Expression]) -> tuple[Expression, Expression]:
-    """``sum Re <q, b> - (w f)*(q)``, q scaled back into the domains of the conjugates, and the size of its parts."""
+def dual_value(duals: dict[Term, Expression]) -> tuple[Expression, Expression] | None:
+    """``sum Re <q, b> - (w f)*(q)``, q scaled back into the domains of the conjugates, and the size of its parts.
+
+    None where a conjugate's domain does not contain 0, so that scaling may lead out of it.
+    """
     gauges = [
         term.functional.define_dual_gauge(over_weight(term, q))
         for term, q in duals.items()
@@ -123,6 +127,8 @@ def dual_value(problem: Problem, duals: dict[Term, Expression]) -> tuple[Express
     for gauge in gauges:
         if not isinstance(gauge, Literal):
             shrink = ex.minimum(shrink, 1.0 / ex.maximum(gauge, 1.0))
+    if not isinstance(shrink, Literal) and any(t.functional.facts.bounded_below is not YES for t in duals):
+        return None
     value: Expression = Literal(0.0)
     size: Expression = Literal(0.0)
     for term, q in duals.items():

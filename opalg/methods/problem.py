@@ -10,11 +10,9 @@ from opalg.energies.affine import Variable
 from opalg.energies.energy import EnergyExpression, Term
 from opalg.errors import UnsupportedError
 from opalg.facts import NO, YES, Bound, Fact, exact, upper
-from opalg.functionals import SumSquares
 from opalg.nodes import substitute, walk
-from opalg.operators.algebra import Identity, LinearOperator, add, compose, scale
+from opalg.operators.algebra import Identity, LinearOperator, Scaled, add, compose, scale
 from opalg.operators.batched import trim_to
-from opalg.operators.diagonal import Diagonal
 from opalg.program import expression as ex
 from opalg.program.differentiate import gradient, sum_of
 from opalg.program.expression import Apply, Expression, Input, Literal
@@ -66,8 +64,8 @@ class Problem:
 
     @cached_property
     def quadratic(self) -> bool:
-        """Whether every term is quadratic."""
-        return all(isinstance(t.functional, SumSquares) for t in self.terms)
+        """Whether every term is known to have the same Hessian everywhere."""
+        return all(has_constant_hessian(t) for t in self.terms)
 
     @cached_property
     def smoothness(self) -> Bound | None:
@@ -106,8 +104,8 @@ class Problem:
         for variable in self.variables:
             parts = []
             for term in self.smooth_terms:
-                offset = term.expression.offset
-                back = None if offset is None else adjoint_at(term, variable, scaled_gradient(term, offset))
+                slope = slope_at_zero(term)
+                back = None if slope is None else adjoint_at(term, variable, slope)
                 parts.extend([] if back is None else [back])
             slopes[variable] = ex.broadcast_to(sum_of(parts), variable.shape)
         return slopes
@@ -150,7 +148,7 @@ class Problem:
 
     def hessian(self, terms: tuple[Term, ...]) -> LinearOperator | None:
         """The Hessian of quadratic terms of one variable as a simplified operator; None where it is not one."""
-        if len(self.variables) != 1 or not terms or not all(isinstance(t.functional, SumSquares) for t in terms):
+        if len(self.variables) != 1 or not terms or not all(has_constant_hessian(t) for t in terms):
             return None
         (variable,) = self.variables
         return total_operator([curvature_operator(t, variable) for t in terms])
@@ -186,15 +184,34 @@ def scaled_gradient(term: Term, v: Expression) -> Expression:
     return term.weight * term.functional.define_gradient(v)
 
 
+def slope_at_zero(term: Term) -> Expression | None:
+    """``w`` times the gradient of a term's functional where the variables are zero; None where that is zero."""
+    offset, facts = term.expression.offset, term.functional.facts
+    if offset is not None:
+        return scaled_gradient(term, offset)
+    if facts.phase_invariant is YES or (facts.homogeneity or 0.0) > 1.0:
+        return None
+    zero = Literal(0.0) if term.expression.kind == "real" else Literal(0j)
+    return scaled_gradient(term, ex.broadcast_to(zero, term.expression.shape))
+
+
+def has_constant_hessian(term: Term) -> bool:
+    """Whether a term is known to be a quadratic polynomial."""
+    expression = term.expression
+    return term.functional.define_hessian_operator(expression.shape, expression.kind) is not None
+
+
 def curvature_operator(term: Term, variable: Variable) -> LinearOperator:
-    """The Hessian ``2 w A.H W A`` of ``w sum_squares(A x - b, weights=W)``."""
+    """The Hessian ``w A.H H A`` of ``w f(A x - b)`` where f has the same Hessian H everywhere."""
     operator = term.expression.operator_of(variable)
-    weights = term.functional.weights  # type: ignore[attr-defined]
-    if weights is None or weights.shape == ():
-        factor = term.weight if weights is None else term.weight * weights
-        return scale(2.0 * factor, operator.gram)
-    middle, inner = trim_to(Diagonal(weights), operator)
-    return scale(2.0 * term.weight, compose(inner.H, compose(middle, inner)))
+    hessian = term.functional.define_hessian_operator(term.expression.shape, term.expression.kind)
+    assert hessian is not None
+    if isinstance(hessian, Identity):
+        return scale(term.weight, operator.gram)
+    if isinstance(hessian, Scaled) and isinstance(hessian.operator, Identity):
+        return scale(term.weight * hessian.factor, operator.gram)
+    middle, inner = trim_to(hessian, operator)
+    return scale(term.weight, compose(inner.H, compose(middle, inner)))
 
 
 def total_operator(operators: list[LinearOperator]) -> LinearOperator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opalg.energies.affine import Affine, Part
 from opalg.energies.energy import Term
-from opalg.functionals import Norm1, Norm2, Norm21, SumSquares
+from opalg.facts import YES
 from opalg.operators.algebra import Scaled
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
@@ -25,18 +25,17 @@ def _common_factor(expression: Affine) -> tuple[Expression, Affine] | None:
 
 
 @rule(Term, group="absorb")
-def pull_factor_out_of_norm(term: Term) -> Term | None:
-    """w |c e|  ->  (w |c|) |e|     (norms are absolutely homogeneous)"""
-    if not isinstance(term.functional, (Norm1, Norm2, Norm21)):
+def pull_factor_out(term: Term) -> Term | None:
+    """w f(c e)  ->  (w |c|^d) f(e)     (f homogeneous of degree d, such as a norm or a sum of squares)"""
+    facts = term.functional.facts
+    if facts.homogeneity is None or facts.indicator:
         return None
     found = _common_factor(term.expression)
-    return None if found is None else Term(term.weight * abs(found[0]), term.functional, found[1])
-
-
-@rule(Term, group="absorb")
-def pull_factor_out_of_square(term: Term) -> Term | None:
-    """w |c e|^2  ->  (w |c|^2) |e|^2"""
-    if not isinstance(term.functional, SumSquares):
+    if found is None or not (facts.phase_invariant is YES or _is_positive(found[0])):
         return None
-    found = _common_factor(term.expression)
-    return None if found is None else Term(term.weight * ex.square(abs(found[0])), term.functional, found[1])
+    size = ex.square(abs(found[0])) if facts.homogeneity == 2.0 else abs(found[0]) ** facts.homogeneity
+    return Term(term.weight * size, term.functional, found[1])
+
+
+def _is_positive(number: Expression) -> bool:
+    return isinstance(number, Literal) and isinstance(number.value, float) and number.value > 0
