@@ -61,7 +61,9 @@ def _facts(plan: Any) -> list[str]:
         smooth = "smooth" if term in problem.smooth_terms else "not smooth"
         weighted = None if facts.smoothness is None else facts.smoothness.scaled(term.weight)
         constant = "" if weighted is None else f", gradient constant {weighted!r} in its argument"
-        lines.append(f"{term!r}: {smooth}, convex {facts.convex!r}{constant}")
+        exactness = term.functional.exactness
+        prox = "" if exactness is None else f", prox {exactness!r}"
+        lines.append(f"{term!r}: {smooth}, convex {facts.convex!r}{constant}{prox}")
     if problem.smooth_terms:
         lines.append(f"gradient of the smooth part: Lipschitz constant {problem.smoothness!r}")
     modulus = plan.bind().strong_convexity

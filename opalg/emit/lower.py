@@ -47,7 +47,7 @@ def _chosen(outputs: Sequence[Expression], lib: Backend) -> Sequence[Expression]
 
 def _lowered(e: Any, lib: Backend, blocked: bool) -> Any:
     if isinstance(e, Pointwise):
-        return _pointwise(e, lib)
+        return _pointwise(e, lib, blocked)
     if isinstance(e, Broadcast):
         inner = e.argument.argument if isinstance(e.argument, Broadcast) else _without_new_axes(e.argument)
         return inner if inner.shape == e.shape else Broadcast(inner, e.shape)
@@ -91,7 +91,7 @@ def _dropped_axes(e: Apply, blocked: bool) -> Expression | None:
     return dropped if dropped.shape == e.shape else None
 
 
-def _pointwise(e: Pointwise, lib: Backend) -> Expression:
+def _pointwise(e: Pointwise, lib: Backend, blocked: bool) -> Expression:
     function, arguments = e.function, e.arguments
     if function not in _LOGICAL and any(a.kind == "bool" for a in arguments):
         arguments = tuple(_as_real(a) if a.kind == "bool" else a for a in arguments)
@@ -103,6 +103,8 @@ def _pointwise(e: Pointwise, lib: Backend) -> Expression:
         return Broadcast(Literal(0.0), e.shape) if e.shape else Literal(0.0)
     if function == "safe_divide":
         return Pointwise("divide", (first, _at_least_tiny(arguments[1], lib)))
+    if function in ("maximum", "minimum") and blocked:
+        return _clip(e) or e
     if function == "power" and isinstance(arguments[1], Literal):
         return _power(first, arguments[1].value) or e
     return e
@@ -116,6 +118,18 @@ def _at_least_tiny(e: Expression, lib: Backend) -> Expression:
             if scalar.shape == () and other.shape == e.shape:
                 return Pointwise("maximum", (other, Pointwise("maximum", (scalar, tiny))))
     return Pointwise("maximum", (e, tiny))
+
+
+def _clip(e: Pointwise) -> Expression | None:
+    """``clip(x, lower, upper)`` for an array between two scalars, which NumPy does in less than half the time."""
+    inverse = "minimum" if e.function == "maximum" else "maximum"
+    for scalar, inner in (e.arguments, e.arguments[::-1]):
+        if scalar.shape == () and isinstance(inner, Pointwise) and inner.function == inverse and inner.shape:
+            for other, x in (inner.arguments, inner.arguments[::-1]):
+                if other.shape == () and x.shape:
+                    ends = (scalar, other) if e.function == "maximum" else (other, scalar)
+                    return Pointwise("clip", (x, *ends))
+    return None
 
 
 def _as_kind(e: Expression, kind: str) -> Expression:

