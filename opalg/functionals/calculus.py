@@ -10,13 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
-from math import isfinite, log2, sqrt
 from typing import Any, ClassVar
 
-from opalg.arrays import Backend, backend_of, library_name
-from opalg.emit import call
-from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError, UnsupportedError
+from opalg.arrays import library_name
+from opalg.errors import NotAffineError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact, upper
+from opalg.functionals.evaluation import (
+    checked_argument,
+    gradient_at,
+    hessian_product_at,
+    is_within,
+    is_zero,
+    prox_at,
+    value_at,
+)
 from opalg.functionals.exactness import Exactness
 from opalg.functionals.weights import Condition, positive
 from opalg.nodes import Node, node, substitute
@@ -192,13 +199,7 @@ class Functional(Node):
 
     def value(self, v: Any) -> float:
         """The value at an array; infinity outside the domain."""
-        v, kind, lib = checked_argument(v, self)
-        x = Input("v", tuple(v.shape), kind)
-        violation = self.define_violation(x)
-        if not _is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
-            return float("inf")  # the formula of the value need not make sense out here
-        v, unit = in_safe_units(v, self, lib)
-        return unit ** (self.facts.homogeneity or 1) * lib.item(call([self.define_value(x)], [x], [v], lib)[0]).real
+        return value_at(self, v)
 
     def gradient(self, v: Any) -> Any:
         """The gradient at an array.
@@ -209,19 +210,12 @@ class Functional(Node):
             Where the functional is not differentiable.
         """
         self._need("gradient")
-        v, kind, lib = checked_argument(v, self)
-        x = Input("v", tuple(v.shape), kind)
-        return call([self.define_gradient(x)], [x], [v], lib)[0]
+        return gradient_at(self, v)
 
     def hessian_vector(self, v: Any, direction: Any) -> Any:
         """The Hessian at v times a direction (at kinks of the gradient, a one-sided choice)."""
         self._need("gradient")
-        v, kind, lib = checked_argument(v, self)
-        if tuple(direction.shape) != tuple(v.shape):
-            raise ShapeError(f"the direction has shape {tuple(direction.shape)}, the point {tuple(v.shape)}")
-        x, d = Input("v", tuple(v.shape), kind), Input("d", tuple(v.shape), kind)
-        product = self.define_hessian_product(x, d)
-        return call([product], [x, d], [v, lib.asarray(direction, kind)], lib)[0]
+        return hessian_product_at(self, v, direction)
 
     def prox(self, v: Any, t: Any = 1.0) -> Any:
         """The minimiser of ``f(u) + |u - v|^2 / (2 t)``.
@@ -248,35 +242,15 @@ class Functional(Node):
             Where the shape of t is not that of leading axes of v.
         """
         self._need("prox")
-        v, kind, lib = checked_argument(v, self)
-        if len(getattr(t, "shape", ())):
-            return self._batched_prox(v, kind, t, lib)
-        if isinstance(t, complex) or not float(t) >= 0:
-            raise ParameterError(f"the step t of a prox must be nonnegative, not {t!r}")
-        x, step = Input("v", tuple(v.shape), kind), Input("t", (), "real", role="control")
-        if float(t) == 0:
-            return call([self.define_prox(x, Literal(0.0))], [x], [v], lib)[0]
-        v, unit = (v, 1.0) if self.facts.separable is YES else in_safe_units(v, self, lib)
-        size = float(t) * unit ** ((self.facts.homogeneity or 2) - 2)
-        found = call([self.define_prox(x, step)], [x, step], [v, size], lib)[0]
-        return found if unit == 1.0 else found * unit
-
-    def _batched_prox(self, v: Any, kind: str, t: Any, lib: Backend) -> Any:
-        shape, batch = tuple(v.shape), tuple(t.shape)
-        if shape[: len(batch)] != batch:
-            raise ShapeError(
-                f"the steps of a prox have shape {batch}, the argument {shape}; give one step, or an array whose shape "
-                f"is that of leading axes of the argument"
-            )
-        steps = lib.asarray(t)
-        if lib.kind_of(steps) != "real" or (0 not in batch and not lib.item(lib.xp.min(steps)).real >= 0):
-            raise ParameterError("the steps t of a prox must be real and nonnegative")
-        steps = lib.xp.reshape(steps, batch + (1,) * (len(shape) - len(batch)))
-        x, step = Input("v", shape, kind), Input("t", tuple(steps.shape))
-        return call([self.behind(len(batch)).define_prox(x, step)], [x, step], [v, steps], lib)[0]
+        return prox_at(self, v, t)
 
     def _need(self, ability: str) -> None:
-        if not self.offers(ability):
+        found = self.__dict__.setdefault("_offered", set())
+        if ability in found:
+            return
+        if self.offers(ability):
+            found.add(ability)
+        else:
             reason = self.why_not(ability)
             raise UnsupportedError(f"{self!r} has no {ability}" + (f": {reason}" if reason else ""))
 
@@ -315,46 +289,9 @@ def group_axes(v: Expression, t: Expression, axis: tuple[int, ...] | None = None
     return tuple(i - v.ndim for i, n in enumerate(t.shape) if n == 1)
 
 
-def in_safe_units(v: Any, functional: Functional, lib: Backend) -> tuple[Any, float]:
-    """An array over a power of two and that power, where squares of its entries would overflow or vanish.
-
-    Only for homogeneous functionals that square entries: to them the unit does not matter.
-    """
-    if not functional.squares or functional.facts.homogeneity is None or 0 in v.shape:
-        return v, 1.0
-    largest = float(lib.item(lib.xp.max(lib.xp.abs(v))).real)
-    if largest == 0 or not isfinite(largest) or sqrt(lib.tiny) * 1e6 < largest < 1e-6 / sqrt(lib.tiny):
-        return v, 1.0
-    unit = 2.0 ** round(log2(largest))
-    return v * lib.asarray(1.0 / unit), unit
-
-
 def _placeholder(v: Expression) -> Expression:
     """What to differentiate in, in place of v: folding may make a compound v vanish from a formula."""
     return v if isinstance(v, Input) else Input("argument", v.shape, v.kind)
-
-
-def checked_argument(v: Any, owner: Any) -> tuple[Any, str, Backend]:
-    """An array that a functional or set was given, its kind and its backend; raises where it does not fit."""
-    if library_name(v) is None:
-        raise DtypeError(f"{owner!r} takes arrays of NumPy, CuPy or Torch, not {type(v).__name__}")
-    if not any(word in str(v.dtype) for word in ("float", "complex")):
-        raise DtypeError(f"{owner!r} was given dtype {v.dtype}; convert it to a floating dtype first")
-    owner.check_shape(tuple(v.shape))
-    lib = backend_of(v)
-    kind = lib.kind_of(v)
-    owner.check_kind(kind)
-    return v, kind, lib
-
-
-def is_within(violation: Any, v: Any, lib: Backend) -> bool:
-    """Whether a violation is no more than the rounding of v's largest entry."""
-    scale = 1.0 + lib.item(lib.xp.max(lib.xp.abs(v))).real if 0 not in v.shape else 1.0
-    return bool(lib.item(violation).real <= 10 * lib.epsilon * scale)
-
-
-def _is_zero(expression: Expression) -> bool:
-    return isinstance(expression, Literal) and expression.value == 0
 
 
 def dual_degree(degree: float | None) -> float | None:
@@ -385,9 +322,9 @@ class Conjugate(Functional):
         return ex.largest(abs(v - self.functional.define_dual_projection(v)))
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        if _is_zero(t):
+        if is_zero(t):
             return self.functional.define_dual_projection(v) if self.functional.offers("dual_projection") else v
-        if self.functional.offers("dual_projection") and _is_zero(self.functional.define_conjugate_value(v)):
+        if self.functional.offers("dual_projection") and is_zero(self.functional.define_conjugate_value(v)):
             return self.functional.define_dual_projection(v)
         if t.shape == ():
             return v - t * self.functional.define_prox(v / t, 1.0 / t)

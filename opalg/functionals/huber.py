@@ -45,7 +45,7 @@ class Huber(Functional):
     Notes
     -----
     The gradient is v with magnitudes clipped at delta, and has the Lipschitz constant 1.
-    ``prox: v - t clip(v / (1 + t), delta)``; ``f*(q) = |q|^2 / 2`` where ``|q_i| <= delta`` (Huber 1964;
+    ``prox: v - t / (1 + t) clip(v, (1 + t) delta)``; ``f*(q) = |q|^2 / 2`` where ``|q_i| <= delta`` (Huber 1964;
     Beck 2017, Example 6.66, as the Moreau envelope of ``delta |.|``).
     """
 
@@ -70,7 +70,7 @@ class Huber(Functional):
         return clip_magnitude(v, self.delta) if v.kind != "complex" else v * self._clipping_factor(v)
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        return v - t * clip_magnitude(v / (1.0 + t), self.delta)
+        return v - (t / (1.0 + t)) * clip_magnitude(v, (1.0 + t) * self.delta)
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         return 0.5 * ex.norm_squared(q)

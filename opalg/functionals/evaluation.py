@@ -1,0 +1,180 @@
+"""Functionals at arrays: what happens when one is evaluated, once for each sort of array and then at little cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite, log2, prod, sqrt
+from typing import Any
+
+from opalg.arrays import Backend, backend_of, library_name
+from opalg.emit import call
+from opalg.errors import DtypeError, ParameterError, ShapeError
+from opalg.facts import YES
+from opalg.program.expression import Expression, Input, Literal
+
+_KEPT = 32  # programs of one functional
+
+
+def value_at(functional: Any, v: Any) -> float:
+    """The value of a functional at an array; infinity outside its domain."""
+    v, kind, lib = checked_argument(v, functional)
+    outputs, (x,) = _program(functional, "value", tuple(v.shape), kind, _value_program)
+    violation, value = outputs
+    if not is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
+        return float("inf")  # the formula of the value need not make sense out here
+    v, unit = in_safe_units(v, functional, lib)
+    number = lib.item(call([value], [x], [v], lib)[0]).real
+    return number if unit == 1.0 else float(unit**functional.facts.homogeneity * number)
+
+
+def _value_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
+    x = Input("v", shape, kind)
+    return [functional.define_violation(x), functional.define_value(x)], [x]
+
+
+def gradient_at(functional: Any, v: Any) -> Any:
+    """The gradient of a functional at an array."""
+    v, kind, lib = checked_argument(v, functional)
+    outputs, inputs = _program(functional, "gradient", tuple(v.shape), kind, _gradient_program)
+    return call(outputs, inputs, [v], lib)[0]
+
+
+def _gradient_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
+    x = Input("v", shape, kind)
+    return [functional.define_gradient(x)], [x]
+
+
+def hessian_product_at(functional: Any, v: Any, direction: Any) -> Any:
+    """The Hessian of a functional at an array times a direction."""
+    v, kind, lib = checked_argument(v, functional)
+    if tuple(direction.shape) != tuple(v.shape):
+        raise ShapeError(f"the direction has shape {tuple(direction.shape)}, the point {tuple(v.shape)}")
+    outputs, inputs = _program(functional, "hessian", tuple(v.shape), kind, _hessian_program)
+    return call(outputs, inputs, [v, lib.asarray(direction, kind)], lib)[0]
+
+
+def _hessian_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
+    x, d = Input("v", shape, kind), Input("d", shape, kind)
+    return [functional.define_hessian_product(x, d)], [x, d]
+
+
+def prox_at(functional: Any, v: Any, t: Any) -> Any:
+    """The prox of a functional at an array, with one step or one for each sample."""
+    v, kind, lib = checked_argument(v, functional)
+    shape, batch = tuple(v.shape), tuple(getattr(t, "shape", ()))
+    if batch and not (prod(batch) == 1 and shape[: len(batch)] != batch):
+        return _batched_prox(functional, v, kind, t, lib)
+    if isinstance(t, complex) or "complex" in str(getattr(t, "dtype", "")) or not float(t) >= 0:
+        raise ParameterError(f"the step t of a prox must be nonnegative, not {t!r}")
+    if float(t) == 0:
+        outputs, inputs = _program(functional, "projection", shape, kind, _projection_program)
+        return call(outputs, inputs, [v], lib)[0]
+    outputs, inputs = _program(functional, "prox", shape, kind, _prox_program)
+    if not functional.squares or functional.facts.separable is YES:
+        return call(outputs, inputs, [v, float(t)], lib)[0]
+    v, unit = in_safe_units(v, functional, lib)
+    found = call(outputs, inputs, [v, float(t) * unit ** _excess_degree(functional, unit)], lib)[0]
+    return found if unit == 1.0 else found * lib.asarray(unit)
+
+
+def _excess_degree(functional: Any, unit: float) -> float:
+    """The power of the unit in the step: ``prox_{t f}(s v) = s prox_{s^(d - 2) t f}(v)`` for degree d."""
+    return 0.0 if unit == 1.0 else functional.facts.homogeneity - 2.0
+
+
+def _projection_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
+    x = Input("v", shape, kind)
+    return [functional.define_prox(x, Literal(0.0))], [x]
+
+
+def _prox_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
+    x, step = Input("v", shape, kind), Input("t", (), "real", role="control")
+    return [functional.define_prox(x, step)], [x, step]
+
+
+def _batched_prox(functional: Any, v: Any, kind: str, t: Any, lib: Backend) -> Any:
+    shape, batch = tuple(v.shape), tuple(t.shape)
+    if shape[: len(batch)] != batch:
+        raise ShapeError(
+            f"the steps of a prox have shape {batch}, the argument {shape}; give one step, or an array whose shape "
+            f"is that of leading axes of the argument"
+        )
+    steps = lib.asarray(t)
+    if lib.kind_of(steps) != "real" or (0 not in batch and not lib.item(lib.xp.min(steps)).real >= 0):
+        raise ParameterError("the steps t of a prox must be real and nonnegative")
+    steps = lib.xp.reshape(steps, batch + (1,) * (len(shape) - len(batch)))
+    placed = functional.behind(len(batch))
+    x, step = Input("v", shape, kind), Input("t", tuple(steps.shape))
+    v, unit = in_safe_units(v, functional, lib)
+    if unit != 1.0:
+        steps = steps * lib.asarray(unit ** _excess_degree(functional, unit))
+    found = call([placed.define_prox(x, step)], [x, step], [v, steps], lib)[0]
+    return found if unit == 1.0 else found * lib.asarray(unit)
+
+
+def _program(
+    functional: Any,
+    what: str,
+    shape: tuple[int, ...],
+    kind: str,
+    build: Callable[[Any, tuple[int, ...], str], tuple[list[Expression], list[Input]]],
+) -> tuple[list[Expression], list[Input]]:
+    """The outputs and inputs of a program, kept on the functional: it is built once for each shape and kind."""
+    kept: dict[Any, tuple[list[Expression], list[Input]]] = functional.__dict__.setdefault("_programs", {})
+    key = (what, shape, kind)
+    if key not in kept:
+        made = build(functional, shape, kind)
+        if len(kept) >= _KEPT:
+            kept.clear()
+        kept[key] = made
+    return kept[key]
+
+
+def in_safe_units(v: Any, functional: Any, lib: Backend) -> tuple[Any, float]:
+    """An array over a power of two and that power, where squares of its entries would overflow or vanish.
+
+    Only for homogeneous functionals that square entries: to them the unit does not matter.
+    """
+    if not functional.squares or functional.facts.homogeneity is None or 0 in v.shape:
+        return v, 1.0
+    largest = float(lib.item(lib.xp.max(lib.xp.abs(v))).real)
+    if largest == 0 or not isfinite(largest) or sqrt(lib.tiny) * 1e6 < largest < 1e-6 / sqrt(lib.tiny):
+        return v, 1.0
+    unit = 2.0 ** round(log2(largest))
+    return v * lib.asarray(1.0 / unit), unit
+
+
+def checked_argument(v: Any, owner: Any) -> tuple[Any, str, Backend]:
+    """An array that a functional or set was given, its kind and its backend; raises where it does not fit."""
+    if library_name(v) is None:
+        raise DtypeError(f"{owner!r} takes arrays of NumPy, CuPy or Torch, not {type(v).__name__}")
+    if not any(word in str(v.dtype) for word in ("float", "complex")):
+        raise DtypeError(f"{owner!r} was given dtype {v.dtype}; convert it to a floating dtype first")
+    owner.check_shape(tuple(v.shape))
+    lib = backend_of(v)
+    kind = lib.kind_of(v)
+    owner.check_kind(kind)
+    return v, kind, lib
+
+
+def is_within(violation: Any, v: Any, lib: Backend) -> bool:
+    """Whether a violation is no more than the rounding of v's largest entry."""
+    scale = 1.0 + lib.item(lib.xp.max(lib.xp.abs(v))).real if 0 not in v.shape else 1.0
+    return bool(lib.item(violation).real <= 10 * lib.epsilon * scale)
+
+
+def is_zero(expression: Expression) -> bool:
+    """Whether an expression is the number 0."""
+    return isinstance(expression, Literal) and expression.value == 0
+
+
+__all__ = [
+    "checked_argument",
+    "gradient_at",
+    "hessian_product_at",
+    "in_safe_units",
+    "is_within",
+    "is_zero",
+    "prox_at",
+    "value_at",
+]
