@@ -19,7 +19,7 @@ from opalg.energies import (
     Variable,
     apply,
     indicator,
-    total_variation,
+    total_generalized_variation,
 )
 from opalg.errors import (
     AdjointError,
@@ -42,11 +42,43 @@ from opalg.errors import (
     UnsupportedError,
 )
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
+from opalg.functionals.balls import ball1, ball2, ball_inf
+from opalg.functionals.charbonnier import charbonnier
+from opalg.functionals.classification import hinge, logistic
+from opalg.functionals.counting import norm0, norm_half
+from opalg.functionals.distance import distance, squared_distance
+from opalg.functionals.elastic_net import elastic_net
+from opalg.functionals.entropy import entropy
+from opalg.functionals.envelope import moreau_envelope
+from opalg.functionals.fields_of_experts import fields_of_experts
+from opalg.functionals.gradient_step import gradient_step
+from opalg.functionals.halfspaces import halfspace, halfspaces
 from opalg.functionals.huber import huber
+from opalg.functionals.infimal import infimal_convolution
+from opalg.functionals.kl_divergence import kl_divergence
+from opalg.functionals.linear import linear
+from opalg.functionals.log_barrier import log_barrier
+from opalg.functionals.log_cosh import log_cosh
+from opalg.functionals.norm_inf import norm_inf
 from opalg.functionals.norms import norm1, norm2, norm21
-from opalg.functionals.potential import Potential, pointwise
+from opalg.functionals.ordered import ordered_norm1
+from opalg.functionals.overlapping_groups import group_norm
+from opalg.functionals.plug_and_play import plug_and_play
+from opalg.functionals.potential import pointwise
+from opalg.functionals.potential_function import Potential
+from opalg.functionals.quadratic import quadratic
+from opalg.functionals.quantile import quantile
+from opalg.functionals.red import red
+from opalg.functionals.robust import cauchy, geman_mcclure, truncated_quadratic
+from opalg.functionals.scalar_network import input_convex, scalar_network
+from opalg.functionals.second_order_cone import second_order_cone
+from opalg.functionals.separable_sum import separable_sum
 from opalg.functionals.sets import affine, box, nonneg, point
+from opalg.functionals.simplex import simplex
+from opalg.functionals.spectral import nuclear_norm, psd_cone, rank_ball
 from opalg.functionals.sum_squares import sum_squares
+from opalg.functionals.support import support_function
+from opalg.functionals.total_variation import total_variation
 from opalg.interop import from_pylops, from_scipy, from_torch
 from opalg.learning import hypergradient, metrics, tune
 from opalg.leaves import Constant, Parameter
@@ -217,38 +249,80 @@ __all__ = [
     "annular_illumination",
     "apply",
     "backend",
+    "ball1",
+    "ball2",
+    "ball_inf",
     "block",
     "block_diag",
     "box",
+    "cauchy",
+    "charbonnier",
     "compile",
+    "distance",
+    "elastic_net",
+    "entropy",
     "exp",
+    "fields_of_experts",
     "fixed_point",
     "from_pylops",
     "from_scipy",
     "from_torch",
     "functionals",
     "gaussian_kernel",
+    "geman_mcclure",
+    "gradient_step",
+    "group_norm",
+    "halfspace",
+    "halfspaces",
+    "hinge",
     "hstack",
     "huber",
     "hypergradient",
     "indicator",
+    "infimal_convolution",
+    "input_convex",
     "interop",
+    "kl_divergence",
     "kron",
+    "linear",
     "log",
+    "log_barrier",
+    "log_cosh",
+    "logistic",
     "metrics",
     "minimize",
+    "moreau_envelope",
     "nonneg",
+    "norm0",
     "norm1",
     "norm2",
     "norm21",
+    "norm_half",
+    "norm_inf",
+    "nuclear_norm",
     "operators",
+    "ordered_norm1",
+    "plug_and_play",
     "point",
     "pointwise",
+    "psd_cone",
+    "quadratic",
+    "quantile",
+    "rank_ball",
+    "red",
+    "scalar_network",
+    "second_order_cone",
+    "separable_sum",
+    "simplex",
     "sqrt",
+    "squared_distance",
     "sum_squares",
+    "support_function",
     "testing",
     "total",
+    "total_generalized_variation",
     "total_variation",
+    "truncated_quadratic",
     "tune",
     "vstack",
 ]

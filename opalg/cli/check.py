@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="such as mymodule:A or folder/file.py:f; without an object, all that the module or package holds",
     )
     parser.add_argument(
-        "--shape", type=_sizes, default=(3, 4), metavar="N,M", help="arrays to try a functional on (default: 3,4)"
+        "--shape", type=_sizes, metavar="N,M", help="arrays to try a functional on (default: what it names, else 3,4)"
     )
     parser.add_argument(
         "--library",

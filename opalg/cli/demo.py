@@ -323,7 +323,7 @@ def _solve_row(sol: oa.Solution, params: dict[str, float]) -> dict[str, Any]:
     return {
         **params,
         "status": sol.status.name,
-        "energy": _plain(sol.value),
+        "energy": None if sol.value is None else _plain(sol.value),
         "certificate": {"kind": c.kind, "value": _plain(c.value), "relative": _plain(c.relative)},
         "iterations": sol.iterations,
         "seconds": round(sol.seconds, 3),

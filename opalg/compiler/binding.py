@@ -16,11 +16,13 @@ from opalg.energies.energy import Term
 from opalg.errors import ConvexityError, ParameterError, UnsupportedError
 from opalg.facts import YES
 from opalg.iterations import Iteration
+from opalg.iterations.anderson import CompiledAnderson
 from opalg.iterations.compiled import Balance, CompiledPicard
 from opalg.iterations.nesterov import Nesterov
 from opalg.leaves import Leaf, Parameter
 from opalg.program.expression import Expression, Input
 from opalg.program.interpreter import evaluate
+from opalg.program.opaque import opaque_functions
 from opalg.solving.certificate import RESOLUTION, Certificate, gap_certificate
 from opalg.solving.loop import Measurement
 
@@ -57,6 +59,10 @@ class Binding:
     def number(self, expression: Expression, controls: Mapping[Input, float] | None = None) -> float:
         """A scalar formula of leaves (and controls) at these values, in double precision."""
         precise = self.compiled.precise
+        if self.compiled.opaque and opaque_functions(expression):
+            at = {c: self.lib.asarray(v, "real") for c, v in (controls or {}).items()}
+            (value,) = evaluate([expression], {**self._arrays(self.lib), **at}, self.lib)
+            return float(self.lib.item(value).real)
         if not controls:
             (value,) = evaluate([expression], self._arrays(precise), precise, self.known)
         else:
@@ -90,6 +96,9 @@ class Binding:
                 raise ParameterError(
                     f"the start value of {control.name} is {value:g}, which makes no step; check the data"
                 )
+        for margin, sentence in self.lowering.needs:
+            if not self.number(margin, self.controls) > 0:
+                raise UnsupportedError(sentence)
         for lowest, size, what in self.lowering.positive:
             value = self.number(lowest, self.controls)
             if not value > SINGULAR * self.number(size, self.controls):
@@ -200,6 +209,8 @@ class Binding:
         if low.iteration == "nesterov":
             assert low.step_size is not None
             return Nesterov(self.step, self.lib, low.step_size, self.controls[low.step_size], low.backtrack)
+        if low.iteration == "anderson":
+            return CompiledAnderson(self.step, self.lib)
         for balance in self.balances:
             balance.value = self.controls[balance.control]
         return CompiledPicard(self.step, self.lib, self.balances)
@@ -285,6 +296,8 @@ class Binding:
             certificate = near or Certificate("residual", found.value, max(excess, found.relative))
         elif self.constant:
             certificate = replace(certificate, lower_bound=dual - rounding + self.constant)
+        if not self.compiled.has_value:
+            return Measurement(certificate, None)
         return Measurement(certificate, inf if excess > max(tol, 1e3 * self.lib.epsilon) else value + self.constant)
 
     @cached_property
@@ -329,8 +342,10 @@ class Binding:
         reference = sqrt(scale) if scale > 0 else self.first_residual  # without data, only the start has a size
         return Certificate("residual", size, size / max(reference, self.compiled.precise.tiny))
 
-    def term_values(self, x: Mapping[Variable, Any], tol: float) -> dict[Term, float]:
+    def term_values(self, x: Mapping[Variable, Any], tol: float) -> dict[Term, float | None]:
         """The value of each term at a point, in double precision; infinity where a constraint is missed.
+
+        None for a term without an energy; networks compute in their own precision.
 
         Parameters
         ----------
@@ -338,15 +353,16 @@ class Binding:
         tol : float
             By how much a constraint may be missed, relative, as for the energy's own value.
         """
-        precise = self.compiled.precise
+        precise = self.lib if self.compiled.opaque else self.compiled.precise
         points = {v: Input(f"x{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)}
         bindings = {points[v]: precise.asarray(x[v], v.kind) for v in points}
-        terms = self.problem.terms
+        terms = [t for t in self.problem.terms if t not in self.problem.without_value]
         wanted = [*(t.trace(points) for t in terms), *(relative_violation(t, points) for t in terms)]
         found = [float(precise.item(v).real) for v in evaluate(wanted, {**self._arrays(precise), **bindings}, precise)]
         values, excesses = found[: len(terms)], found[len(terms) :]
         limit = max(tol, 1e3 * self.lib.epsilon)
-        return {t: inf if e > limit else v for t, v, e in zip(terms, values, excesses, strict=True)}
+        known = {t: inf if e > limit else v for t, v, e in zip(terms, values, excesses, strict=True)}
+        return {t: known.get(t) for t in self.problem.terms}
 
 
 def _number(value: Any, lib: Backend) -> float:

@@ -64,6 +64,11 @@ def choose(problem: Problem, wanted: str, nonconvex: bool) -> list[Candidate]:
     if problem.convex is not YES and not nonconvex:
         doubtful = next(t for t in problem.terms if term_convexity(t) is not YES)
         known = "is not convex" if term_convexity(doubtful) is NO else "is not known to be convex"
+        if doubtful.functional.facts.has_value is not YES:
+            raise ConvexityError(
+                f"the term {doubtful!r} has no energy, so there is no minimiser to promise. Say nonconvex=True to "
+                f"accept a point that the steps of the method leave where it is.{hint_of(doubtful)}"
+            )
         raise ConvexityError(
             f"the term {doubtful!r} {known}, so a minimiser cannot be promised. Say nonconvex=True to accept a "
             f"stationary point, or use a convex functional.{hint_of(doubtful)}"

@@ -15,6 +15,7 @@ from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal
+from opalg.program.opaque import opaque_functions
 
 
 class CompiledEnergy:
@@ -27,11 +28,29 @@ class CompiledEnergy:
     lib : Backend
     nonconvex : bool
         Whether the caller accepts an energy that is not convex, also through a negative weight.
+
+    Attributes
+    ----------
+    opaque : list of OpaqueFunction
+        The networks of the energy, which compute in their own precision only.
+
+    Raises
+    ------
+    DeviceError, DtypeError, ParameterError
+        Where a network cannot work on the backend, or changes from call to call.
     """
 
     def __init__(self, problem: Problem, lowering: Lowering, lib: Backend, nonconvex: bool = False) -> None:
         self.problem, self.lowering, self.lib, self.nonconvex = problem, lowering, lib, nonconvex
+        self.opaque = opaque_functions(*lowering.step, *lowering.readout.values())
+        for function in self.opaque:
+            function.check(lib)
         self.precise = backend(lib.name, "float64", None if lib.name == "numpy" else lib.device)
+
+    @property
+    def has_value(self) -> bool:
+        """Whether every term has a value, so that there is an energy to speak of."""
+        return not self.problem.without_value
 
     @cached_property
     def gap(self) -> Gap | None:
@@ -84,7 +103,7 @@ class CompiledEnergy:
     @cached_property
     def certificate(self) -> Function:
         """The same in double precision."""
-        return self.look if self.lib.precision == "float64" else self._look(self.precise)
+        return self.look if self.lib.precision == "float64" or self.opaque else self._look(self.precise)
 
     def _look(self, lib: Backend) -> Function:
         """At the working precision, of the read-out; in double, of the very arrays that are handed out."""
@@ -93,7 +112,7 @@ class CompiledEnergy:
         working = lib is self.lib
         point = {v: low.readout[v] if working else x for v, x in zip(variables, handed, strict=True)}
         gap = self.gap if working or self.gap is None else duality_gap(self.problem, low, point)
-        outputs: list[Expression] = [without_constant(self.problem, point)]
+        outputs: list[Expression] = [without_constant(self.problem, point) if self.has_value else Literal(0.0)]
         if gap is not None:
             outputs += [gap.dual, gap.rounding]
         outputs.append(largest_of([relative_violation(t, point) for t in self.problem.rough_terms]))

@@ -7,6 +7,7 @@ from typing import Any
 
 from opalg.compiler.placement import casts
 from opalg.energies.energy import EnergyExpression
+from opalg.functionals.network_functions import NetworkFunctional
 from opalg.program.text import program_text
 
 
@@ -64,6 +65,8 @@ def _facts(plan: Any) -> list[str]:
         exactness = term.functional.exactness
         prox = "" if exactness is None else f", prox {exactness!r}"
         lines.append(f"{term!r}: {smooth}, convex {facts.convex!r}{constant}{prox}")
+        if isinstance(term.functional, NetworkFunctional):
+            lines.append(f"  asserted by the user, not proved: {term.functional.declared}")
     if problem.smooth_terms:
         lines.append(f"gradient of the smooth part: Lipschitz constant {problem.smoothness!r}")
     modulus = plan.bind().strong_convexity
@@ -95,4 +98,6 @@ def _certificate(plan: Any) -> str:
     gap = plan.compiled.gap
     if gap is not None:
         return f"duality gap; {gap.how}"
+    if plan.problem.without_value:
+        return "residual of the iteration; there is no energy, so no bound is known"
     return "residual of the iteration; no dual point can be made feasible here, so no bound is known"

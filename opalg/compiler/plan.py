@@ -188,14 +188,14 @@ class Plan:
         settled = binding.snapshot()
         by_variable = dict(zip(self.variables, points, strict=True))
         status = outcome.status
-        if status.success and not binding.convex:
+        if status.success and not binding.convex and self.compiled.has_value:
             status = Status.STATIONARY
         seconds = outcome.history.rows[-1].seconds if outcome.history.rows else 0.0
         return Solution(
             variables=self.variables,
             points=points,
             status=status,
-            value=measured.value if measured.value is not None else float("nan"),
+            value=measured.value,
             evaluate_terms=lambda: settled.term_values(by_variable, tol),
             certificate=measured.certificate,
             evaluate_residual=lambda: settled.residual(outcome.state, slope).relative,

@@ -2,8 +2,9 @@
 
 from opalg.energies.affine import Affine, Constraint, Variable
 from opalg.energies.energy import Energy, EnergyExpression, Term
-from opalg.energies.functions import indicator, total_variation
+from opalg.energies.functions import indicator
 from opalg.energies.maps import MapExpression, apply
+from opalg.energies.total_generalized_variation import total_generalized_variation
 
 __all__ = [
     "Affine",
@@ -15,5 +16,5 @@ __all__ = [
     "Variable",
     "apply",
     "indicator",
-    "total_variation",
+    "total_generalized_variation",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -20,7 +20,7 @@ from opalg.functionals.weights import nonnegative
 from opalg.leaves import Leaf, Parameter
 from opalg.nodes import Node, node, walk
 from opalg.program import expression as ex
-from opalg.program.differentiate import gradient, hessian_vector, sum_of
+from opalg.program.differentiate import hessian_vector, sum_of, vjp
 from opalg.program.expression import Expression, Input, Literal
 
 
@@ -133,6 +133,8 @@ class EnergyExpression(Node):
     def gradient(self, at: Any) -> Any:
         """The gradient at a point: an array, or a mapping where ``at`` is one.
 
+        Of a term without an energy, such as `opalg.red`, the field that it puts in the place of a gradient.
+
         Raises
         ------
         UnsupportedError
@@ -141,12 +143,13 @@ class EnergyExpression(Node):
         self._need_smooth("gradient")
         point, arrays, lib = self._point(at)
         inputs = list(point.values())
-        found = call(gradient(self.trace(point), inputs), inputs, arrays, lib)
+        found = call(slopes_of(self.terms, point), inputs, arrays, lib)
         return dict(zip(point, found, strict=True)) if isinstance(at, Mapping) else found[0]
 
     def hessian_vector(self, at: Any, direction: Any) -> Any:
         """The Hessian at a point times a direction, in the form in which the point is given."""
         self._need_smooth("Hessian")
+        self._need_value("Hessian")
         point, arrays, lib = self._point(at)
         directions, other = arrays_at(direction, self.variables)
         if other.name != lib.name:
@@ -167,6 +170,13 @@ class EnergyExpression(Node):
                 raise UnsupportedError(
                     f"the energy has no {what}: the term {term!r} {known}{': ' + reason if reason else ''}; take the "
                     f"{what} of the other terms, or a smooth functional such as oa.huber"
+                )
+
+    def _need_value(self, what: str) -> None:
+        for term in self.terms:
+            if term.functional.facts.has_value is not YES:
+                raise UnsupportedError(
+                    f"the energy has no {what}: the term {term!r} has no energy; take the {what} of the other terms"
                 )
 
     def _point(self, at: Any) -> tuple[dict[Variable, Input], list[Any], Backend]:
@@ -225,6 +235,21 @@ class Energy(EnergyExpression):
 def point_of(variables: tuple[Variable, ...]) -> dict[Variable, Input]:
     """An input of the step language for each variable."""
     return {v: Input(f"x{i}", v.shape, v.kind) for i, v in enumerate(variables)}
+
+
+def slopes_of(terms: Sequence[Term], point: Mapping[Variable, Input]) -> list[Expression]:
+    """The gradient of terms in each variable; a term without an energy gives its field in the place of one."""
+    valued = [t for t in terms if t.functional.facts.has_value is YES]
+    outputs: list[Expression] = [sum_of([t.trace(point) for t in valued])]
+    cotangents: list[Expression | None] = [Literal(1.0)]
+    for term in terms:
+        if term not in valued:
+            moved = term.expression.trace(point)
+            outputs.append(moved)
+            cotangents.append(ex.broadcast_to(term.weight * term.functional.define_gradient(moved), moved.shape))
+    inputs = list(point.values())
+    found = vjp(outputs, cotangents, inputs)
+    return [ex.broadcast_to(Literal(0.0) if g is None else g, x.shape) for g, x in zip(found, inputs, strict=True)]
 
 
 def lib_number(lib: Backend, value: Any) -> float:

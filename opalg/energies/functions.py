@@ -9,10 +9,8 @@ from opalg.energies.energy import EnergyExpression, Term
 from opalg.errors import NotAffineError, ParameterError
 from opalg.functionals.calculus import Functional, applied
 from opalg.functionals.indicator import Indicator
-from opalg.functionals.norms import norm1, norm21
 from opalg.functionals.sets import Set
 from opalg.operators.algebra import LinearOperator
-from opalg.operators.difference import Gradient
 from opalg.program.expression import Expression, Literal
 
 
@@ -83,13 +81,4 @@ def indicator(constraint: Any, e: Any = None) -> Term:
     )
 
 
-def total_variation(x: Any, isotropic: bool = True, boundary: str = "neumann") -> Term:
-    """The total variation of an expression over all its axes: ``norm21`` or ``norm1`` of its forward differences.
-
-    References
-    ----------
-    Rudin, Osher, Fatemi (1992).
-    """
-    affine = _affine(x, "total_variation(...)")
-    differences = Gradient(affine.shape, boundary=boundary) @ affine
-    return norm21(differences) if isotropic else norm1(differences)
+__all__ = ["indicator", "term", "total_variation"]

@@ -210,7 +210,9 @@ def apply(function: Any, expression: Any, vjp: Any = None, shape: Any = None) ->
         return AppliedMap(function, inner, inner.shape)
     if not callable(function):
         raise ParameterError(f"apply takes a Potential or a callable on arrays, not {type(function).__name__}")
-    return AppliedMap(opaque(function, vjp), inner, inner.shape if shape is None else tuple(shape))
+    return AppliedMap(
+        opaque(function, vjp, keeps_shape=shape is None), inner, inner.shape if shape is None else tuple(shape)
+    )
 
 
 def _combined(left: MapExpression, right: Any, sign: float) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from opalg.arrays import library_name
 from opalg.errors import NotAffineError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact, upper
+from opalg.functionals.combining import added, argument_scaled, composed, translated, weighted
 from opalg.functionals.evaluation import (
     checked_argument,
     gradient_at,
@@ -184,6 +185,30 @@ class Functional(Node):
         """The energy of one term, this functional of an affine expression of variables."""
         return applied(expression, self)
 
+    def __rmul__(self, weight: Any) -> Any:
+        """``w * f``: see `Weighted`."""
+        return weighted(self, weight)
+
+    __mul__ = __rmul__
+
+    def __add__(self, other: Any) -> Any:
+        """``f + g``, a functional that offers the prox where a rule is known, and ``f + 3.0``: see `Sum`."""
+        return added(self, other)
+
+    __radd__ = __add__
+
+    def __matmul__(self, operator: Any) -> Any:
+        """``f @ A``, the functional ``x -> f(A x)``: see `Composition`."""
+        return composed(self, operator)
+
+    def translated(self, offset: Any) -> Any:
+        """The functional ``v -> f(v - offset)``: see `Translated`."""
+        return translated(self, offset)
+
+    def scaled(self, factor: Any) -> Any:
+        """The functional ``v -> f(factor v)``: see `ArgumentScaled`; a weight is ``factor * f``."""
+        return argument_scaled(self, factor)
+
     def offers(self, ability: str) -> bool:
         """Whether an ability exists: ``"gradient"``, ``"prox"``, or one of the dual ones in `ABILITIES`."""
         if ability not in ABILITIES:
@@ -252,7 +277,7 @@ class Functional(Node):
             found.add(ability)
         else:
             reason = self.why_not(ability)
-            raise UnsupportedError(f"{self!r} has no {ability}" + (f": {reason}" if reason else ""))
+            raise UnsupportedError(f"{self!r} has no {ability.replace('_', ' ')}" + (f": {reason}" if reason else ""))
 
 
 @singledispatch
@@ -324,17 +349,31 @@ class Conjugate(Functional):
     def define_prox(self, v: Expression, t: Expression) -> Expression:
         if is_zero(t):
             return self.functional.define_dual_projection(v) if self.functional.offers("dual_projection") else v
-        if self.functional.offers("dual_projection") and is_zero(self.functional.define_conjugate_value(v)):
-            return self.functional.define_dual_projection(v)
+        is_projection = self.functional.offers("dual_projection") and is_zero(self.functional.define_conjugate_value(v))
         if t.shape == ():
+            if is_projection:
+                return self.functional.define_dual_projection(v)
             return v - t * self.functional.define_prox(v / t, 1.0 / t)
         moving = ex.pointwise("greater", t, 0.0)
         step = ex.where(moving, t, 1.0)
         found = v - step * self.functional.define_prox(v / step, 1.0 / step)
+        if is_projection:  # of each sample, whatever its step
+            return found
         return ex.where(moving, found, self.define_prox(v, Literal(0.0)))
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         return self.functional.define_value(q)
+
+    def value(self, v: Any) -> float:
+        """The value at an array; infinity outside the domain.
+
+        Raises
+        ------
+        UnsupportedError
+            Where no formula of the conjugate is known.
+        """
+        self.functional._need("conjugate_value")
+        return super().value(v)
 
     def offers(self, ability: str) -> bool:
         convex = self.functional.facts.convex is YES

@@ -40,7 +40,7 @@ class ScalarFacts:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """One formula between two ends."""
 
     formula: Any
@@ -70,29 +70,72 @@ def analyse(formula: Any, symbol: Any, lower: Any, upper: Any, even: bool) -> Sc
     even : bool
         Whether the function is even and its domain symmetric, so that half the line is enough.
     """
+    found = cut(formula, symbol, lower, upper, even)
+    if found is None:
+        return ScalarFacts()
+    pieces, jumps = found.pieces, found.jumps
+    smooth = YES if all(jump == 0 for jump in jumps) else NO if any(j.is_zero is False for j in jumps) else UNKNOWN
+    curvatures = _curvatures(found)
+    convex, highest, lowest = _conclude(jumps, smooth, curvatures)
+    quadratic = _quadratic(pieces, found.symbol, smooth)
+    return ScalarFacts(smooth, convex, quadratic, highest, lowest, curvatures is None or curvatures.sharp)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A function cut into pieces that have all derivatives inside.
+
+    Attributes
+    ----------
+    pieces : list of Piece
+        In increasing order; for even functions those of half the line.
+    jumps : list
+        By how much the slope jumps at the inner ends, and for even functions at zero, last.
+    symbol : sympy symbol
+        The variable of the pieces.
+    even : bool
+        Whether the other half of the line mirrors these pieces.
+    """
+
+    pieces: list[Piece]
+    jumps: list[Any]
+    symbol: Any
+    even: bool
+
+
+def cut(formula: Any, symbol: Any, lower: Any, upper: Any, even: bool) -> Cut | None:
+    """A function cut into analytic pieces; None where sympy does not settle where they lie, or that it is continuous.
+
+    The arguments are those of `analyse`.
+    """
     import sympy
 
     if sympy.count_ops(formula) > _SIZE_LIMIT:
-        return ScalarFacts()
+        return None
     lower = sympy.S.Zero if even else lower
-    if lower.is_nonnegative:
-        on_half = sympy.Dummy(symbol.name, nonnegative=True) if even else sympy.Dummy(symbol.name, positive=True)
-        formula, symbol = formula.xreplace({symbol: on_half}), on_half
-    pieces = _pieces(formula, symbol, lower, upper)
-    if pieces is None or not all(is_analytic(piece.formula, symbol) for piece in pieces):
-        return ScalarFacts()
-    jumps = _slope_jumps(pieces, symbol, even)
-    if jumps is None:
-        return ScalarFacts()
-    smooth = YES if all(jump == 0 for jump in jumps) else NO if any(j.is_zero is False for j in jumps) else UNKNOWN
-    curvatures = _curvatures(pieces, symbol)
-    convex, highest, lowest = _conclude(jumps, smooth, curvatures)
-    return ScalarFacts(
-        smooth, convex, _quadratic(pieces, symbol, smooth), highest, lowest, curvatures is None or curvatures.sharp
-    )
+    for sign in _signs_on(lower, even, formula, symbol):
+        place = sympy.Dummy(symbol.name, **sign) if sign else symbol
+        pieces = _pieces(formula.xreplace({symbol: place}), place, lower, upper)
+        if pieces is not None and all(
+            is_analytic(piece.formula, place, (piece.lower, piece.upper)) for piece in pieces
+        ):
+            jumps = _slope_jumps(pieces, place, even)
+            return None if jumps is None else Cut(pieces, jumps, place, even)
+    return None
 
 
-def _quadratic(pieces: list[_Piece], symbol: Any, smooth: Fact) -> Fact:
+def _signs_on(lower: Any, even: bool, formula: Any, symbol: Any) -> list[dict[str, bool]]:
+    """What to assume of the variable to the right of an end, the assumption that proves most first."""
+    if not lower.is_nonnegative:
+        return [{}]
+    if not even:
+        return [{"positive": True}]
+    # limits at zero are those of generic parameters: without analyticity there, none of them may vanish
+    sure = all(s.is_positive for s in formula.free_symbols - {symbol})
+    return [{"nonnegative": True}, *([{"positive": True}] if sure else [])]
+
+
+def _quadratic(pieces: list[Piece], symbol: Any, smooth: Fact) -> Fact:
     if len(pieces) > 1 or smooth is not YES:
         return UNKNOWN
     (piece,) = pieces
@@ -118,13 +161,16 @@ def _conclude(jumps: list[Any], smooth: Fact, curvatures: _Curvatures | None) ->
     return NO if certain else UNKNOWN, highest, None
 
 
-def is_analytic(formula: Any, symbol: Any) -> bool:
-    """Whether a formula is proved to have derivatives of all orders for every value that its symbol may take."""
+def is_analytic(formula: Any, symbol: Any, between: tuple[Any, Any] | None = None) -> bool:
+    """Whether a formula is proved to have derivatives of all orders for every value that its symbol may take.
+
+    ``between`` are the ends of an open interval to which the symbol is restricted, where its assumptions say less.
+    """
     import sympy
 
     if symbol not in formula.free_symbols or formula == symbol:
         return True
-    if not all(is_analytic(a, symbol) for a in formula.args):
+    if not all(is_analytic(a, symbol, between) for a in formula.args):
         return False
     if (
         formula.is_Add
@@ -133,33 +179,45 @@ def is_analytic(formula: Any, symbol: Any) -> bool:
     ):
         return True
     if isinstance(formula, sympy.log):
-        return formula.args[0].is_positive is True
+        return _is_positive(formula.args[0], symbol, between)
     if formula.is_Pow:
         base, exponent = formula.args
-        if exponent.is_Integer:
-            return bool(exponent >= 0) or base.is_nonzero is True
-        return base.is_positive is True
+        if exponent.is_Integer and (exponent >= 0 or base.is_nonzero is True):
+            return True
+        return _is_positive(base, symbol, between)
     return False
 
 
-def _pieces(formula: Any, symbol: Any, lower: Any, upper: Any) -> list[_Piece] | None:
+def _is_positive(formula: Any, symbol: Any, between: tuple[Any, Any] | None) -> bool:
+    """Whether a formula is proved to be positive; affine ones are where they are at both ends of an open interval."""
+    import sympy
+
+    if formula.is_positive:
+        return True
+    if between is None or not formula.is_polynomial(symbol) or sympy.degree(formula, symbol) != 1:
+        return False
+    values = [formula.subs(symbol, end) for end in between]
+    return all(value.is_extended_nonnegative for value in values) and any(v.is_extended_positive for v in values)
+
+
+def _pieces(formula: Any, symbol: Any, lower: Any, upper: Any) -> list[Piece] | None:
     """The formula cut where Abs, Max, Min, sign or Piecewise change; None where that is not settled."""
     import sympy
 
     if not formula.has(sympy.Abs, sympy.sign, sympy.Max, sympy.Min, sympy.Piecewise, sympy.Heaviside):
-        return [_Piece(formula, lower, upper)]
-    cut = sympy.piecewise_fold(formula.rewrite(sympy.Piecewise))
-    if not isinstance(cut, sympy.Piecewise):
+        return [Piece(formula, lower, upper)]
+    folded = sympy.piecewise_fold(formula.rewrite(sympy.Piecewise))
+    if not isinstance(folded, sympy.Piecewise):
         return None
-    ends = _ends(cut, symbol, lower, upper)
+    ends = _ends(folded, symbol, lower, upper)
     if ends is None:
         return None
     pieces = []
     for begin, end in pairwise(ends):
-        found = _piece_at(cut, symbol, _between(begin, end))
+        found = _piece_at(folded, symbol, _between(begin, end))
         if found is None:
             return None
-        pieces.append(_Piece(found, begin, end))
+        pieces.append(Piece(found, begin, end))
     return pieces
 
 
@@ -202,7 +260,7 @@ def _piece_at(cut: Any, symbol: Any, place: Any) -> Any:
     import sympy
 
     for formula, condition in cut.args:
-        holds = condition.subs(symbol, place)
+        holds = _decided(condition.subs(symbol, place))
         if holds == sympy.true:
             return formula
         if holds != sympy.false:
@@ -210,64 +268,112 @@ def _piece_at(cut: Any, symbol: Any, place: Any) -> Any:
     return None
 
 
-def _slope_jumps(pieces: list[_Piece], symbol: Any, even: bool) -> list[Any] | None:
+def _decided(condition: Any) -> Any:
+    """A condition with its comparisons decided by the signs of differences, where these are known."""
+    import sympy
+
+    known = {}
+    for relation in condition.atoms(sympy.core.relational.Relational):
+        gap = sympy.factor(relation.lhs - relation.rhs)
+        strict, loose = (gap.is_positive, gap.is_nonnegative)
+        if isinstance(relation, (sympy.StrictLessThan, sympy.LessThan)):
+            strict, loose = gap.is_negative, gap.is_nonpositive
+        decided = strict if isinstance(relation, (sympy.StrictLessThan, sympy.StrictGreaterThan)) else loose
+        if decided is not None and not isinstance(relation, (sympy.Equality, sympy.Unequality)):
+            known[relation] = sympy.true if decided else sympy.false
+    return condition.xreplace(known)
+
+
+def _slope_jumps(pieces: list[Piece], symbol: Any, even: bool) -> list[Any] | None:
     """By how much the derivative jumps between pieces; None where the function itself jumps, or may."""
     import sympy
 
     jumps = []
     for left, right in pairwise(pieces):
-        step = sympy.simplify((right.formula - left.formula).subs(symbol, right.lower))
-        if step != 0:
+        step = _at_end(right.formula - left.formula, symbol, right.lower, "+")
+        if step is None or sympy.simplify(step) != 0:
             return None
-        slopes = sympy.simplify((right.formula - left.formula).diff(symbol).subs(symbol, right.lower))
-        jumps.append(slopes)
+        slopes = _at_end((right.formula - left.formula).diff(symbol), symbol, right.lower, "+")
+        if slopes is None:
+            return None
+        jumps.append(sympy.simplify(slopes))
     if even:
-        jumps.append(sympy.simplify(2 * pieces[0].formula.diff(symbol).subs(symbol, 0)))
+        slope = _at_end(pieces[0].formula.diff(symbol), symbol, pieces[0].lower, "+")
+        if slope is None:
+            return None
+        jumps.append(sympy.simplify(2 * slope))
     return jumps
 
 
-def _curvatures(pieces: list[_Piece], symbol: Any) -> _Curvatures | None:
-    """The second derivative at its critical points and at the ends of the pieces; None where they are not all found."""
-    values: list[Any] = []
-    sharp = True
-    for piece in pieces:
-        found = _curvatures_of(piece, symbol)
-        if found is None:
-            return None
-        values.extend(found.values)
-        sharp = sharp and found.sharp
-    return _Curvatures(tuple(values), sharp)
+def _at_end(formula: Any, symbol: Any, place: Any, side: str) -> Any:
+    """The value at an end of a piece, by a limit where the formula itself says nothing; None where that fails."""
+    import sympy
+
+    if place.is_finite:
+        value = formula.subs(symbol, place)
+        if value.is_finite:
+            return value
+    return limit(formula, symbol, place, side) if isinstance(place, (sympy.Number, sympy.Symbol)) else None
 
 
-def _curvatures_of(piece: _Piece, symbol: Any) -> _Curvatures | None:
+def limit(formula: Any, symbol: Any, place: Any, side: str) -> Any:
+    """The limit of a formula from one side, perhaps infinite; None where sympy finds none."""
     import sympy
     from sympy.core.function import PoleError
 
-    second = sympy.simplify(piece.formula.diff(symbol, 2))
-    third = sympy.factor(sympy.together(sympy.simplify(second.diff(symbol))))
-    real = sympy.Dummy("t", real=True)
+    if not formula.has(symbol):
+        return formula
     try:
-        places = sympy.solveset(third.xreplace({symbol: real}), real, sympy.S.Reals) if third != 0 else sympy.S.EmptySet
-        values = [sympy.limit(second, symbol, piece.lower, "+"), sympy.limit(second, symbol, piece.upper, "-")]
-    except (NotImplementedError, PoleError):
+        found = sympy.limit(formula, symbol, place, side)
+    except (NotImplementedError, PoleError, ValueError, TypeError):
         return None
-    if not isinstance(places, (sympy.FiniteSet, sympy.sets.sets.EmptySet)):
+    if isinstance(found, (sympy.AccumBounds, sympy.Limit)) or not found.is_extended_real:
         return None
+    return found
+
+
+def _curvatures(cut: Cut) -> _Curvatures | None:
+    """The second derivative at its critical points and at the ends of the pieces; None where they are not all found."""
+    import sympy
+
+    values: list[Any] = []
     sharp = True
-    for place in places:
-        inside, outside = _lies_inside(place, piece)
-        if not outside:
-            values.append(sympy.simplify(second.subs(symbol, place)))
-            sharp = sharp and inside
-    if any(not value.is_extended_real or isinstance(value, sympy.AccumBounds) for value in values):
-        return None
+    for piece in cut.pieces:
+        second = sympy.simplify(piece.formula.diff(cut.symbol, 2))
+        places = critical_points(second, cut.symbol, piece)
+        ends = limit(second, cut.symbol, piece.lower, "+"), limit(second, cut.symbol, piece.upper, "-")
+        if places is None or None in ends:
+            return None
+        inner = [(sympy.simplify(second.subs(cut.symbol, place)), inside) for place, inside in places]
+        if any(not value.is_extended_real for value, _ in inner):
+            return None
+        values += [*ends, *(value for value, _ in inner)]
+        sharp = sharp and all(inside for _, inside in inner)
     return _Curvatures(tuple(values), sharp)
 
 
-def _lies_inside(place: Any, piece: _Piece) -> tuple[bool, bool]:
+def critical_points(second: Any, symbol: Any, piece: Piece) -> list[tuple[Any, bool]] | None:
+    """Where the derivative of a second derivative vanishes in a piece, and whether the place is known to lie there."""
+    import sympy
+
+    third = sympy.factor(sympy.together(sympy.simplify(second.diff(symbol))))
+    if third == 0:
+        return []
+    real = sympy.Dummy("t", real=True)
+    try:
+        places = sympy.solveset(third.xreplace({symbol: real}), real, sympy.S.Reals)
+    except (NotImplementedError, ValueError, TypeError):
+        return None
+    if not isinstance(places, (sympy.FiniteSet, sympy.sets.sets.EmptySet)):
+        return None
+    known = [(place, *_lies_inside(place, piece)) for place in places]
+    return [(place, inside) for place, inside, outside in known if not outside]
+
+
+def _lies_inside(place: Any, piece: Piece) -> tuple[bool, bool]:
     """Whether a point is known to lie in a piece, and whether it is known not to."""
     gaps = [place - piece.lower, piece.upper - place]
     return all(bool(gap.is_extended_nonnegative) for gap in gaps), any(bool(gap.is_extended_negative) for gap in gaps)
 
 
-__all__ = ["ScalarFacts", "analyse", "is_analytic"]
+__all__ = ["Cut", "Piece", "ScalarFacts", "analyse", "critical_points", "cut", "is_analytic", "limit"]

@@ -56,18 +56,12 @@ class Huber(Functional):
         require_positive(self.delta, "the delta of Huber")
 
     def define_value(self, v: Expression) -> Expression:
-        if v.kind != "complex":
-            inside = clip_magnitude(v, self.delta)
-            return ex.total(inside * (v - 0.5 * inside))
-        squared, factor = ex.square_abs(v), self._clipping_factor(v)
-        return ex.total(squared * (factor * (1.0 - 0.5 * factor)))
-
-    def _clipping_factor(self, v: Expression) -> Expression:
-        """``delta / max(|v|, delta)``, smooth at zero."""
-        return self.delta / ex.sqrt(ex.maximum(ex.square_abs(v), ex.square(self.delta)))
+        size = v if v.kind != "complex" else abs(v)
+        inside = clip_magnitude(size, self.delta)
+        return ex.total(inside * (size - 0.5 * inside))
 
     def define_gradient(self, v: Expression) -> Expression:
-        return clip_magnitude(v, self.delta) if v.kind != "complex" else v * self._clipping_factor(v)
+        return clip_magnitude(v, self.delta)
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
         return v - (t / (1.0 + t)) * clip_magnitude(v, (1.0 + t) * self.delta)

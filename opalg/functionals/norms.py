@@ -7,24 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from opalg.errors import ShapeError
 from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals.calculus import Functional, FunctionalFacts, group_axes
-from opalg.functionals.weights import (
-    Condition,
-    Data,
-    check_broadcasts,
-    condition,
-    nonnegative,
-    positive,
-    real_data,
-    sign_hint,
-    weights_of,
-)
+from opalg.functionals.groups import Axis, as_axis, axes_of, behind_batch, check_axes, on_groups
+from opalg.functionals.pinned import WeightedSum
+from opalg.functionals.weights import Condition, Data, condition, nonnegative, positive, weights_of
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
-from opalg.program.expression import Expression, Literal, Reduce
+from opalg.program.expression import Expression, Literal, Reduce, Shape
 from opalg.program.notation import data_latex, data_text
 
 
@@ -36,18 +27,21 @@ def clip_magnitude(v: Expression, radius: Expression) -> Expression:
 
 
 @node
-class Norm1(Functional):
+class Norm1(WeightedSum):
     """``f(v) = sum_i w_i |v_i|``, with magnitudes where v is complex.
 
     Parameters
     ----------
     weights : array, number, Parameter or Expression, optional
-        Real weights ``w >= 0`` that broadcast to v; 1 where not given.
+        Real weights ``w >= 0`` that broadcast to v; 1 where not given. Entries of an array may be infinite: they hold
+        the entry of v at zero (`Pinned`). Without a sign, no prox is offered.
 
     Raises
     ------
     DtypeError
         For complex weights.
+    NonFiniteError
+        For NaN, and for a Parameter that is infinite.
 
     Notes
     -----
@@ -58,13 +52,7 @@ class Norm1(Functional):
     weights: Data = None
 
     def __post_init__(self) -> None:
-        if self.weights is not None:
-            object.__setattr__(self, "weights", real_data(self.weights, "the weights of Norm1"))
-
-    @property
-    def _weights(self) -> Expression:
-        weights: Expression = Literal(1.0) if self.weights is None else self.weights
-        return weights
+        self._take_weights()
 
     def define_value(self, v: Expression) -> Expression:
         return ex.total(self._weights * abs(v))
@@ -101,12 +89,6 @@ class Norm1(Functional):
 
     def define_conditions(self) -> list[Condition]:
         return condition(self._weights, False, "the weights of norm1 must be nonnegative")
-
-    def hint(self) -> str:
-        return sign_hint([self._weights], strict=False)
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        check_broadcasts(self.weights, shape, self, "weights")
 
     def text(self, inner: str) -> str:
         return f"norm1({inner})" if self.weights is None else f"norm1({inner}, weights={data_text(self.weights)})"
@@ -192,91 +174,129 @@ class Norm2(Functional):
 
 
 @node
-class Norm21(Functional):
-    """``f(v) = sum_g |v_g|_2``: the sum of the Euclidean norms of groups.
+class Norm21(WeightedSum):
+    """``f(v) = sum_g w_g |v_g|_2``: the weighted sum of the Euclidean norms of groups.
 
     Parameters
     ----------
     axis : int or tuple of int
         The axes that run inside a group; 0 by default, the axis on which `Gradient` puts its components. Negative
         axes count from the end, and so are right with batch axes in front, too.
+    weights : array, number, Parameter or Expression, optional
+        Real weights ``w >= 0`` that broadcast to the groups: with one entry along each axis inside a group, or without
+        these axes. 1 where not given; infinite entries hold their group at zero (`Pinned`).
 
     Raises
     ------
     ShapeError
-        Where an axis is not an integer, or, once the argument is known, is out of its range or named twice.
+        Where an axis is not an integer, or, once the argument is known, is out of its range or named twice; and where
+        weights do not fit the groups.
+    DtypeError
+        For complex weights.
+    NonFiniteError
+        For NaN, and for a Parameter that is infinite.
 
     Notes
     -----
-    The prox shrinks each group as that of `Norm2` (Yuan, Lin 2006); ``f*`` is zero where every ``|q_g| <= 1``.
+    The prox shrinks each group as that of `Norm2` (Yuan, Lin 2006); ``f*`` is zero where every ``|q_g| <= w_g``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.functionals.Norm21(axis=0, weights=[1.0, 0.0]).prox(np.array([[3.0, 3.0], [4.0, 4.0]]), 1.0)
+    array([[2.4, 3. ],
+           [3.2, 4. ]])
     """
 
-    axis: int | tuple[int, ...] = 0
+    axis: Axis = 0
+    weights: Data = None
 
     def __post_init__(self) -> None:
-        given = self.axis if isinstance(self.axis, (tuple, list)) else (self.axis,)
-        if not given or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) for a in given):
-            raise ShapeError(f"the axis of Norm21 must be an integer or a tuple of integers, not {self.axis!r}")
-        object.__setattr__(self, "axis", tuple(int(a) for a in given) if len(given) > 1 else int(given[0]))
+        object.__setattr__(self, "axis", as_axis(self.axis, "Norm21"))
+        self._take_weights()
 
     squares = True
 
-    @property
-    def _axes(self) -> tuple[int, ...]:
-        return self.axis if isinstance(self.axis, tuple) else (self.axis,)
-
     def behind(self, batch: int) -> Functional:
-        return Norm21(tuple(a if a < 0 else a + batch for a in self._axes))
+        return Norm21(behind_batch(self.axis, batch), self.weights)  # type: ignore[arg-type]
+
+    def spread(self, data: Expression, shape: Shape) -> Expression:
+        inside = tuple(a % len(shape) - len(shape) for a in axes_of(self.axis))
+        return on_groups(data, shape, inside, self, "weights")
 
     def _norms(self, v: Expression) -> Expression:
-        return group_norms(v, group_axes(v, Literal(0.0), self._axes))
+        return group_norms(v, group_axes(v, Literal(0.0), axes_of(self.axis)))
+
+    def _weights_for(self, v: Expression) -> Expression:
+        return self.spread(self._weights, v.shape)
 
     def define_value(self, v: Expression) -> Expression:
-        return ex.total(self._norms(v))
+        return ex.total(self._weights_for(v) * self._norms(v))
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        return _shrink(v, self._norms(v), t)
+        return _shrink(v, self._norms(v), t * self._weights_for(v))
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         return Literal(0.0)
 
     def define_dual_gauge(self, q: Expression) -> Expression:
-        return ex.largest(self._norms(q))
+        norms = self._norms(q)
+        return ex.largest(norms if self.weights is None else ex.safe_divide(norms, self._weights_for(q)))
 
     def define_dual_projection(self, q: Expression) -> Expression:
-        return q / ex.maximum(self._norms(q), 1.0)
+        if self.weights is None:
+            return q / ex.maximum(self._norms(q), 1.0)
+        w = self._weights_for(q)
+        return q * ex.safe_divide(w, ex.maximum(self._norms(q), w))
+
+    def offers(self, ability: str) -> bool:
+        return nonnegative(self._weights) is not NO and super().offers(ability)
 
     @property
     def facts(self) -> FunctionalFacts:
+        smooth = NO if positive(self._weights) is YES else UNKNOWN
+        convex = nonnegative(self._weights)
         return FunctionalFacts(
-            convex=YES, smooth=NO, quadratic=NO, bounded_below=YES, homogeneity=1.0, phase_invariant=YES
+            convex=convex, smooth=smooth, quadratic=smooth, bounded_below=convex, homogeneity=1.0, phase_invariant=YES
         )
 
+    def define_conditions(self) -> list[Condition]:
+        return condition(self._weights, False, "the weights of norm21 must be nonnegative")
+
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        inside = all(-len(shape) <= a < len(shape) for a in self._axes)
-        if not inside or len({a % len(shape) for a in self._axes}) < len(self._axes):
-            raise ShapeError(
-                f"{self!r} was given an argument of shape {shape}; its axes must be distinct and lie between "
-                f"{-len(shape)} and {len(shape) - 1}"
-            )
+        check_axes(self.axis, shape, self)
+        self.spread(self._weights, shape)
 
     def text(self, inner: str) -> str:
-        return f"norm21({inner})" if self.axis == 0 else f"norm21({inner}, axis={self.axis})"
+        axis = "" if self.axis == 0 else f", axis={self.axis}"
+        weights = "" if self.weights is None else f", weights={data_text(self.weights)}"
+        return f"norm21({inner}{axis}{weights})"
 
     def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
-        return rf"\left\|{inner}\right\|_{{2,1}}"
+        weights = "" if self.weights is None else f",{data_latex(self.weights, names)}"
+        return rf"\left\|{inner}\right\|_{{2,1{weights}}}"
 
     def __repr__(self) -> str:
-        return f"Norm21(axis={self.axis})"
+        weights = "" if self.weights is None else f", weights={self.weights!r}"
+        return f"Norm21(axis={self.axis}{weights})"
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:
         """Members for the property tests, on arrays of shape (3, 4)."""
-        return [Norm21(), Norm21(axis=-1), Norm21(axis=(0, 1))]
+        some = rng.uniform(0.1, 2.0, (4,))
+        some[2] = 0.0
+        return [
+            Norm21(),
+            Norm21(axis=-1),
+            Norm21(axis=(0, 1)),
+            Norm21(axis=0, weights=some),
+            Norm21(axis=-1, weights=Parameter(rng.uniform(0.1, 2.0, (3,)), name="w", nonneg=True)),
+        ]
 
 
 def norm1(e: Any, weights: Any = None) -> Any:
-    """The sum of magnitudes, ``sum_i w_i |e_i|``, with nonnegative weights, one per entry."""
+    """The sum of magnitudes, ``sum_i w_i |e_i|``, with nonnegative weights, one per entry; infinite ones hold at 0."""
     return Norm1(weights_of(weights, e))(e)
 
 
@@ -285,7 +305,7 @@ def norm2(e: Any) -> Any:
     return Norm2()(e)
 
 
-def norm21(e: Any, axis: int | tuple[int, ...] = 0) -> Any:
+def norm21(e: Any, axis: int | tuple[int, ...] = 0, weights: Any = None) -> Any:
     """The sum of 2-norms taken over one axis or several; of a gradient, isotropic total variation.
 
     Parameters
@@ -296,8 +316,11 @@ def norm21(e: Any, axis: int | tuple[int, ...] = 0) -> Any:
         The axes that run inside a group. They count the axes of what the operators in ``e`` give, without batch axes
         in front of those; negative axes count from the end and may reach batch axes, such as the colours of a picture
         for vectorial total variation, ``axis=(-4, -3)`` of differences of shape ``(3, 2, h, w)``.
+    weights : array or Parameter, optional
+        Nonnegative weights, one per group, with one entry along the axes inside a group or without these axes;
+        infinite ones hold their group at 0.
     """
-    return Norm21(axis)(e)
+    return Norm21(axis, weights)(e)
 
 
 __all__ = ["Norm1", "Norm2", "Norm21", "clip_magnitude", "group_norms", "norm1", "norm2", "norm21"]

@@ -1,280 +1,30 @@
-"""Potentials: scalar functions given as sympy expressions, and their sum over the entries of an array."""
+"""The sum of a potential over the entries of an array."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from opalg.errors import DtypeError, ParameterError, UnsafeExpressionError
+from opalg.errors import DtypeError
 from opalg.facts import NO, UNKNOWN, YES, Bound
 from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.curvature import ScalarFacts, analyse
-from opalg.functionals.weights import (
-    Condition,
-    check_broadcasts,
-    condition,
-    nonnegative,
-    positive,
-    real_data,
-    sign_hint,
-)
+from opalg.functionals.exactness import Exactness
+from opalg.functionals.potential_function import Potential
+from opalg.functionals.weights import Condition, check_broadcasts, condition, sign_hint
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
-from opalg.program.expression import Expression, Input, Literal
-from opalg.program.formula import expression_of, from_sympy, symbol_of
-from opalg.program.notation import latex_name
+from opalg.program.expression import Expression, Literal
+from opalg.program.formula import symbol_of
 
-_SMALL = 64  # fractions of numbers up to this enter sympy as they are
-_NO_SOLVER = "a potential with domain= has values, and derivatives inside, but no solver in this version"
-_SIMPLIFY_LIMIT = 80  # operations; larger derivatives are taken as sympy differentiates them
-
-
-class Potential:
-    """A function of one real variable, given by a formula.
-
-    Its derivatives, whether it is even, smooth and convex, and how curved it is at most are derived from the formula.
-
-    Parameters
-    ----------
-    symbol : sympy.Symbol
-        The variable.
-    expression : sympy expression
-        The formula; never text.
-    domain : pair of numbers or None, optional
-        Where the formula holds, ``(lower, upper)`` with None for an infinite end; everywhere by default. Outside, the
-        potential is infinite. A potential with a domain has values, and derivatives inside, but no solver in this
-        version: no prox is known and no step is kept inside, so every method declines it and says so.
-    **parameters : number, Parameter or Expression
-        What the other symbols of the formula stand for, by name. A `Parameter` may also stand in the formula itself.
-        Declare parameters ``positive=True`` where they are: proofs of smoothness mostly need it.
-
-    Attributes
-    ----------
-    formula, first, second : sympy expression
-        The function and its derivatives, the second one away from kinks.
-    names : tuple of str
-        The parameters' names in the formula.
-
-    Raises
-    ------
-    UnsafeExpressionError
-        For text, for names that are no identifiers, for symbols without a value, and for what opalg cannot translate.
-    ParameterError
-        For parameters that the formula does not have, and for a symbol that is not simply real.
-
-    Examples
-    --------
-    >>> import opalg as oa
-    >>> import sympy
-    >>> t, eps = sympy.symbols("t eps")
-    >>> charbonnier = oa.Potential(t, sympy.sqrt(t**2 + eps**2) - eps, eps=0.5)
-    >>> charbonnier.facts.convex
-    yes
-    """
-
-    def __init__(self, symbol: Any, expression: Any, domain: Any = None, **parameters: Any) -> None:
-        import sympy
-
-        _refuse_text(symbol, expression, parameters)
-        if not isinstance(symbol, sympy.Symbol):
-            raise UnsafeExpressionError(f"a potential's variable must be a sympy Symbol, not {type(symbol).__name__}")
-        if symbol.is_nonnegative or symbol.is_nonpositive or symbol.is_extended_real is False:
-            raise ParameterError(
-                f"a potential's variable runs over the reals, but {symbol} was declared otherwise; "
-                f"use a plain or real symbol, and domain=(0, None) for half the line"
-            )
-        expression = sympy.sympify(expression, strict=True) if not isinstance(expression, sympy.Basic) else expression
-        self.symbol = sympy.Dummy(symbol.name, real=True)
-        self.lower, self.upper = _domain(domain)
-        bound = _bind(expression.xreplace({symbol: self.symbol}), self.symbol, parameters)
-        self.formula, self._symbols, self.parameters = bound
-        self.names = tuple(s.name for s in self._symbols)
-        self.first = _derivative(self.formula, self.symbol)
-        self.second = _without_deltas(_derivative(self.first, self.symbol))
-        for form in (self.formula, self.first, self.second):
-            self.translate(form, Input("t", (), "real"), self.parameters)
-
-    def translate(self, formula: Any, v: Expression, parameters: tuple[Expression, ...]) -> Expression:
-        """A formula in the potential's symbols as an expression, with the shape of v."""
-        bindings = {self.symbol: v, **dict(zip(self._symbols, parameters, strict=True))}
-        return ex.broadcast_to(from_sympy(formula, bindings), v.shape)
-
-    @cached_property
-    def even(self) -> bool:
-        """Whether it is proved to be an even function on a symmetric domain."""
-        import sympy
-
-        mirrored = self.formula.xreplace({self.symbol: -self.symbol})
-        return self.lower == -self.upper and sympy.simplify(mirrored - self.formula) == 0
-
-    @cached_property
-    def facts(self) -> ScalarFacts:
-        """What is proved about it as a function of one variable."""
-        return analyse(self.formula, self.symbol, self.lower, self.upper, self.even)
-
-    @property
-    def bounded_domain(self) -> bool:
-        """Whether it is infinite somewhere."""
-        import sympy
-
-        return (self.lower, self.upper) != (-sympy.oo, sympy.oo)
-
-    def meets_assumptions(self, parameters: tuple[Expression, ...]) -> bool:
-        """Whether parameters have the signs that the proofs relied on."""
-        if parameters == self.parameters:
-            return True
-        return all(
-            (not s.is_positive or positive(p) is YES) and (not s.is_nonnegative or nonnegative(p) is YES)
-            for s, p in zip(self._symbols, parameters, strict=True)
-        )
-
-    def signs(self, parameters: tuple[Expression, ...]) -> list[tuple[str, str, Expression]]:
-        """Name, declared sign ("positive" or "nonnegative") and value of the parameters that have a sign."""
-        return [
-            (s.name, "positive" if s.is_positive else "nonnegative", p)
-            for s, p in zip(self._symbols, parameters, strict=True)
-            if s.is_nonnegative
-        ]
-
-    def bound(self, formula: Any, parameters: tuple[Expression, ...]) -> Expression:
-        """A formula in the parameters as an expression."""
-        return from_sympy(formula, dict(zip(self._symbols, parameters, strict=True)))
-
-    def __repr__(self) -> str:
-        return f"Potential({str(self.symbol).lstrip('_')} -> {self.readable()})"
-
-    def readable(self) -> str:
-        """The formula as text for people."""
-        import sympy
-
-        plain = {s: sympy.Symbol(s.name) for s in self.formula.free_symbols}
-        return str(self.formula.xreplace(plain))
-
-    def latex(self, argument: str = "t") -> str:
-        """The formula as LaTeX, of an argument that is LaTeX already."""
-        import sympy
-
-        names = {s: latex_name(s.name) for s in self.formula.free_symbols}
-        names[self.symbol] = argument
-        return str(sympy.latex(self.formula, symbol_names=names))
-
-
-def _refuse_text(symbol: Any, expression: Any, parameters: Mapping[str, Any]) -> None:
-    for value in (symbol, expression, *parameters.values()):
-        if isinstance(value, (str, bytes)):
-            raise UnsafeExpressionError(
-                f"a potential is built from sympy objects, but {value!r} is text, and text is never evaluated; "
-                f"write t = sympy.Symbol('t') and Potential(t, t**2)"
-            )
-    for name in parameters:
-        if not name.isidentifier():
-            raise UnsafeExpressionError(f"{name!r} is no name for a parameter of a potential; use an identifier")
-
-
-def _domain(domain: Any) -> tuple[Any, Any]:
-    import sympy
-
-    if isinstance(domain, sympy.Interval):
-        return domain.start, domain.end
-    ends = (None, None) if domain is None else domain
-    if not isinstance(ends, (tuple, list)) or len(ends) != 2 or any(isinstance(e, str) for e in ends):
-        raise ParameterError(f"a potential's domain is a pair of numbers or None, such as (0, None), not {domain!r}")
-    lower = -sympy.oo if ends[0] is None else sympy.Rational(float(ends[0]))
-    upper = sympy.oo if ends[1] is None else sympy.Rational(float(ends[1]))
-    if not lower < upper:
-        raise ParameterError(f"a potential's domain {domain!r} is empty")
-    return lower, upper
-
-
-def _bind(
-    expression: Any, symbol: Any, given: Mapping[str, Any]
-) -> tuple[Any, tuple[Any, ...], tuple[Expression, ...]]:
-    """The formula with numbers put in, the symbols that remain, and what these stand for."""
-    import sympy
-
-    free = sorted((s for s in expression.free_symbols if s != symbol), key=lambda s: s.name)
-    names = [s.name for s in free if expression_of(s) is None]
-    unknown = sorted(set(given) - set(names))
-    if unknown or len(set(names)) < len(names):
-        raise ParameterError(
-            f"the parameters {unknown or names} do not fit the formula {expression}, whose symbols besides the "
-            f"variable are {names}; each needs its own name and one value"
-        )
-    missing = [name for name in names if name not in given]
-    if missing:
-        raise UnsafeExpressionError(
-            f"the formula {expression} has symbols without a value: {missing}; give each by keyword, "
-            f"for example {missing[0]}=0.1 or {missing[0]}=oa.Parameter(0.1, positive=True)"
-        )
-    stands_for: dict[Any, Expression] = {}
-    replaced: dict[Any, Any] = {}
-    for s in free:
-        known = expression_of(s)
-        value = known if known is not None else real_data(given[s.name], f"the parameter {s.name!r} of a potential")
-        if isinstance(value, Literal):
-            replaced[s] = _number(float(value.value.real), stands_for)
-        else:
-            replaced[s] = _parameter_symbol(s.name, value)
-            stands_for[replaced[s]] = value
-    for n in expression.atoms(sympy.Float, sympy.Rational):
-        if not _is_small(n):
-            replaced[n] = _number(float(n), stands_for)
-    return expression.xreplace(replaced), tuple(stands_for), tuple(stands_for.values())
-
-
-def _is_small(number: Any) -> bool:
-    """Whether sympy can calculate with a number exactly without drowning in digits."""
-    return bool(number.is_Rational and abs(number.p) <= _SMALL and number.q <= _SMALL)
-
-
-def _number(value: float, stands_for: dict[Any, Expression]) -> Any:
-    """A number for a formula: itself where it is a small fraction, else a positive symbol for its magnitude."""
-    import sympy
-
-    exact = sympy.Rational(value).limit_denominator(_SMALL) if np.isfinite(value) else sympy.S.Zero
-    if float(exact) == value and _is_small(exact):
-        return exact
-    if not np.isfinite(value):
-        raise UnsafeExpressionError(f"a potential's formula contains the number {value}, which is not finite")
-    symbol = sympy.Dummy(f"{abs(value):.6g}", positive=True)
-    stands_for[symbol] = Literal(abs(value))
-    return symbol if value > 0 else -symbol
-
-
-def _parameter_symbol(name: str, value: Expression) -> Any:
-    import sympy
-
-    if positive(value) is YES:
-        return sympy.Dummy(name, positive=True)
-    return sympy.Dummy(name, nonnegative=True) if nonnegative(value) is YES else sympy.Dummy(name, real=True)
-
-
-def _derivative(formula: Any, symbol: Any) -> Any:
-    """The derivative in its shortest form that brings no pieces of its own."""
-    import sympy
-
-    raw = formula.diff(symbol)
-    if sympy.count_ops(raw) > _SIMPLIFY_LIMIT or raw.has(sympy.Piecewise, sympy.DiracDelta):
-        return raw
-    simple = sympy.simplify(raw)
-    forms = [f for f in (raw, simple, sympy.factor(simple)) if not f.has(sympy.Piecewise)]
-    return min(forms, key=sympy.count_ops)
-
-
-def _without_deltas(formula: Any) -> Any:
-    """A second derivative away from the kinks of the first: deltas that a continuous first derivative has not."""
-    import sympy
-
-    return formula.replace(sympy.DiracDelta, lambda *arguments: sympy.S.Zero)
+_BORDER = 1e-30  # stands for the end of an open interval at zero
 
 
 @node
 class PotentialSum(Functional):
-    """``f(v) = sum_i phi(v_i)`` for a `Potential` phi and real v.
+    """``f(v) = sum_i phi(v_i)`` for a `Potential` phi; an even one takes complex arrays by magnitude.
 
     Parameters
     ----------
@@ -286,11 +36,15 @@ class PotentialSum(Functional):
     Raises
     ------
     DtypeError
-        For complex arguments.
+        For complex arguments, where the potential is not proved to be even.
 
     Notes
     -----
-    The Lipschitz constant of the gradient is ``sup |phi''|``, where sympy proves what that is.
+    The Lipschitz constant of the gradient is ``sup |phi''|``, where sympy proves what that is. The prox solves
+    ``u + t phi'(u) = v`` for each entry, in closed form or by Newton's method inside a bracket. Where phi is not
+    convex, it is the best of all local minimisers of ``phi(u) + (u - v)^2 / (2 t)``, of which at most one lies between
+    two turning points of the second derivative. The conjugate is ``q u - phi(u)`` where ``phi'(u) = q``. Derivatives
+    of both, also in the parameters and the step, are those of the equations they solve (implicit function theorem).
     """
 
     potential: Potential
@@ -307,32 +61,113 @@ class PotentialSum(Functional):
         assert self.parameters is not None
         return self.parameters
 
-    def _entrywise(self, formula: Any, v: Expression) -> Expression:
-        self.check_kind(v.kind)
+    def _at(self, formula: Any, v: Expression) -> Expression:
         return self.potential.translate(formula, v, self._values)
 
+    def _magnitude(self, v: Expression) -> Expression:
+        self.check_kind(v.kind)
+        return abs(v) if v.kind == "complex" else v
+
     def define_value(self, v: Expression) -> Expression:
-        return ex.total(self._entrywise(self.potential.formula, v))
+        return ex.total(self._at(self.potential.formula, self._magnitude(v)))
 
     def define_violation(self, v: Expression) -> Expression:
         if not self.potential.bounded_domain:
             return Literal(0.0)
-        lower, upper = (float(end) for end in (self.potential.lower, self.potential.upper))
-        inside = v if lower == -np.inf else ex.maximum(v, lower)
-        inside = inside if upper == np.inf else ex.minimum(inside, upper)
-        return ex.largest(abs(v - inside))
+        size = self._magnitude(v)
+        return ex.largest(abs(size - self.potential.nearest(size)))
 
     def define_gradient(self, v: Expression) -> Expression:
-        return self._entrywise(self.potential.first, v)
+        size = self._magnitude(v)
+        slope = self._at(self.potential.first, size)
+        return slope if v.kind != "complex" else v * ex.safe_divide(slope, size)
+
+    def _stretch(self, size: Expression) -> Expression:
+        """``phi'(r) / r``, and its limit ``phi''(0)`` at zero."""
+        quotient = ex.safe_divide(self._at(self.potential.first, size), size)
+        return ex.where(ex.pointwise("greater", size, 0.0), quotient, self._curvature(Literal(0.0)))
+
+    def _curvature(self, size: Expression) -> Expression:
+        """``phi''``, and 0 at zero where it is infinite there."""
+        if not self.potential.steep:
+            return self._at(self.potential.second, size)
+        away = ex.pointwise("greater", abs(size), 0.0)
+        return ex.where(away, self._at(self.potential.second, ex.where(away, size, 1.0)), 0.0)
 
     def define_hessian_product(self, v: Expression, d: Expression) -> Expression:
-        return self._entrywise(self.potential.second, v) * ex.broadcast_to(d, v.shape)
+        size, d = self._magnitude(v), ex.broadcast_to(d, v.shape)
+        curvature = self._curvature(size)
+        if v.kind != "complex":
+            return curvature * d
+        phase, stretch = ex.safe_divide(v, size), self._stretch(size)
+        along = ex.pointwise("real", ex.pointwise("conj", phase) * d)
+        return stretch * d + (curvature - stretch) * along * phase
+
+    def define_prox(self, v: Expression, t: Expression) -> Expression:
+        size = self._magnitude(v)
+        found = self.potential.define_prox(size, t, self._values)
+        return found if v.kind != "complex" else v * ex.safe_divide(found, size)
+
+    def define_conjugate_value(self, q: Expression) -> Expression:
+        size = self._magnitude(q)  # a rounding beyond the domain is not infinitely far
+        size = self._projected(size) if self.offers("dual_projection") else size
+        return ex.total(self.potential.define_conjugate(size, self._values))
+
+    def define_dual_projection(self, q: Expression) -> Expression:
+        size = self._magnitude(q)
+        inside = self._projected(size)
+        return inside if q.kind != "complex" else q * ex.safe_divide(inside, size)
+
+    def _projected(self, size: Expression) -> Expression:
+        lower, upper = self._slopes
+        inside = size if lower is None else ex.maximum(size, lower)
+        return inside if upper is None else ex.minimum(inside, upper)
+
+    def define_dual_gauge(self, q: Expression) -> Expression:
+        size = self._magnitude(q)
+        lower, upper = self._slopes
+        found: Expression = Literal(0.0)
+        for bound in (lower, upper):
+            if bound is not None:
+                found = ex.maximum(found, ex.largest(size / bound))
+        return found
+
+    @property
+    def _slopes(self) -> tuple[Expression | None, Expression | None]:
+        """The ends of the conjugate's domain; None for infinite ones, and next to zero where that is not in it."""
+        known, excluded = self.potential.slope_range, self.potential.excluded_slopes
+        assert known is not None
+        lower, upper = (self.potential.bound(end, self._values) if end.is_finite else None for end in known)
+        return Literal(_BORDER) if excluded[0] else lower, Literal(-_BORDER) if excluded[1] else upper
+
+    def offers(self, ability: str) -> bool:
+        if ability == "gradient":
+            return super().offers(ability)
+        if not self.potential.meets_assumptions(self._values):
+            return False
+        if ability == "prox":
+            return self.potential.scalar is not None
+        if ability == "conjugate_value":
+            return self.potential.scalar is not None and self.potential.facts.convex is YES
+        known = self.potential.slope_range
+        if known is None or any(not (end.is_finite or end.is_infinite) for end in known):
+            return False
+        if ability == "dual_gauge":
+            return known[0].is_extended_negative is True and known[1].is_extended_positive is True
+        return super().offers(ability)
+
+    @property
+    def exactness(self) -> Exactness | None:
+        if not self.offers("prox"):
+            return None
+        return Exactness.ITERATIVE if self.potential.prox_formula is None else Exactness.CLOSED_FORM
 
     @property
     def facts(self) -> FunctionalFacts:
         known = self.potential.facts
+        even = YES if self.potential.even else UNKNOWN
         if not self.potential.meets_assumptions(self._values):
-            return FunctionalFacts(separable=YES)
+            return FunctionalFacts(separable=YES, phase_invariant=even)
         everywhere = not self.potential.bounded_domain
         smoothness = strong = None
         if known.highest is not None and everywhere:
@@ -340,8 +175,16 @@ class PotentialSum(Functional):
             smoothness = Bound(bound, "exact" if known.sharp else "upper")
         if known.lowest is not None and known.lowest.is_positive:
             strong = ex.smallest(self.potential.bound(known.lowest, self._values))
-        smooth = known.smooth if everywhere else (NO if known.smooth is NO else UNKNOWN)
-        return FunctionalFacts(known.convex, smooth, smoothness, strong, known.quadratic, YES)
+        return FunctionalFacts(
+            convex=known.convex,
+            smooth=known.smooth if everywhere else NO,
+            smoothness=smoothness,
+            strong_convexity=strong,
+            quadratic=known.quadratic if everywhere else NO,
+            separable=YES,
+            bounded_below=self.potential.bounded_below,
+            phase_invariant=even,
+        )
 
     def define_conditions(self) -> list[Condition]:
         if not self.potential.meets_assumptions(self._values):
@@ -353,8 +196,6 @@ class PotentialSum(Functional):
         return conditions
 
     def hint(self) -> str:
-        if self.potential.bounded_domain:
-            return _NO_SOLVER
         known = self.potential.facts
         proved = known.convex is not UNKNOWN and known.smooth is not UNKNOWN
         if proved and self.potential.meets_assumptions(self._values):
@@ -366,16 +207,23 @@ class PotentialSum(Functional):
             check_broadcasts(value, shape, self, f"the parameter {name!r}")
 
     def check_kind(self, kind: str) -> None:
-        if kind == "complex":
-            raise DtypeError(f"{self!r} takes real arrays, but was given a complex one; apply it to its parts")
+        if kind == "complex" and not self.potential.even:
+            raise DtypeError(
+                f"{self!r} takes real arrays, but was given a complex one, and its potential is not proved to be even, "
+                f"so it is no function of magnitudes; apply it to real and imaginary parts"
+            )
 
     def why_not(self, ability: str) -> str:
-        if self.potential.bounded_domain:
-            return _NO_SOLVER
+        remedy = self.hint() or "declare parameters positive=True where they are"
         if ability == "gradient":
-            remedy = self.hint() or "declare parameters positive=True where they are"
+            if self.potential.bounded_domain:
+                return "its potential has a domain, outside of which it is infinite; use its prox"
             return f"sympy did not prove its potential differentiable; {remedy}"
-        return ""
+        if ability == "prox" and self.potential.bounded_below is NO and self.potential.facts.convex is not YES:
+            return "its potential is neither convex nor bounded below, so that there is no minimiser for long steps"
+        if ability in ("conjugate_value", "dual_projection") and self.potential.facts.convex is NO:
+            return "its potential is not convex"
+        return f"sympy proved its potential neither convex nor found where its second derivative turns; {remedy}"
 
     def text(self, inner: str) -> str:
         return f"pointwise({self.potential!r}, {inner})"
@@ -403,6 +251,8 @@ class PotentialSum(Functional):
             Potential(t, sympy.log(1 + sympy.exp(s * t)), s=scale),
             Potential(t, sympy.Piecewise((t**2 / 2, sympy.Abs(t) <= s), (s * (sympy.Abs(t) - s / 2), True)), s=scale),
             Potential(t, t**2 / 2 + t / 3),
+            Potential(t, sympy.Max(0, 1 - t)),
+            Potential(t, sympy.Abs(t) + s * t**2, s=scale),
         ]
         return [PotentialSum(p) for p in potentials]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ import numpy as np
 from opalg.emit import call
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Fact
+from opalg.functionals.bounds import as_bound, is_partial, shown, where_bound
 from opalg.functionals.calculus import Exactness, checked_argument, is_within
-from opalg.functionals.weights import Condition, Data, check_broadcasts, condition, data, nonnegative, real_data
+from opalg.functionals.weights import Condition, Data, check_broadcasts, condition, data, is_fixed, nonnegative
 from opalg.nodes import Node, node
 from opalg.operators.algebra import Identity, LinearOperator
+from opalg.operators.diagonal import diagonal_of
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal, batch_shape
+from opalg.program.interpreter import number
 from opalg.program.notation import data_latex, data_text
 
 WHOLE = Literal(0.0)  # the step of a projection, whose shape alone matters: one sample
@@ -114,7 +118,8 @@ class Box(Set):
     Parameters
     ----------
     lower, upper : number, array, Parameter, Expression or None
-        Real bounds that broadcast to v; None where there is none. Not both may be None.
+        Real bounds that broadcast to v; None where there is none. Not both may be None. Entries of an array that are
+        ``-inf`` below, or ``inf`` above, are no bound to their entry of v; parameters are finite.
 
     Raises
     ------
@@ -122,6 +127,8 @@ class Box(Set):
         Where no bound is given, or a lower one is known to exceed the upper.
     DtypeError
         For complex bounds, and for complex arguments.
+    NonFiniteError
+        For NaN, and for a Parameter that is infinite.
 
     Notes
     -----
@@ -133,9 +140,8 @@ class Box(Set):
     upper: Data = None
 
     def __post_init__(self) -> None:
-        for side in ("lower", "upper"):
-            if getattr(self, side) is not None:
-                object.__setattr__(self, side, real_data(getattr(self, side), f"the {side} bound of a box"))
+        object.__setattr__(self, "lower", as_bound(self.lower, "lower"))
+        object.__setattr__(self, "upper", as_bound(self.upper, "upper"))
         if self.lower is None and self.upper is None:
             raise ParameterError("a box needs a lower or an upper bound; leave the constraint out if there is none")
         if self.lower is not None and self.upper is not None and nonnegative(self.upper - self.lower) is NO:
@@ -149,17 +155,19 @@ class Box(Set):
         return ex.largest(abs(v - self.define_project(v)))
 
     def define_support(self, q: Expression) -> Expression:
-        above = 0.0 if self.upper is None else ex.maximum(q, 0.0) * self.upper
-        below = 0.0 if self.lower is None else ex.minimum(q, 0.0) * self.lower
+        above = 0.0 if self.upper is None else ex.maximum(q, 0.0) * where_bound(self.upper, self.upper, 0.0)
+        below = 0.0 if self.lower is None else ex.minimum(q, 0.0) * where_bound(self.lower, self.lower, 0.0)
         return ex.total(ex.broadcast_to(ex.as_expression(above + below), q.shape))
 
     def define_dual_gauge(self, q: Expression) -> Expression:
         return Literal(0.0)
 
     def define_dual_projection(self, q: Expression) -> Expression:
-        if self.upper is None:
-            return ex.minimum(q, 0.0)
-        return ex.maximum(q, 0.0) if self.lower is None else q
+        if self.upper is None or is_partial(self.upper):
+            q = ex.minimum(q, 0.0 if self.upper is None else where_bound(self.upper, inf, 0.0))
+        if self.lower is None or is_partial(self.lower):
+            q = ex.maximum(q, 0.0 if self.lower is None else where_bound(self.lower, -inf, 0.0))
+        return q
 
     def define_conditions(self) -> list[Condition]:
         if self.lower is None or self.upper is None:
@@ -167,7 +175,7 @@ class Box(Set):
         return condition(self.upper - self.lower, False, "the lower bound of the box lies above the upper one")
 
     def offers(self, ability: str) -> bool:
-        bounded = self.lower is not None and self.upper is not None
+        bounded = all(end is not None and not is_partial(end) for end in (self.lower, self.upper))
         return super().offers(ability) and (bounded or ability != "dual_gauge")
 
     @property
@@ -188,27 +196,34 @@ class Box(Set):
 
     def text(self, inner: str) -> str:
         if self.upper is None:
-            return f"{inner} >= {data_text(self.lower)}"
-        low = "" if self.lower is None else f"{data_text(self.lower)} <= "
-        return f"{low}{inner} <= {data_text(self.upper)}"
+            return f"{inner} >= {data_text(shown(self.lower))}"
+        low = "" if self.lower is None else f"{data_text(shown(self.lower))} <= "
+        return f"{low}{inner} <= {data_text(shown(self.upper))}"
 
     def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
         if self.upper is None:
-            return rf"{inner} \ge {data_latex(self.lower, names)}"
-        low = "" if self.lower is None else rf"{data_latex(self.lower, names)} \le "
-        return rf"{low}{inner} \le {data_latex(self.upper, names)}"
+            return rf"{inner} \ge {data_latex(shown(self.lower), names)}"
+        low = "" if self.lower is None else rf"{data_latex(shown(self.lower), names)} \le "
+        return rf"{low}{inner} \le {data_latex(shown(self.upper), names)}"
 
     def __repr__(self) -> str:
         if self is nonneg:
             return "nonneg"
-        ends = ("None" if end is None else data_text(end) for end in (self.lower, self.upper))
+        ends = ("None" if end is None else data_text(shown(end)) for end in (self.lower, self.upper))
         return f"box({', '.join(ends)})"
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:
         """Random members for the property tests, on arrays of shape (3, 4)."""
         low = rng.uniform(-1.0, 0.0, (3, 4))
-        return [nonneg, Box(-0.5, 0.75), Box(low, low + 0.3), Box(None, rng.uniform(-0.5, 0.5, (4,)))]
+        open_ends = np.where(rng.random((3, 4)) < 0.4, np.inf, low + 0.5)
+        return [
+            nonneg,
+            Box(-0.5, 0.75),
+            Box(low, low + 0.3),
+            Box(None, rng.uniform(-0.5, 0.5, (4,))),
+            Box(np.where(rng.random((3, 4)) < 0.4, -np.inf, low), open_ends),
+        ]
 
 
 nonneg = Box(0.0, None)
@@ -229,7 +244,7 @@ def box(lower: Any = None, upper: Any = None) -> Box:
 
 @node
 class Affine(Set):
-    """``{x : A x = b}`` for an operator whose ``A A.H`` has a cheap inverse.
+    """``{x : A x = b}`` for an operator whose ``A A.H`` has a cheap inverse, or pseudo-inverse.
 
     Parameters
     ----------
@@ -242,11 +257,13 @@ class Affine(Set):
     ------
     UnsupportedError
         Where no cheap inverse of ``A A.H`` is known.
+    ParameterError
+        Where the set is known to be empty: ``A A.H`` is singular, and b is not in its range.
 
     Notes
     -----
-    The projection is ``x - A.H (A A.H)^-1 (A x - b)`` (Beck 2017, Lemma 6.26). The support function at ``q`` in the
-    range of ``A.H`` is ``Re <q, A.H (A A.H)^-1 b>``.
+    The projection is ``x - A.H (A A.H)^-1 (A x - b)`` (Beck 2017, Lemma 6.26), with the pseudo-inverse where ``A A.H``
+    is singular. The support function at ``q`` in the range of ``A.H`` is ``Re <q, A.H (A A.H)^-1 b>``.
     """
 
     operator: LinearOperator
@@ -257,11 +274,28 @@ class Affine(Set):
             raise DtypeError(f"affine(A, b) needs a linear operator, not {type(self.operator).__name__}; use Matrix(A)")
         object.__setattr__(self, "offset", data(self.offset, "the right-hand side of an affine set"))
         check_broadcasts(self.offset, self.operator.out_shape, self, "a right-hand side")
-        _cogram_inverse(self.operator)
+        miss = self._miss
+        if miss is not None and is_fixed(self.offset) and number(miss) < 0:
+            raise ParameterError(f"{self!r} is empty: its right-hand side is not in the range of the operator")
+
+    @property
+    def _miss(self) -> Expression | None:
+        """What is negative where b is not in the range of A; None where A is onto."""
+        if not _cogram_inverse(self.operator)[1] or 0 in self.operator.out_shape:
+            return None
+        wanted = ex.broadcast_to(self.offset, self.operator.out_shape)
+        lost = ex.largest(abs(self.operator.trace(self._back(wanted)) - wanted))
+        return 1e-4 * ex.largest(abs(wanted)) - lost
+
+    def define_conditions(self) -> list[Condition]:
+        miss = self._miss
+        if miss is None:
+            return []
+        return condition(miss, False, "the right-hand side of the affine set is not in the range of its operator")
 
     def _back(self, r: Expression) -> Expression:
         """``A.H (A A.H)^-1 r``."""
-        return self.operator.trace_adjoint(_cogram_inverse(self.operator).trace(r))
+        return self.operator.trace_adjoint(_cogram_inverse(self.operator)[0].trace(r))
 
     def define_project(self, v: Expression, t: Expression = WHOLE) -> Expression:
         return v - self._back(self.operator.trace(v) - self.offset)
@@ -299,13 +333,17 @@ class Affine(Set):
         return [Affine(-2.0 * Identity((3, 4)), rng.standard_normal((3, 4)))]
 
 
-def _cogram_inverse(operator: LinearOperator) -> LinearOperator:
+def _cogram_inverse(operator: LinearOperator) -> tuple[LinearOperator, bool]:
+    """A (pseudo-)inverse of ``A A.H``, and whether that is singular."""
     scale = operator.facts.cogram_scale
     if scale is not None and not (isinstance(scale, Literal) and scale.value == 0):
-        return (1.0 / scale) * Identity(operator.out_shape)
+        return (1.0 / scale) * Identity(operator.out_shape), False
+    cogram = operator.cogram.simplify()
     try:
-        return operator.cogram.simplify().inverse()
+        return cogram.inverse(), False
     except UnsupportedError as err:
+        if diagonal_of(cogram) is not None:
+            return cogram.pinv(), True
         raise UnsupportedError(
             f"no cheap inverse of A @ A.H is known for A = {operator!r}, so there is no projection onto A x = b; "
             f"write the constraint A @ x == b instead, which is split"

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from opalg.facts import YES, Bound
-from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.weights import Data, check_broadcasts, nonnegative, positive, real_data, sign_hint, weights_of
+from opalg.functionals.calculus import FunctionalFacts
+from opalg.functionals.pinned import WeightedSum
+from opalg.functionals.weights import Data, nonnegative, positive, weights_of
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.operators.algebra import Identity, LinearOperator, scale
@@ -20,18 +21,21 @@ from opalg.program.notation import data_latex, data_text
 
 
 @node
-class SumSquares(Functional):
+class SumSquares(WeightedSum):
     """``f(v) = sum_i w_i |v_i|^2``: the plain sum of squares, with no factor of one half.
 
     Parameters
     ----------
     weights : array, number, Parameter or Expression, optional
-        Real weights ``w`` that broadcast to v; 1 where not given.
+        Real weights ``w`` that broadcast to v; 1 where not given. Entries of an array may be infinite: they hold the
+        entry of v at zero (`Pinned`), and leave no gradient.
 
     Raises
     ------
     DtypeError
         For complex weights.
+    NonFiniteError
+        For NaN, and for a Parameter that is infinite.
 
     Notes
     -----
@@ -44,13 +48,7 @@ class SumSquares(Functional):
     weights: Data = None
 
     def __post_init__(self) -> None:
-        if self.weights is not None:
-            object.__setattr__(self, "weights", real_data(self.weights, "the weights of SumSquares"))
-
-    @property
-    def _weights(self) -> Expression:
-        weights: Expression = Literal(1.0) if self.weights is None else self.weights
-        return weights
+        self._take_weights()
 
     def define_value(self, v: Expression) -> Expression:
         return ex.total(self._weights * ex.square_abs(v))
@@ -106,12 +104,6 @@ class SumSquares(Functional):
             phase_invariant=YES,
         )
 
-    def hint(self) -> str:
-        return sign_hint([self._weights], strict=False)
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        check_broadcasts(self.weights, shape, self, "weights")
-
     def text(self, inner: str) -> str:
         weights = "" if self.weights is None else f", weights={data_text(self.weights)}"
         return f"sum_squares({inner}{weights})"
@@ -144,6 +136,6 @@ def sum_squares(e: Any, weights: Any = None) -> Any:
     e : affine expression
         Of any shape, real or complex.
     weights : array or Parameter, optional
-        Nonnegative weights, one per entry.
+        Nonnegative weights, one per entry; infinite ones hold their entry at 0.
     """
     return SumSquares(weights_of(weights, e))(e)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from opalg.arrays import backend, library_name
-from opalg.errors import DtypeError, ParameterError, ShapeError
+from opalg.errors import DtypeError, NonFiniteError, ParameterError, ShapeError
 from opalg.facts import NO, UNKNOWN, YES, Fact
 from opalg.leaves import Constant, Leaf, Parameter, check_finite
 from opalg.nodes import fold, walk
@@ -54,6 +54,8 @@ def real_data(value: Any, name: str) -> Expression:
     found = data(value, name)
     if found.kind != "real":
         raise DtypeError(f"{name} must be real, but {found!r} is {found.kind}")
+    if isinstance(found, Literal) and found.value != found.value:
+        raise NonFiniteError(f"{name} must be a number, but is NaN")
     return found
 
 
@@ -75,8 +77,28 @@ def data(value: Any, name: str) -> Expression:
         raise DtypeError(f"{name} must be a number, an array or an expression, not {type(value).__name__}") from None
 
 
-def weights_of(weights: Any, expression: Any) -> Expression | None:
+def split_infinite(value: Any, infinity: float = np.inf) -> tuple[np.ndarray, np.ndarray] | None:
+    """Data with infinite entries as finite ones and where they were infinite; None for data without any.
+
+    In place of infinity stands the largest of the finite magnitudes, so that what holds for those still does.
+    """
+    if isinstance(value, Expression) or type(value).__module__.startswith("sympy"):
+        return None
+    if not isinstance(value, (list, tuple, float)) and library_name(value) is None:
+        return None
+    host = value.detach().cpu() if hasattr(value, "detach") else value.get() if hasattr(value, "get") else value
+    host = np.asarray(host)
+    if host.dtype.kind != "f" or not np.any(host == infinity):
+        return None
+    where = host == infinity
+    largest = np.max(abs(host), where=np.isfinite(host), initial=0.0)
+    return np.where(where, largest if largest > 0 else 1.0, host).astype(host.dtype), where
+
+
+def weights_of(weights: Any, expression: Any) -> Any:
     """The weights that a term is given: None, a number, or one for each entry of the expression.
+
+    Infinite ones stay an array, which functionals split (`split_infinite`); all others become an expression.
 
     Raises
     ------
@@ -87,18 +109,22 @@ def weights_of(weights: Any, expression: Any) -> Expression | None:
     """
     if weights is None:
         return None
+    if (split := split_infinite(weights)) is not None:
+        _check_one_each(split[1].shape, getattr(expression, "shape", split[1].shape))
+        return weights if split[1].size > 1 else float("inf")
     try:
         found = data(weights, "the weights")
     except DtypeError as err:
         if library_name(weights) is not None:
             raise
         raise ParameterError(f"weights must be numbers, an array or a Parameter, not {type(weights).__name__}") from err
-    shape = getattr(expression, "shape", found.shape)
-    if prod(found.shape) == 1:
-        return ex.total(found)
-    if found.shape != shape:
-        raise ShapeError(f"the weights have shape {found.shape}, the expression {shape}; give one weight per entry")
-    return found
+    _check_one_each(found.shape, getattr(expression, "shape", found.shape))
+    return ex.total(found) if prod(found.shape) == 1 else found
+
+
+def _check_one_each(found: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    if prod(found) != 1 and found != shape:
+        raise ShapeError(f"the weights have shape {found}, the expression {shape}; give one weight per entry")
 
 
 def check_broadcasts(data: Expression | None, shape: tuple[int, ...], owner: Any, name: str) -> None:
@@ -198,5 +224,6 @@ __all__ = [
     "real_data",
     "require_positive",
     "sign_hint",
+    "split_infinite",
     "weights_of",
 ]

@@ -300,7 +300,8 @@ class _Session:
         size = iteration.rhs_norm
         if size == 0.0:
             return list(space.unpack(lib.zeros((space.size,)))), 0.0, 0, "none", ()
-        split = not system.symmetric and self.owner.problem is not None
+        problem = self.owner.problem
+        split = not system.symmetric and problem is not None and not problem.without_value
         settle = SETTLE if tol is None and split else None
         tol = (1e-10 if lib.precision == "float64" else 1e-5) if tol is None else tol
         max_iter = (200 if split else 2000) if max_iter is None else max_iter

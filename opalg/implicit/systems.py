@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from opalg.methods.denoisers import is_symmetric
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.methods.proximal_gradient import prox_terms, proximal_step
@@ -166,7 +167,7 @@ class ProximalSystem(System):
 
 def system_of(problem: Problem | None, lowering: Lowering) -> System:
     """The system for an energy: on its Hessian, on its active part, or on the method's own map."""
-    if problem is None or (problem.rough_terms and isinstance(prox_terms(problem), str)):
+    if problem is None or not is_symmetric(problem) or (problem.rough_terms and isinstance(prox_terms(problem), str)):
         return MapSystem(lowering.state, lowering.step, tuple(lowering.controls), "map", False)
     x = like(problem.variables, "x")
     point: dict[Any, Expression] = dict(zip(problem.variables, x, strict=True))

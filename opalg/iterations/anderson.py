@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays import Backend
+from opalg.emit import BoundFunction
 from opalg.errors import ParameterError
+from opalg.iterations.compiled import State
 from opalg.iterations.iteration import FlatMap, Iteration
-from opalg.iterations.vectors import norm, own_vector
+from opalg.iterations.vectors import VectorSpace, norm, own_vector
 
 
 class Anderson(Iteration):
@@ -181,3 +183,41 @@ class Anderson(Iteration):
         right = scale * self._against_history(self._f)
         weights = scale * np.linalg.solve(gram + ridge * np.eye(k), right)
         return weights if np.all(np.isfinite(weights)) else np.zeros(k)
+
+
+class CompiledAnderson(Iteration):
+    """`Anderson` for a compiled step, whose states are tuples of arrays.
+
+    Parameters
+    ----------
+    step : BoundFunction
+        ``T``, from state arrays to state arrays.
+    lib : Backend
+        Library, device and precision.
+    memory : int
+        How many differences to keep.
+    """
+
+    def __init__(self, step: BoundFunction, lib: Backend, memory: int = 5) -> None:
+        self.lib, states = lib, step.function.states
+        self.space = VectorSpace([s.shape for s in states], [s.kind for s in states], lib)
+        self.inner = Anderson(lambda flat: self.space.pack(step(*self.space.unpack(flat))), lib, memory)
+
+    def start(self, z0: State) -> None:
+        """Set up from an initial state, which is copied."""
+        self.inner.start(self.space.pack(z0))
+        self._take_over()
+
+    def advance(self) -> float:
+        self.inner.advance()
+        self._take_over()
+        return self.residual
+
+    def _take_over(self) -> None:
+        inner = self.inner
+        self.outcome, self.message = inner.outcome, inner.message
+        self.residual, self.products = inner.residual, inner.products
+
+    @property
+    def state(self) -> State:
+        return self.space.unpack(self.inner.state)

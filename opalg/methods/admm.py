@@ -7,6 +7,7 @@ from opalg.energies.energy import Term
 from opalg.errors import UnsupportedError
 from opalg.facts import YES
 from opalg.functionals import Indicator
+from opalg.methods.denoisers import fixes_step, stands_for_prox
 from opalg.methods.method import Fit, Lowering, Method, must_exceed_rounding, refuse
 from opalg.methods.problem import (
     Problem,
@@ -17,7 +18,9 @@ from opalg.methods.problem import (
     pulled_back,
     slope_at_zero,
     split_prox,
+    term_convexity,
     total_operator,
+    why_not_convex,
 )
 from opalg.operators.algebra import Identity, LinearOperator, scale
 from opalg.program import expression as ex
@@ -42,8 +45,8 @@ def normal_operator(variable: Variable, kept: list[Term], split: list[Term], rho
 
 def why_not(problem: Problem) -> str | None:
     """A sentence that says why the method does not apply; None where it does."""
-    if problem.convex is not YES:
-        return "the energy is not known to be convex"
+    if any(term_convexity(t) is not YES and not stands_for_prox(t) for t in problem.terms):
+        return why_not_convex(problem)
     if len(problem.variables) != 1:
         return "the exact x-update is built for one variable; use method='primal_dual'"
     kept, split = parts_of(problem)
@@ -52,6 +55,8 @@ def why_not(problem: Problem) -> str | None:
     for term in split:
         if not term.functional.offers("prox"):
             return f"the term {term!r} has no prox"
+    if len([t for t in split if fixes_step(t)]) > 1:
+        return "two denoisers are known as proxes at one step each, and the penalty can be that of one of them only"
     normal = normal_operator(problem.variables[0], kept, split, Literal(1.0))
     try:
         normal.inverse()
@@ -86,12 +91,15 @@ class Admm(Method):
         (variable,) = problem.variables
         kept, split = parts_of(problem)
         v = tuple(Input(f"v{i}", t.expression.shape, t.expression.kind) for i, t in enumerate(split))
-        rho = Input("rho", (), "real", role="control")
+        control = Input("rho", (), "real", role="control")
+        fixed = next((t.weight for t in split if fixes_step(t)), None)
+        rho: Expression = control if fixed is None else fixed
+        relaxation = 1.0 if problem.without_value else RELAXATION
         u = [split_prox(t, a, 1.0 / rho) for t, a in zip(split, v, strict=True)]
         normal = normal_operator(variable, kept, split, rho)
         x = solve_for_x(variable, kept, split, u, v, rho, normal)
         at_x = [t.expression.trace({variable: x}) for t in split]
-        v_next = tuple(a + RELAXATION * (b - c) for a, b, c in zip(v, at_x, u, strict=True))
+        v_next = tuple(a + relaxation * (b - c) for a, b, c in zip(v, at_x, u, strict=True))
         gaps = sum_of([ex.norm_squared(b - c) for b, c in zip(at_x, u, strict=True)])
         u_next = [split_prox(t, a, 1.0 / rho) for t, a in zip(split, v_next, strict=True)]
         moved = sum_of([ex.norm_squared(a - b) for a, b in zip(u_next, u, strict=True)])
@@ -102,15 +110,27 @@ class Admm(Method):
             step=v_next,
             readout={variable: readable(variable, split, u, x)},
             start={a: start_of(t) for a, t in zip(v, split, strict=True)},
-            controls={rho: natural_penalty(problem, split)},
+            controls={control: natural_penalty(problem, split)} if fixed is None else {},
             duals={t: rho * (a - c) for t, a, c in zip(split, v, u, strict=True)},
             residual=optimality(problem, split, (u, u_next), (gaps, size + 1e-12 * pull), (v, rho)),
             scale=Literal(1.0),
-            balance=((rho, ex.safe_divide(gaps, size), ex.safe_divide(moved, pull)),),
+            iteration="anderson" if problem.without_value else "picard",
+            balance=()
+            if problem.without_value
+            else ((control, ex.safe_divide(gaps, size), ex.safe_divide(moved, pull)),),
             rescale=lambda control, factor: tuple(c + (a - c) / factor for a, c in zip(v, u, strict=True)),
+            needs=() if fixed is None else ((fixed, "the weight of plug_and_play must be positive"),),
             positive=must_exceed_rounding(normal, "the smallest eigenvalue of the x-update"),
-            notes=(f"x-update: inverse of {normal!r}",),
+            notes=(f"x-update: inverse of {normal!r}", *denoiser_notes(problem, split)),
         )
+
+
+def denoiser_notes(problem: Problem, split: list[Term]) -> tuple[str, ...]:
+    """Sentences on denoisers among the split terms."""
+    if not problem.without_value:
+        return ()
+    penalty = " the penalty is the denoiser's weight, at which it is known;" if any(map(fixes_step, split)) else ""
+    return (f"no energy is known:{penalty} a point is sought that the step leaves where it is",)
 
 
 def optimality(

@@ -77,6 +77,8 @@ class Lowering:
         A control that is the spacing of 1 at the working precision, where the step asks for it.
     positive : tuple of (Expression, Expression, str)
         What must be positive beyond rounding for the method to work: an eigenvalue, the size of the largest, and words.
+    needs : tuple of (Expression, str)
+        A number that must be positive at the values of a solve, and the sentence for where it is not.
     notes : tuple of str
         Sentences for ``explain()``.
     """
@@ -99,6 +101,7 @@ class Lowering:
     imbalance: float = 20.0
     epsilon: Input | None = None
     positive: tuple[tuple[Expression, Expression, str], ...] = ()
+    needs: tuple[tuple[Expression, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 

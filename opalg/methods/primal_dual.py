@@ -16,6 +16,7 @@ from opalg.methods.problem import (
     pulled_back,
     split_prox,
     squared_norm,
+    why_not_convex,
 )
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
@@ -63,7 +64,7 @@ class PrimalDual(Method):
 
     def fit(self, problem: Problem) -> Fit:
         if problem.convex is not YES:
-            return refuse("the energy is not known to be convex")
+            return refuse(why_not_convex(problem))
         split = assign(problem)
         if isinstance(split, str):
             return refuse(split)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from opalg.energies.affine import Variable
-from opalg.energies.energy import EnergyExpression, Term
+from opalg.energies.energy import EnergyExpression, Term, slopes_of
 from opalg.errors import UnsupportedError
 from opalg.facts import NO, YES, Bound, Fact, exact, upper
 from opalg.nodes import substitute, walk
 from opalg.operators.algebra import Identity, LinearOperator, Scaled, add, compose, scale
 from opalg.operators.batched import trim_to
 from opalg.program import expression as ex
-from opalg.program.differentiate import gradient, sum_of
+from opalg.program.differentiate import sum_of
 from opalg.program.expression import Apply, Expression, Input, Literal
 from opalg.rules import rewrite
 
@@ -51,6 +51,11 @@ class Problem:
         for term in self.terms:
             out = out & term_convexity(term)
         return out
+
+    @cached_property
+    def without_value(self) -> tuple[Term, ...]:
+        """Terms that are known by a field or a prox only, and add no number to an energy."""
+        return tuple(t for t in self.terms if t.functional.facts.has_value is not YES)
 
     @cached_property
     def smooth_terms(self) -> tuple[Term, ...]:
@@ -132,9 +137,9 @@ class Problem:
     def _slopes(self) -> tuple[list[Input], list[Expression]]:
         """The gradient of the smooth terms at inputs of its own: a compound point may be folded away."""
         inputs = [Input(f"at{i}", v.shape, v.kind) for i, v in enumerate(self.variables)]
-        point: dict[Variable, Expression] = dict(zip(self.variables, inputs, strict=True))
+        point = dict(zip(self.variables, inputs, strict=True))
         nodes: list[Expression] = list(inputs)
-        direct = gradient(sum_of([t.trace(point) for t in self.smooth_terms]), nodes)
+        direct = slopes_of(self.smooth_terms, point)
         hessian = self.hessian(self.smooth_terms)
         if hessian is None:
             return inputs, direct
@@ -157,6 +162,13 @@ class Problem:
 def term_convexity(term: Term) -> Fact:
     """Whether a term is convex, given that parameters do not make its weight negative."""
     return NO if has_negative_weight(term) else term.functional.facts.convex
+
+
+def why_not_convex(problem: Problem) -> str:
+    """A sentence on an energy that is not known to be convex, for methods that rest on convexity."""
+    if problem.without_value:
+        return f"the term {problem.without_value[0]!r} has no energy, and this method rests on a convex one"
+    return "the energy is not known to be convex"
 
 
 def has_negative_weight(term: Term) -> bool:
@@ -304,7 +316,7 @@ def natural_penalty(problem: Problem, split: list[Term]) -> Expression:
     A penalty has the unit of an energy over a square. Where there are indicators only, a tenth of the smooth part's
     Lipschitz constant over the operators' squared norms stands in, or 1.
     """
-    priced = [t for t in split if not t.functional.facts.indicator]
+    priced = [t for t in split if not t.functional.facts.indicator and t not in problem.without_value]
     points = [t.expression.trace(problem.default_start) for t in priced]
     price = sum_of([t.weight * t.functional.define_value(p) for t, p in zip(priced, points, strict=True)])
     size = sum_of([ex.norm_squared(p) for p in points])

@@ -302,7 +302,8 @@ def _partials(current: Pointwise) -> list[Tangent]:
         case ("divide", (a, b)):
             return [1.0 / b, -current / b]
         case ("safe_divide", (a, b)):
-            return [safe_divide(1.0, b), -safe_divide(current, b)]
+            inside = pointwise("greater", b, 0.0)  # at 0 / 0 a multiple of 1 / b may overflow, and then meet a zero
+            return [where(inside, safe_divide(1.0, b), 0.0), where(inside, -safe_divide(current, b), 0.0)]
         case ("square", (a,)):
             return [2.0 * a]
         case ("sqrt", (a,)):

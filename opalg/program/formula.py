@@ -104,6 +104,18 @@ def is_closed(value: Any) -> bool:
     return all(expression_of(s) is not None for s in getattr(value, "free_symbols", ()))
 
 
+def is_known(formula: Any) -> bool:
+    """Whether a sympy formula is made of functions that opalg translates."""
+    import sympy
+
+    symbols = {s.func for s in formula.atoms(sympy.Symbol)}
+    known = {*_rules(), *symbols, sympy.Tuple, sympy.functions.elementary.piecewise.ExprCondPair}
+    parts = sympy.preorder_traversal(formula)
+    if not all(part.func in known or part.is_Rational or part.is_Float for part in parts):
+        return False
+    return not formula.has(sympy.zoo, sympy.nan, sympy.oo, sympy.I)
+
+
 def from_sympy(formula: Any, bindings: Mapping[Any, Any] | None = None) -> Expression:
     """A sympy expression as an expression of the step language.
 
@@ -195,7 +207,7 @@ def _rules() -> dict[Any, Callable[[_Translator, Any], Expression]]:
     """What each class of sympy becomes; built once sympy is there."""
     import sympy
     from sympy.core.relational import Equality, Unequality
-    from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
+    from sympy.logic.boolalg import ITE, And, BooleanFalse, BooleanTrue, Not, Or
 
     table: dict[Any, Callable[[_Translator, Any], Expression]] = {
         sympy.Add: _add,
@@ -214,6 +226,7 @@ def _rules() -> dict[Any, Callable[[_Translator, Any], Expression]]:
         And: lambda t, f: _chain(_both, t.each(f)),
         Or: lambda t, f: _negate(_chain(_both, [_negate(c) for c in t.each(f)])),
         Not: lambda t, f: _negate(*t.each(f)),
+        ITE: lambda t, f: _choice(*t.each(f)),
         Equality: lambda t, f: _equal(*t.each(f)),
         Unequality: lambda t, f: _negate(_equal(*t.each(f))),
     }
@@ -245,6 +258,11 @@ def _both(a: Expression, b: Expression) -> Expression:
 
 def _negate(a: Expression) -> Expression:
     return pointwise("logical_not", a)
+
+
+def _choice(condition: Expression, yes: Expression, no: Expression) -> Expression:
+    """A boolean that is another one under a condition."""
+    return _negate(_both(_negate(_both(condition, yes)), _negate(_both(_negate(condition), no))))
 
 
 def _equal(a: Expression, b: Expression) -> Expression:
@@ -383,4 +401,4 @@ def _piecewise(translator: _Translator, formula: Any) -> Expression:
     return out
 
 
-__all__ = ["expression_of", "from_sympy", "is_closed", "symbol_of", "to_sympy"]
+__all__ = ["expression_of", "from_sympy", "is_closed", "is_known", "symbol_of", "to_sympy"]

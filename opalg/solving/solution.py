@@ -27,8 +27,8 @@ class Solution:
     ----------
     status : Status
         How the solve ended; ``status.value`` is a sentence.
-    value : float
-        The energy, infinity where a constraint is violated.
+    value : float or None
+        The energy, infinity where a constraint is violated; None where a term has no energy.
     certificate : Certificate
         What is known about the distance from the optimum.
     iterations : int
@@ -46,7 +46,7 @@ class Solution:
     variables: tuple[Any, ...]
     points: tuple[Any, ...]
     status: Status
-    value: float
+    value: float | None
     certificate: Certificate
     iterations: int
     seconds: float
@@ -57,7 +57,7 @@ class Solution:
     state: tuple[Any, ...]
     differentiator: Any = field(default=None)
     message: str = ""
-    evaluate_terms: Callable[[], dict[Any, float]] = dict
+    evaluate_terms: Callable[[], dict[Any, float | None]] = dict
     evaluate_residual: Callable[[], float] = float
 
     @cached_property
@@ -66,8 +66,8 @@ class Solution:
         return self.evaluate_residual()
 
     @cached_property
-    def term_values(self) -> dict[Any, float]:
-        """The value of each term, by term of the canonical energy."""
+    def term_values(self) -> dict[Any, float | None]:
+        """The value of each term, by term of the canonical energy; None for a term without an energy."""
         return self.evaluate_terms()
 
     @property
@@ -126,13 +126,17 @@ class Solution:
     def __repr__(self) -> str:
         return (
             f"Solution: {self.status.name} after {self.iterations} iterations of {self.method} on {self.backend} "
-            f"({self.seconds:.2f} s)\n  value {self.value:.8g}, {self.certificate}\n  {self.status.value}"
+            f"({self.seconds:.2f} s)\n  {self._value_text}, {self.certificate}\n  {self.status.value}"
         )
+
+    @property
+    def _value_text(self) -> str:
+        return "no energy is known" if self.value is None else f"value {self.value:.8g}"
 
     def _repr_html_(self) -> str:
         rows = {
             "status": f"{self.status.name}: {self.status.value}",
-            "value": f"{self.value:.8g}",
+            "value": "no energy is known" if self.value is None else f"{self.value:.8g}",
             "certificate": str(self.certificate),
             "iterations": f"{self.iterations} of {self.method} on {self.backend}, {self.seconds:.2f} s",
         }

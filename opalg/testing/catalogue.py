@@ -14,7 +14,7 @@ import numpy as np
 import opalg.functionals
 import opalg.operators
 from opalg.functionals.calculus import Functional
-from opalg.nodes import walk
+from opalg.nodes import Node, walk
 from opalg.operators.algebra import LinearOperator
 
 SEED = 7
@@ -36,6 +36,22 @@ def functional_catalogue() -> tuple[Functional, ...]:
     rng = np.random.default_rng(SEED)
     found = [member for cls in _classes(Functional) for member in cls.examples(rng)]
     return tuple(sorted(dict.fromkeys(found), key=lambda f: (_nodes(f), repr(f))))
+
+
+def shape_for(functional: Any, default: tuple[int, ...] = (3, 4)) -> tuple[int, ...]:
+    """The shape of arrays to try a functional or set on: its ``example_shape``, or that of a part of it, else (3, 4).
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> from opalg.testing.catalogue import shape_for
+    >>> shape_for(oa.functionals.Norm1())
+    (3, 4)
+    """
+    parts = walk(functional) if isinstance(functional, Node) else (functional,)
+    own = getattr(functional, "example_shape", None)
+    said = [own] if own is not None else [getattr(part, "example_shape", None) for part in parts]
+    return next((tuple(shape) for shape in said if shape is not None), default)
 
 
 def _import_all(package: Any) -> None:

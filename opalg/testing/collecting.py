@@ -16,8 +16,9 @@ from opalg.compiler import MapPlan, Plan
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import ParameterError
 from opalg.functionals.calculus import Functional
+from opalg.functionals.sets import Set
 from opalg.operators.algebra import LinearOperator
-from opalg.testing.adapters.choose import is_foreign_operator
+from opalg.testing.adapters.choose import is_foreign_functional, is_foreign_operator
 from opalg.testing.energies import check_energy
 from opalg.testing.functionals import check_functional
 from opalg.testing.gradients import check_gradient
@@ -37,7 +38,7 @@ class Checkable:
     name : str
         Such as ``"blur"``, ``"stages[2]"`` or ``"Blur.examples[0]"``.
     value : object
-        An operator, a functional, an energy or a plan.
+        An operator, a functional, a set, an energy or a plan.
     """
 
     name: str
@@ -67,7 +68,7 @@ def check(
     value: Any,
     rng: np.random.Generator | None = None,
     *,
-    shape: Any = (3, 4),
+    shape: Any = None,
     library: str = "numpy",
 ) -> Report:
     """Check an object by what it is: an operator, a functional, an energy or a plan.
@@ -77,8 +78,8 @@ def check(
     value : object
     rng : numpy.random.Generator, optional
         Where random arrays come from; the same ones each time by default.
-    shape : tuple of int
-        The arrays to try a functional on.
+    shape : tuple of int, optional
+        The arrays to try a functional on; by default what it names as its ``example_shape``, else (3, 4).
     library : str
         The array library for operators and functionals; an operator of another library brings its own.
 
@@ -92,6 +93,8 @@ def check(
         return check_gradient(value, rng=rng)
     if isinstance(value, EnergyExpression):
         return check_energy(value, rng, library=library)
+    if isinstance(value, (Functional, Set)) or is_foreign_functional(value):
+        return check_functional(value, shape, rng, library=library)
     if is_operator(value) or hasattr(value, "in_shape") or hasattr(value, "shape"):
         return check_operator(value, rng, library=None if library == "numpy" else library)
     if callable(getattr(value, "value", None)):
@@ -114,7 +117,9 @@ def is_checkable(value: Any) -> bool:
     """Whether an object is one that `collected` looks for."""
     if isinstance(value, (type, ModuleType)):
         return False
-    if isinstance(value, (EnergyExpression, Plan, MapPlan, Functional)) or is_operator(value):
+    if isinstance(value, (EnergyExpression, Plan, MapPlan, Functional, Set)):
+        return True
+    if is_foreign_functional(value) or is_operator(value):
         return True
     return callable(getattr(value, "value", None)) and any(
         callable(getattr(value, name, None)) for name in ("prox", "gradient")
@@ -178,6 +183,6 @@ def _within(name: str, value: Any, module: ModuleType) -> Iterator[Checkable]:
 def _has_examples(value: Any) -> bool:
     return (
         inspect.isclass(value)
-        and issubclass(value, (LinearOperator, Functional))
+        and issubclass(value, (LinearOperator, Functional, Set))
         and callable(getattr(value, "examples", None))
     )

@@ -38,14 +38,14 @@ def layout(trial: Trial) -> None:
         flat = np.broadcast_to(x[:1], x.shape) if x.ndim else x
         wanted = {id(v): trial.run(side, v) for v in (x, flat)}
         floor = trial.size * float(np.abs(x).max())  # where entries cancel
-        for name, values, view in _views(side.lib, x, flat):
+        for name, values, view in views(side.lib, x, flat):
             found = np.array(side.lib.to_numpy(trial.guarded(f"{side.name} of {name}", partial(side.raw, view))))
             error = far(found, wanted[id(values)], floor)
             message = f"{side.name} of {name} is not what it gives for a contiguous one"
             trial.findings.measure("layout", error, trial.tolerance, message, hint="Do not rely on strides")
 
 
-def _views(lib: Backend, x: np.ndarray, flat: np.ndarray) -> Iterator[tuple[str, np.ndarray, Any]]:
+def views(lib: Backend, x: np.ndarray, flat: np.ndarray) -> Iterator[tuple[str, np.ndarray, Any]]:
     """Arrays of an unusual layout: what they are called, the values they have, and the array."""
     if not x.ndim:
         return

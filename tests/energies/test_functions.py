@@ -127,7 +127,7 @@ A_ROW = oa.Matrix(np.ones((2, 4)))
         (lambda: oa.norm1(x, weights=X0 > 0), oa.DtypeError, "bool"),
         (lambda: oa.norm1(x, weights=np.full((3, 4), np.nan)), oa.NonFiniteError, "NaN"),
         (lambda: oa.huber(x, -1), oa.ParameterError, "must be positive"),
-        (lambda: oa.pointwise(oa.Potential(T, T**2), c), oa.DtypeError, "takes real arrays"),
+        (lambda: oa.pointwise(oa.Potential(T, T**2 + T), c), oa.DtypeError, "takes real arrays"),
         (lambda: oa.pointwise(T**2, x), oa.DtypeError, "needs a Potential"),
         (lambda: oa.indicator(oa.nonneg, c), oa.DtypeError, "real"),
         (lambda: oa.indicator(oa.box(0, np.ones(3)), x), oa.ShapeError, r"\(3,\)"),

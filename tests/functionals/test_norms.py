@@ -109,3 +109,19 @@ def test_weights_that_change_have_a_condition_and_a_hint() -> None:
     for known in (Norm1(), Norm1(2.0), Norm2(), Norm21(), Norm1(Parameter(1.0, nonneg=True))):
         assert known.hint() == ""
     assert Norm1(3.0).define_conditions() == [] and Norm2().define_conditions() == []
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e20, 1e30])
+@pytest.mark.parametrize("f", [Norm2(), Norm21(), Norm21(axis=-1), Norm21(0, [1.0, 0.5, 0.0])])
+def test_steps_of_the_size_of_the_norm_in_single_precision(f: Norm2, scale: float) -> None:
+    v = np.random.default_rng(1).standard_normal((2, 3))
+    for kind in (np.float32, np.complex64):
+        for t in (0.5, 1.0, 3.0):
+            found = f.prox((scale * v).astype(kind), t * scale)
+            assert found.dtype == kind and np.allclose(found / scale, f.prox(v, t), rtol=1e-5, atol=1e-6)
+        assert f.value((scale * v).astype(kind)) == pytest.approx(scale * f.value(v), rel=1e-6)
+
+
+def test_groups_of_very_different_size_in_single_precision() -> None:
+    v = np.array([[3e5, 3e-5, 0.0], [4e5, 4e-5, 0.0]], np.float32)
+    assert np.allclose(Norm21().prox(v, 1e-5), [[3e5, 2.4e-5, 0.0], [4e5, 3.2e-5, 0.0]], rtol=1e-5, atol=0)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from opalg.arrays import backend
+from opalg.emit import Function
 from opalg.errors import DtypeError, ParameterError
 from opalg.iterations import Anderson, Picard
+from opalg.iterations.anderson import CompiledAnderson
+from opalg.program.expression import Input
 from tests.iterations.systems import drive, symmetric
 
 NUMPY = backend("numpy")
@@ -205,3 +208,15 @@ def test_bad_relaxation_and_start():
         Picard(lambda z: z, NUMPY, relaxation=0.0)
     with pytest.raises(DtypeError, match="VectorSpace"):
         Picard(lambda z: z, NUMPY).start(np.ones(2, complex))
+
+
+def test_a_compiled_step_of_several_arrays_is_accelerated(lib):
+    a, b = Input("a", (3,)), Input("b", (2,), "complex")
+    bound = Function([0.9 * a + 1.0, 0.5j * b + 1.0], [a, b], lib).bind()
+    iteration = CompiledAnderson(bound, lib)
+    iteration.start((lib.zeros((3,)), lib.zeros((2,), "complex")))
+    for _ in range(12):
+        iteration.advance()
+    found = [lib.to_numpy(part) for part in iteration.state]
+    assert iteration.products == 12 and iteration.residual < 1e-8
+    assert np.allclose(found[0], 10.0, atol=1e-6) and np.allclose(found[1], 1 / (1 - 0.5j), atol=1e-6)

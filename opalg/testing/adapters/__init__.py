@@ -1,14 +1,16 @@
-"""Linear operators of other libraries, as `check_operator` looks at them; none of the libraries is imported for it."""
+"""Operators and functionals of other libraries, as the kit looks at them; none of the libraries is imported for it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from opalg.functionals.calculus import Functional
 from opalg.operators.algebra import LinearOperator
 from opalg.testing.adapters.adapted import Adapted
-from opalg.testing.adapters.choose import LIBRARIES, adapter_of, library_of
+from opalg.testing.adapters.adapted_functional import AdaptedFunctional
+from opalg.testing.adapters.choose import LIBRARIES, adapter_of, functional_adapter_of, library_of
 
-__all__ = ["LIBRARIES", "Adapted", "adapted", "library_of"]
+__all__ = ["LIBRARIES", "Adapted", "AdaptedFunctional", "adapted", "adapted_functional", "library_of"]
 
 
 def adapted(operator: Any, in_shape: Any = None, out_shape: Any = None) -> Any:
@@ -43,3 +45,30 @@ def adapted(operator: Any, in_shape: Any = None, out_shape: Any = None) -> Any:
         return operator
     adapt = adapter_of(operator)
     return operator if adapt is None else adapt(operator, in_shape, out_shape)
+
+
+def adapted_functional(functional: Any, shape: Any = None) -> Any:
+    """What the kit tries in place of a functional: an `AdaptedFunctional` of another library's, else the object itself.
+
+    Parameters
+    ----------
+    functional : object
+        Of PyProximal, ODL, SCICO or PyUNLocBoX, or of a class that derives from one of theirs.
+    shape : tuple of int, optional
+        The arrays that it will be tried on.
+
+    Returns
+    -------
+    AdaptedFunctional or object
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> f = oa.functionals.Norm1()
+    >>> oa.testing.adapters.adapted_functional(f) is f
+    True
+    """
+    if isinstance(functional, (Functional, AdaptedFunctional)):
+        return functional
+    adapt = functional_adapter_of(functional)
+    return functional if adapt is None else adapt(functional, shape)

@@ -19,10 +19,10 @@ def adapt(operator: Any, in_shape: Any = None, out_shape: Any = None) -> Adapted
     volume of a cell, for functions on a grid). The plain adjoint is ``V B W^-1``.
     """
     domain, codomain = operator.domain, operator.range
-    source, target = _shape(domain), _shape(codomain)
-    inner, outer = _weights(domain), _weights(codomain)
+    source, target = shape_of(domain), shape_of(codomain)
+    inner, outer = weights_of(domain), weights_of(codomain)
     options: dict[str, Any] = {
-        "precision": precision_of_dtype(_dtype(domain)),
+        "precision": precision_of_dtype(dtype_of(domain)),
         "unpromised": {"dtype": f"ODL {PRECISION}", "fresh": f"ODL {MEMORY}"},
     }
     label = f"{label_of(operator, 'odl')} {source} -> {target}"
@@ -32,58 +32,62 @@ def adapt(operator: Any, in_shape: Any = None, out_shape: Any = None) -> Adapted
     def pull(y: Any) -> Any:
         return inner * weighted(y / outer)
 
-    first = Adapted(label, source, target, apply, lambda: second, kind_of_dtype(_dtype(domain)), **options)
+    first = Adapted(label, source, target, apply, lambda: second, kind_of_dtype(dtype_of(domain)), **options)
     second = Adapted(f"({label}).H", target, source, pull, lambda: first, **options)
     return first
 
 
-def _parts(space: Any) -> list[Any] | None:
+def parts_of(space: Any) -> list[Any] | None:
     """The spaces that a product space is made of; None for another space."""
     return list(space) if hasattr(space, "is_power_space") else None
 
 
-def _shape(space: Any) -> tuple[int, ...]:
-    parts = _parts(space)
+def shape_of(space: Any) -> tuple[int, ...]:
+    """The shape of the arrays of a space."""
+    parts = parts_of(space)
     if parts is not None and not space.is_power_space:
         raise ParameterError(f"{space!r} is a product of different spaces; check the operator of each component")
     return as_shape(space.shape)
 
 
-def _dtype(space: Any) -> Any:
-    parts = _parts(space)
-    return space.dtype if parts is None else _dtype(parts[0])
+def dtype_of(space: Any) -> Any:
+    """The dtype of the arrays of a space."""
+    parts = parts_of(space)
+    return space.dtype if parts is None else dtype_of(parts[0])
 
 
-def _weights(space: Any) -> Any:
+def weights_of(space: Any) -> Any:
     """What the inner product of a space multiplies entries by: a number, or an array."""
     weighting = getattr(space, "weighting", None)
     own = getattr(weighting, "const", None)
     if own is None:
         own = getattr(weighting, "array", 1.0)
         own = np.asarray(getattr(own, "data", own), dtype=float) if not isinstance(own, float) else own
-    parts = _parts(space)
+    parts = parts_of(space)
     if parts is None:
         return own
-    below = np.stack([np.broadcast_to(_weights(part), _shape(part)) for part in parts])
+    below = np.stack([np.broadcast_to(weights_of(part), shape_of(part)) for part in parts])
     return np.reshape(own, np.shape(own) + (1,) * (below.ndim - np.ndim(own))) * below
 
 
 def _on_arrays(operator: Any, space: Any) -> Callable[[Any], Any]:
     def apply(x: Any) -> Any:
-        if np.shape(x) != _shape(space):
-            raise ParameterError(f"the operator takes shape {_shape(space)}, and was given {np.shape(x)}")
-        return _array(operator(_element(space, np.array(x))))
+        if np.shape(x) != shape_of(space):
+            raise ParameterError(f"the operator takes shape {shape_of(space)}, and was given {np.shape(x)}")
+        return array_of(operator(element_of(space, np.array(x))))
 
     return apply
 
 
-def _element(space: Any, values: Any) -> Any:
-    parts = _parts(space)
-    return space.element(values if parts is None else [_element(p, v) for p, v in zip(parts, values, strict=True)])
+def element_of(space: Any, values: Any) -> Any:
+    """An array as an element of a space."""
+    parts = parts_of(space)
+    return space.element(values if parts is None else [element_of(p, v) for p, v in zip(parts, values, strict=True)])
 
 
-def _array(found: Any) -> Any:
+def array_of(found: Any) -> Any:
+    """An element of a space as an array."""
     parts = getattr(found, "parts", None)
     if parts is not None:
-        return np.stack([_array(part) for part in parts])
+        return np.stack([array_of(part) for part in parts])
     return np.array(getattr(found, "data", found))

@@ -1,0 +1,42 @@
+"""What arithmetic makes of functionals: functions with which each combinator registers itself.
+
+The base class calls them, and so knows none of the classes that are built on it.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+
+@singledispatch
+def weighted(functional: Any, weight: Any) -> Any:
+    """``weight * f``."""
+    return NotImplemented
+
+
+@singledispatch
+def added(functional: Any, other: Any) -> Any:
+    """``f + other``, a functional or a number."""
+    return NotImplemented
+
+
+@singledispatch
+def composed(functional: Any, operator: Any) -> Any:
+    """``x -> f(A x)``."""
+    return NotImplemented
+
+
+@singledispatch
+def translated(functional: Any, offset: Any) -> Any:
+    """``v -> f(v - offset)``."""
+    return NotImplemented
+
+
+@singledispatch
+def argument_scaled(functional: Any, factor: Any) -> Any:
+    """``v -> f(factor v)``."""
+    return NotImplemented
+
+
+__all__ = ["added", "argument_scaled", "composed", "translated", "weighted"]

@@ -1,0 +1,300 @@
+"""Potentials: scalar functions given as sympy expressions, and what is derived from their formulas."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from math import inf
+from typing import Any
+
+from opalg.errors import ParameterError, UnsafeExpressionError
+from opalg.facts import UNKNOWN, YES, Fact
+from opalg.functionals.curvature import Cut, ScalarFacts, analyse, cut, limit
+from opalg.functionals.potential_check import agrees_with_conjugate, agrees_with_prox, samples_of
+from opalg.functionals.potential_formula import bind, derivative, ends_of, refuse_text, without_deltas
+from opalg.functionals.potential_prox import conjugate_candidates, prox_candidates
+from opalg.functionals.potential_shape import Ends, ends, kinks, turns, whole
+from opalg.functionals.scalar_conjugate import scalar_conjugate
+from opalg.functionals.scalar_function import ScalarFunction, U, placeholders
+from opalg.functionals.scalar_prox import scalar_prox
+from opalg.functionals.weights import nonnegative, positive
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Input, Literal
+from opalg.program.formula import from_sympy, is_known
+from opalg.program.notation import latex_name
+
+
+class Potential:
+    """A function of one real variable, given by a formula.
+
+    Its derivatives, whether it is even, smooth, convex, coercive and bounded below, how curved it is at most, its prox
+    and its conjugate are derived from the formula when they are first asked for. A prox or conjugate without a closed
+    form is found by Newton's method inside a bracket, to the rounding of the dtype. The prox of a potential that is not
+    convex is the global minimiser, where sympy finds the points between which the second derivative is monotone.
+
+    Parameters
+    ----------
+    symbol : sympy.Symbol
+        The variable.
+    expression : sympy expression
+        The formula; never text.
+    domain : pair of numbers or None, optional
+        Where the formula holds, ``(lower, upper)`` with None for an infinite end; everywhere by default. Outside, the
+        potential is infinite. Its prox stays inside; no gradient step is kept inside, so it is solved through its prox.
+    **parameters : number, Parameter or Expression
+        What the other symbols of the formula stand for, by name. A `Parameter` may also stand in the formula itself.
+        Declare parameters ``positive=True`` where they are: proofs of smoothness mostly need it.
+
+    Attributes
+    ----------
+    formula, first, second : sympy expression
+        The function and its derivatives, the second one away from kinks.
+    names : tuple of str
+        The parameters' names in the formula.
+    prox_formula : sympy expression or None
+        The prox in closed form, in the symbols ``v`` (real) and ``t`` (nonnegative, the step); None where it is found
+        by Newton's method, or not known.
+    conjugate_formula : sympy expression or None
+        The conjugate in closed form, in the real symbol ``q``, on the conjugate's domain; None likewise.
+    slope_range : pair of sympy expressions or None
+        The limits of the slopes of a convex potential, which are the ends of its conjugate's domain.
+    coercive, bounded_below : Fact
+        Whether it passes every bound towards the infinite ends of its domain; whether it has a lower bound.
+
+    Raises
+    ------
+    UnsafeExpressionError
+        For text, for names that are no identifiers, for symbols without a value, and for what opalg cannot translate.
+    ParameterError
+        For parameters that the formula does not have, and for a symbol that is not simply real.
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> import sympy
+    >>> t, eps = sympy.symbols("t eps")
+    >>> charbonnier = oa.Potential(t, sympy.sqrt(t**2 + eps**2) - eps, eps=0.5)
+    >>> charbonnier.facts.convex
+    yes
+    >>> oa.Potential(t, sympy.Abs(t)).prox_formula
+    Max(0, -t + v) + Min(0, t + v)
+    """
+
+    def __init__(self, symbol: Any, expression: Any, domain: Any = None, **parameters: Any) -> None:
+        import sympy
+
+        refuse_text(symbol, expression, parameters)
+        if not isinstance(symbol, sympy.Symbol):
+            raise UnsafeExpressionError(f"a potential's variable must be a sympy Symbol, not {type(symbol).__name__}")
+        if symbol.is_nonnegative or symbol.is_nonpositive or symbol.is_extended_real is False:
+            raise ParameterError(
+                f"a potential's variable runs over the reals, but {symbol} was declared otherwise; "
+                f"use a plain or real symbol, and domain=(0, None) for half the line"
+            )
+        expression = sympy.sympify(expression, strict=True) if not isinstance(expression, sympy.Basic) else expression
+        self.symbol = sympy.Dummy(symbol.name, real=True)
+        self.lower, self.upper = ends_of(domain)
+        bound = bind(expression.xreplace({symbol: self.symbol}), self.symbol, parameters)
+        self.formula, self._symbols, self.parameters = bound
+        self.names = tuple(s.name for s in self._symbols)
+        self.first = derivative(self.formula, self.symbol)
+        self.second = without_deltas(derivative(self.first, self.symbol))
+        for form in (self.formula, self.first, self.second):
+            self.translate(form, Input("t", (), "real"), self.parameters)
+
+    def translate(self, formula: Any, v: Expression, parameters: tuple[Expression, ...]) -> Expression:
+        """A formula in the potential's symbols as an expression, with the shape of v."""
+        return ex.broadcast_to(from_sympy(formula, self._bindings(v, parameters)), v.shape)
+
+    @cached_property
+    def even(self) -> bool:
+        """Whether it is proved to be an even function on a symmetric domain."""
+        import sympy
+
+        mirrored = self.formula.xreplace({self.symbol: -self.symbol})
+        return self.lower == -self.upper and sympy.simplify(mirrored - self.formula) == 0
+
+    @cached_property
+    def facts(self) -> ScalarFacts:
+        """What is proved about it as a function of one variable."""
+        return analyse(self.formula, self.symbol, self.lower, self.upper, self.even)
+
+    @cached_property
+    def _cut(self) -> Cut | None:
+        return cut(self.formula, self.symbol, self.lower, self.upper, self.even)
+
+    @cached_property
+    def _ends(self) -> Ends | None:
+        return None if self._cut is None else ends(self._cut)
+
+    @property
+    def coercive(self) -> Fact:
+        """Whether it passes every bound towards the infinite ends of its domain."""
+        return UNKNOWN if self._ends is None else self._ends.coercive
+
+    @property
+    def bounded_below(self) -> Fact:
+        """Whether it has a lower bound."""
+        return UNKNOWN if self._ends is None else self._ends.bounded_below
+
+    @property
+    def slope_range(self) -> tuple[Any, Any] | None:
+        """The limits of the slopes of a convex potential; None where they or its convexity are not known."""
+        return None if self._ends is None or self.facts.convex is not YES else self._ends.slope_range
+
+    @cached_property
+    def steep(self) -> bool:
+        """Whether it is even and its second derivative is not known to be finite at zero."""
+        if self._cut is None or not self.even:
+            return False
+        at_zero = limit(self._cut.pieces[0].formula.diff(self._cut.symbol, 2), self._cut.symbol, self._cut.pieces[0].lower, "+")
+        return at_zero is None or at_zero.is_finite is False
+
+    @property
+    def excluded_slopes(self) -> tuple[bool, bool]:
+        """Whether the conjugate is infinite at the lower and upper end of the slopes because that is zero."""
+        return (False, False) if self._ends is None else self._ends.excluded
+
+    @cached_property
+    def scalar(self) -> ScalarFunction | None:
+        """The function for the scalar solver; None where neither convexity nor the turning points are known."""
+        if self._cut is None:
+            return None
+        convex = self.facts.convex is YES
+        found = () if convex else turns(self._cut)
+        if found is None or (not convex and self.bounded_below is not YES):
+            return None
+        places = placeholders(len(self._symbols))
+        bends, turning = (tuple(self.bound(p, places) for p in group) for group in (kinks(self._cut), found))
+        return ScalarFunction(
+            from_sympy(self.formula, self._bindings(U, places)),
+            from_sympy(self.first, self._bindings(U, places)),
+            from_sympy(self.second, self._bindings(U, places)),
+            places,
+            float(self.lower),
+            float(self.upper),
+            bends,
+            None if convex else turning,
+            even=self.even,
+        )
+
+    @cached_property
+    def prox_formula(self) -> Any:
+        """The prox in closed form in ``v`` and ``t``, a sympy expression; None where there is none that is exact."""
+        if self._cut is None or self.facts.convex is not YES or self.scalar is None:
+            return None
+        v, t = prox_symbols()
+        places = (Input("v", ()), Input("t", ()), *self.scalar.parameters)
+        for form in prox_candidates(whole(self._cut, self.symbol), self.symbol, self.even, v, t):
+            known = from_sympy(form, {v: places[0], t: places[1], **self._bindings(U, places[2:])})
+            if agrees_with_prox(known, self.scalar, self._samples(), places):
+                return form
+        return None
+
+    @cached_property
+    def conjugate_formula(self) -> Any:
+        """The conjugate in closed form in ``q``, a sympy expression; None where there is none that is exact."""
+        if self._cut is None or self.facts.convex is not YES or self.scalar is None:
+            return None
+        q = conjugate_symbol()
+        places = (Input("q", ()), *self.scalar.parameters)
+        for form in conjugate_candidates(whole(self._cut, self.symbol), self.symbol, q):
+            if not is_known(form):
+                continue
+            known = from_sympy(form, {q: places[0], **self._bindings(U, places[1:])})
+            if agrees_with_conjugate(known, self.scalar, self._samples(), places):
+                return form
+        return None
+
+    def _bindings(self, v: Expression, parameters: tuple[Expression, ...]) -> dict[Any, Expression]:
+        return {self.symbol: v, **dict(zip(self._symbols, parameters, strict=True))}
+
+    def _samples(self) -> list[Any]:
+        signs = ["positive" if s.is_positive else "nonnegative" if s.is_nonnegative else "" for s in self._symbols]
+        return samples_of(self.parameters, signs)
+
+    def define_prox(self, v: Expression, t: Expression, parameters: tuple[Expression, ...]) -> Expression:
+        """The prox at a real expression, entry by entry: the closed form, or a node that solves for it."""
+        if isinstance(t, Literal) and t.value == 0:
+            return self.nearest(v)
+        if self.prox_formula is not None:
+            bindings = {**dict(zip(prox_symbols(), (v, t), strict=True)), **self._bindings(v, parameters)}
+            return ex.broadcast_to(from_sympy(self.prox_formula, bindings), v.shape)
+        assert self.scalar is not None
+        return scalar_prox(self.scalar, v, t, parameters)
+
+    def define_conjugate(self, q: Expression, parameters: tuple[Expression, ...]) -> Expression:
+        """The conjugate at a real expression, entry by entry."""
+        if self.conjugate_formula is not None:
+            bindings = {conjugate_symbol(): q, **self._bindings(q, parameters)}
+            return ex.broadcast_to(from_sympy(self.conjugate_formula, bindings), q.shape)
+        assert self.scalar is not None
+        return scalar_conjugate(self.scalar, q, parameters)
+
+    def nearest(self, v: Expression) -> Expression:
+        """The nearest point of the domain."""
+        lower, upper = float(self.lower), float(self.upper)
+        inside = v if lower == -inf else ex.maximum(v, lower)
+        return inside if upper == inf else ex.minimum(inside, upper)
+
+    @property
+    def bounded_domain(self) -> bool:
+        """Whether it is infinite somewhere."""
+        import sympy
+
+        return (self.lower, self.upper) != (-sympy.oo, sympy.oo)
+
+    def meets_assumptions(self, parameters: tuple[Expression, ...]) -> bool:
+        """Whether parameters have the signs that the proofs relied on."""
+        if parameters == self.parameters:
+            return True
+        return all(
+            (not s.is_positive or positive(p) is YES) and (not s.is_nonnegative or nonnegative(p) is YES)
+            for s, p in zip(self._symbols, parameters, strict=True)
+        )
+
+    def signs(self, parameters: tuple[Expression, ...]) -> list[tuple[str, str, Expression]]:
+        """Name, declared sign ("positive" or "nonnegative") and value of the parameters that have a sign."""
+        return [
+            (s.name, "positive" if s.is_positive else "nonnegative", p)
+            for s, p in zip(self._symbols, parameters, strict=True)
+            if s.is_nonnegative
+        ]
+
+    def bound(self, formula: Any, parameters: tuple[Expression, ...]) -> Expression:
+        """A formula in the parameters as an expression."""
+        return from_sympy(formula, dict(zip(self._symbols, parameters, strict=True)))
+
+    def __repr__(self) -> str:
+        return f"Potential({str(self.symbol).lstrip('_')} -> {self.readable()})"
+
+    def readable(self) -> str:
+        """The formula as text for people."""
+        import sympy
+
+        plain = {s: sympy.Symbol(s.name) for s in self.formula.free_symbols}
+        return str(self.formula.xreplace(plain))
+
+    def latex(self, argument: str = "t") -> str:
+        """The formula as LaTeX, of an argument that is LaTeX already."""
+        import sympy
+
+        names = {s: latex_name(s.name) for s in self.formula.free_symbols}
+        names[self.symbol] = argument
+        return str(sympy.latex(self.formula, symbol_names=names))
+
+
+def prox_symbols() -> tuple[Any, Any]:
+    """The symbols of the argument and of the step in a `Potential.prox_formula`."""
+    import sympy
+
+    return sympy.Symbol("v", real=True), sympy.Symbol("t", nonnegative=True)
+
+
+def conjugate_symbol() -> Any:
+    """The symbol of the argument in a `Potential.conjugate_formula`."""
+    import sympy
+
+    return sympy.Symbol("q", real=True)
+
+
+__all__ = ["Potential", "conjugate_symbol", "prox_symbols"]
