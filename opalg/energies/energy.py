@@ -239,16 +239,13 @@ def point_of(variables: tuple[Variable, ...]) -> dict[Variable, Input]:
 
 def slopes_of(terms: Sequence[Term], point: Mapping[Variable, Input]) -> list[Expression]:
     """The gradient of terms in each variable; a term without an energy gives its field in the place of one."""
-    valued = [t for t in terms if t.functional.facts.has_value is YES]
-    outputs: list[Expression] = [sum_of([t.trace(point) for t in valued])]
-    cotangents: list[Expression | None] = [Literal(1.0)]
-    for term in terms:
-        if term not in valued:
-            moved = term.expression.trace(point)
-            outputs.append(moved)
-            cotangents.append(ex.broadcast_to(term.weight * term.functional.define_gradient(moved), moved.shape))
+    moved = [term.expression.trace(point) for term in terms]
+    cotangents: list[Expression | None] = [
+        ex.broadcast_to(term.weight * term.functional.define_gradient(at), at.shape)
+        for term, at in zip(terms, moved, strict=True)
+    ]
     inputs = list(point.values())
-    found = vjp(outputs, cotangents, inputs)
+    found = vjp(moved, cotangents, inputs)
     return [ex.broadcast_to(Literal(0.0) if g is None else g, x.shape) for g, x in zip(found, inputs, strict=True)]
 
 

@@ -81,4 +81,4 @@ def indicator(constraint: Any, e: Any = None) -> Term:
     )
 
 
-__all__ = ["indicator", "term", "total_variation"]
+__all__ = ["indicator", "term"]

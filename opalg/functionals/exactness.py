@@ -23,6 +23,9 @@ class Exactness(Enum):
     ITERATIVE = "iterative with a certified gap"
     """An iteration that ends when a bracket or a duality gap has shrunk to the rounding of the working precision."""
 
+    DECLARED = "what the user declared"
+    """A map that stands in the place of a prox, such as a denoiser."""
+
     def __repr__(self) -> str:
         return self.value
 

@@ -164,9 +164,8 @@ class Pinned(Functional):
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:
         """Random members for the property tests, on arrays of shape (3, 4)."""
-        from opalg.functionals.norms import Norm1, Norm21
-        from opalg.functionals.sum_squares import SumSquares
-
+        weighted: dict[str, Any] = {c.__name__: c for c in WeightedSum.__subclasses__()}
+        Norm1, Norm21, SumSquares = (weighted[name] for name in ("Norm1", "Norm21", "SumSquares"))
         weights = rng.uniform(0.1, 2.0, (3, 4))
         weights[0, 1], weights[1, 1], weights[2, 3] = 0.0, np.inf, np.inf
         positive = np.where(weights == 0, 0.4, weights)

@@ -111,7 +111,7 @@ class PlugAndPlay(NetworkFunctional):
 
     @property
     def exactness(self) -> Exactness | None:
-        return Exactness.CLOSED_FORM if self.exact else None
+        return Exactness.CLOSED_FORM if self.exact else Exactness.DECLARED
 
     @property
     def declared(self) -> Declared:

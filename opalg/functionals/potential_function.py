@@ -18,7 +18,7 @@ from opalg.functionals.scalar_function import ScalarFunction, U, placeholders
 from opalg.functionals.scalar_prox import scalar_prox
 from opalg.functionals.weights import nonnegative, positive
 from opalg.program import expression as ex
-from opalg.program.expression import Expression, Input, Literal
+from opalg.program.expression import Expression, Input, Literal, pointwise
 from opalg.program.formula import from_sympy, is_known
 from opalg.program.notation import latex_name
 
@@ -51,8 +51,8 @@ class Potential:
     names : tuple of str
         The parameters' names in the formula.
     prox_formula : sympy expression or None
-        The prox in closed form, in the symbols ``v`` (real) and ``t`` (nonnegative, the step); None where it is found
-        by Newton's method, or not known.
+        The prox in closed form, in the symbols ``v`` (real) and ``t`` (the step, above 0); None where it is found by
+        Newton's method, or not known.
     conjugate_formula : sympy expression or None
         The conjugate in closed form, in the real symbol ``q``, on the conjugate's domain; None likewise.
     slope_range : pair of sympy expressions or None
@@ -146,7 +146,9 @@ class Potential:
         """Whether it is even and its second derivative is not known to be finite at zero."""
         if self._cut is None or not self.even:
             return False
-        at_zero = limit(self._cut.pieces[0].formula.diff(self._cut.symbol, 2), self._cut.symbol, self._cut.pieces[0].lower, "+")
+        at_zero = limit(
+            self._cut.pieces[0].formula.diff(self._cut.symbol, 2), self._cut.symbol, self._cut.pieces[0].lower, "+"
+        )
         return at_zero is None or at_zero.is_finite is False
 
     @property
@@ -217,10 +219,21 @@ class Potential:
         if isinstance(t, Literal) and t.value == 0:
             return self.nearest(v)
         if self.prox_formula is not None:
-            bindings = {**dict(zip(prox_symbols(), (v, t), strict=True)), **self._bindings(v, parameters)}
-            return ex.broadcast_to(from_sympy(self.prox_formula, bindings), v.shape)
+            return self._closed_prox(v, t, parameters)
         assert self.scalar is not None
         return scalar_prox(self.scalar, v, t, parameters)
+
+    def _closed_prox(self, v: Expression, t: Expression, parameters: tuple[Expression, ...]) -> Expression:
+        """The closed form; where it divides by what may vanish with the step, the limit for short steps at zero."""
+        roots = _takes_roots(self.prox_formula)
+        moving = pointwise("greater", t, 0.0)
+        step = ex.where(moving, t, 1.0) if roots else t
+        bindings = {**dict(zip(prox_symbols(), (v, step), strict=True)), **self._bindings(v, parameters)}
+        found = from_sympy(self.prox_formula, bindings)
+        if roots:
+            still = v - t * self.translate(self.first, v, parameters) if self.even else self.nearest(v)
+            found = ex.where(moving, found, still)
+        return ex.broadcast_to(found, v.shape)
 
     def define_conjugate(self, q: Expression, parameters: tuple[Expression, ...]) -> Expression:
         """The conjugate at a real expression, entry by entry."""
@@ -281,6 +294,14 @@ class Potential:
         names = {s: latex_name(s.name) for s in self.formula.free_symbols}
         names[self.symbol] = argument
         return str(sympy.latex(self.formula, symbol_names=names))
+
+
+def _takes_roots(formula: Any) -> bool:
+    """Whether a formula has roots, as solutions of quadratic equations do; affine pieces have none but in parameters."""
+    import sympy
+
+    v, t = prox_symbols()
+    return any(not power.exp.is_Integer and power.base.has(v, t) for power in formula.atoms(sympy.Pow))
 
 
 def prox_symbols() -> tuple[Any, Any]:

@@ -74,10 +74,7 @@ def quadratic_prox(piece: Piece, symbol: Any, even: bool, v: Any, t: Any) -> lis
     found = []
     for root in _roots(symbol, slope, size, t):
         inside = root if first == 0 else sympy.Piecewise((root, size > t * first), (0, True))
-        inside = inside.xreplace({t: sympy.Piecewise((t, t > 0), (1, True))})
-        nearest = size - t * slope.xreplace({symbol: size}) if even else sympy.Max(v, 0)  # with its derivative in t
-        chosen = sympy.Piecewise((inside, t > 0), (nearest, True))
-        found.append(sympy.sign(v) * chosen.xreplace({size: sympy.Abs(v)}) if even else chosen)
+        found.append(sympy.sign(v) * inside.xreplace({size: sympy.Abs(v)}) if even else inside)
     return found
 
 
@@ -163,7 +160,7 @@ def inverted_conjugates(pieces: list[Piece], symbol: Any, q: Any) -> list[Any]:
 
 
 def prox_candidates(pieces: list[Piece], symbol: Any, even: bool, v: Any, t: Any) -> list[Any]:
-    """What the prox of a convex function may be, given its pieces on the whole line."""
+    """What the prox of a convex function may be for positive steps, given its pieces on the whole line."""
     affine = affine_prox(pieces, symbol, v, t)
     if affine is not None:
         return [affine]

@@ -29,8 +29,9 @@ _MOST_STEPS = 20000
 _GOAL = 4.0  # units of rounding at which the gap counts as closed
 _BEARABLE = 1e4  # units at which it does once rounding lets it shrink no further
 _PATIENCE = 200  # steps without progress after which it does not shrink, and a half of all steps so far
-_MOST_CHANGE = 10.0  # the largest factor by which s changes at once
-_CHANGES = {1, 2, 4, 6} | {k << n for k in (8, 12) for n in range(11)}  # ever more rarely, so that it can settle
+_MOST_CHANGE = 100.0  # the largest factor by which s changes at once
+_EXTREME, _POLISH = 10.0, 400  # the factor beyond which an s rounds badly, and the steps to mend that
+_CHANGES = {1, *range(2, 33, 2), *(k << n for k in (20, 24, 28, 32) for n in range(1, 10))}  # ever more rarely
 
 
 @dataclass(frozen=True)
@@ -218,39 +219,85 @@ def _sizes(x: Expression, steps: tuple[int, ...]) -> Expression:
 
 
 def _iterate(of: Splitting, step: _Step, lib: Backend, v: Any, t: Any, parameters: Iterable[Any]) -> tuple[Any, ...]:
-    """The fixed point: w, z and q once the gap of every sample is closed; a sample that is done is left as it is.
+    """w, z and q once the gap of every sample is closed."""
+    run = _Run(step, lib, (v, t, *parameters))
+    if not run.go(_MOST_STEPS, changes=True):
+        raise BreakdownError(
+            f"the infimal convolution of {of.f!r} and {of.g!r} could not be certified: after {_MOST_STEPS} steps its "
+            f"gap is {run.progress.worst * lib.epsilon:.1e} of its size; split it instead with "
+            f"oa.split_infimal_convolution(f, g, e)"
+        )
+    return run.polished()
+
+
+class _Run:
+    """The iteration at arrays; a sample that is done is left as it is.
 
     Since q is a subgradient of f at w, and r one of g at z, the gap between ``f(w) + g(z)`` and the dual value is
     ``Re <q, w + z + t q - v> + Re <z, r - q>``: it is as small as the residual ``r - q = s (v - w - z - t r)``.
     """
-    xp, steps = lib.xp, step.s.shape
-    before = Input("w before", step.y.shape, step.y.kind)
-    sizes = [_sizes(e, steps) for e in (step.following - step.y, step.q, step.w, step.z, step.w - before)]
-    outputs = [step.following, step.w, step.z, step.q, *sizes]
-    inputs = (step.y, before, step.s, *step.given)
-    reach = compute([_sizes(step.v, steps)], (step.v,), (v,), lib)[0]
-    one = xp.ones_like(reach)
-    s = one / xp.where(reach > 0, reach, one)
-    y, w, progress, dual, part = v * s, v, _Progress(lib, one), 0.0 * one, reach
-    for count in range(1, _MOST_STEPS + 1):
-        found = compute(outputs, inputs, (y, w, s, v, t, *parameters), lib)
-        following, w, z, q, gap, own, left, right, moved = found
-        if count < 16 or count % 4 == 0:
-            whole = xp.minimum(xp.maximum(dual, own), s * (left + right + reach))
-            if progress.finished(count, gap / xp.where(whole > 0, whole, one) / lib.epsilon):
-                return w, z, q
-        dual, part = xp.maximum(dual, own), xp.maximum(part, xp.maximum(left, right))
-        if count in _CHANGES:
-            factor = _balance(lib, gap / s, s * moved, dual, part)
-            better = _of_one_size(lib, s, dual, part) if count < 4 else s * factor
-            s = xp.where(progress.done, s, better)
-            following = q + s * w
-        y = xp.where(progress.done, y, following)
-    raise BreakdownError(
-        f"the infimal convolution of {of.f!r} and {of.g!r} could not be certified: after {_MOST_STEPS} steps its gap "
-        f"is {progress.worst * lib.epsilon:.1e} of its size; split it instead with "
-        f"oa.split_infimal_convolution(f, g, e)"
-    )
+
+    def __init__(self, step: _Step, lib: Backend, given: tuple[Any, ...]) -> None:
+        self.lib, self.given, steps = lib, given, step.s.shape
+        before = Input("w before", step.y.shape, step.y.kind)
+        sizes = [_sizes(e, steps) for e in (step.following - step.y, step.q, step.w, step.z, step.w - before)]
+        self.outputs = [step.following, step.w, step.z, step.q, *sizes]
+        self.inputs = (step.y, before, step.s, *step.given)
+        self.reach = compute([_sizes(step.v, steps)], (step.v,), given[:1], lib)[0]
+        self.one = lib.xp.ones_like(self.reach)
+        self.s = self.one / lib.xp.where(self.reach > 0, self.reach, self.one)
+        self.y, self.w = given[0] * self.s, given[0]
+        self.z = self.q = self.w
+        self.dual, self.part = 0.0 * self.one, self.reach  # the largest sizes so far of q, and of w, z and v
+        self.progress = _Progress(lib, self.one)
+
+    def go(self, steps: int, changes: bool) -> bool:
+        """At most so many steps; whether all samples are done."""
+        xp = self.lib.xp
+        for count in range(1, steps + 1):
+            arrays = (self.y, self.w, self.s, *self.given)
+            found = compute(self.outputs, self.inputs, arrays, self.lib)
+            following, self.w, self.z, self.q, gap, own, left, right, moved = found
+            self.dual = xp.maximum(self.dual, own)
+            if count < 16 or count % 4 == 0:
+                whole = xp.minimum(self.dual, self.s * (left + right + self.reach))
+                if self.progress.finished(count, gap / xp.where(whole > 0, whole, self.one) / self.lib.epsilon):
+                    return True
+            self.part = xp.maximum(self.part, xp.maximum(left, right))
+            if changes and count in _CHANGES:
+                better = self.s * self._balance(gap / self.s, self.s * moved) if count > 2 else self.natural
+                self.s = xp.where(self.progress.done, self.s, better)
+                following = self.q + self.s * self.w
+            self.y = xp.where(self.progress.done, self.y, following)
+        return False
+
+    def polished(self) -> tuple[Any, ...]:
+        """w, z and q, where s has become extreme after some more steps with a natural one, which rounds less."""
+        xp, kept = self.lib.xp, (self.w, self.z, self.q)
+        extreme = xp.logical_or(self.s > _EXTREME * self.natural, self.natural > _EXTREME * self.s)
+        if self.lib.item(xp.max(xp.where(extreme, self.one, 0.0 * self.one))).real == 0:
+            return kept
+        self.s = xp.where(extreme, self.natural, self.s)
+        self.y = xp.where(extreme, self.q + self.s * self.w, self.y)
+        self.progress = _Progress(self.lib, self.one)
+        self.progress.done = xp.logical_not(extreme)
+        self.go(_POLISH, changes=False)
+        pairs = zip((self.w, self.z, self.q), kept, strict=True)
+        return tuple(xp.where(self.progress.done, better, other) for better, other in pairs)
+
+    @property
+    def natural(self) -> Any:
+        """The s that makes both parts of ``q + s w`` of one size (Lorenz, Tran-Dinh 2019), where they have one."""
+        return _of_one_size(self.lib, self.s, self.dual, self.part)
+
+    def _balance(self, primal: Any, dual: Any) -> Any:
+        """The factor of s that brings the residuals of ``w + z + t q = v`` and of q together (Boyd et al. 2011)."""
+        xp, one = self.lib.xp, self.one
+        left, right = primal * self.dual, dual * self.part
+        ratio = xp.sqrt(xp.where(right > 0, left, one) / xp.where(right > 0, right, one))
+        ratio = xp.where(right > 0, ratio, xp.where(left > 0, _MOST_CHANGE * one, one))
+        ratio = xp.where(xp.isfinite(ratio), ratio, one)
+        return xp.minimum(xp.maximum(ratio, one / _MOST_CHANGE), _MOST_CHANGE * one)
 
 
 class _Progress:
@@ -280,24 +327,13 @@ class _Progress:
 
 
 def _of_one_size(lib: Backend, s: Any, dual: Any, part: Any) -> Any:
-    """The s that makes both parts of ``q + s w`` of one size (Lorenz, Tran-Dinh 2019), where they have one."""
+    """The quotient of two sizes, s where one is zero."""
     xp = lib.xp
     known = xp.logical_and(dual > 0, part > 0)
     one = xp.ones_like(s)
     found = xp.where(known, dual, one) / xp.where(known, part, one)
     usable = xp.logical_and(known, xp.logical_and(xp.isfinite(found), found > 0))
     return xp.where(usable, found, s)
-
-
-def _balance(lib: Backend, primal: Any, dual: Any, dual_size: Any, primal_size: Any) -> Any:
-    """The factor of s that brings the residuals of ``w + z + t q = v`` and of q together (Boyd et al. 2011, 3.4.1)."""
-    xp = lib.xp
-    one = xp.ones_like(primal)
-    left, right = primal * dual_size, dual * primal_size
-    ratio = xp.sqrt(xp.where(right > 0, left, one) / xp.where(right > 0, right, one))
-    ratio = xp.where(right > 0, ratio, xp.where(left > 0, _MOST_CHANGE * one, one))
-    ratio = xp.where(xp.isfinite(ratio), ratio, one)
-    return xp.minimum(xp.maximum(ratio, one / _MOST_CHANGE), _MOST_CHANGE * one)
 
 
 def _layer(stack: Expression, k: int) -> Expression:

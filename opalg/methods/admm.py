@@ -6,7 +6,6 @@ from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
 from opalg.errors import UnsupportedError
 from opalg.facts import YES
-from opalg.functionals import Indicator
 from opalg.methods.denoisers import fixes_step, stands_for_prox
 from opalg.methods.method import Fit, Lowering, Method, must_exceed_rounding, refuse
 from opalg.methods.problem import (
@@ -182,10 +181,16 @@ def solve_for_x(
 def readable(variable: Variable, split: list[Term], u: list[Expression], x: Expression) -> Expression:
     """The point to hand out: the copy that obeys a constraint on the variable itself, else the x-update."""
     for term, copy in zip(split, u, strict=True):
-        if isinstance(term.functional, Indicator) and isinstance(term.expression.operator_of(variable), Identity):
+        if isinstance(term.expression.operator_of(variable), Identity) and is_constrained(term):
             offset = term.expression.offset
             return copy if offset is None else copy - offset
     return x
+
+
+def is_constrained(term: Term) -> bool:
+    """Whether a term is infinite somewhere."""
+    violation = term.functional.define_violation(Input("v", term.expression.shape, term.expression.kind))
+    return not (isinstance(violation, Literal) and violation.value == 0.0)
 
 
 def start_of(term: Term):  # type: ignore[no-untyped-def]

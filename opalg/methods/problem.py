@@ -10,6 +10,8 @@ from opalg.energies.affine import Variable
 from opalg.energies.energy import EnergyExpression, Term, slopes_of
 from opalg.errors import UnsupportedError
 from opalg.facts import NO, YES, Bound, Fact, exact, upper
+from opalg.functionals.calculus import Exactness, Functional
+from opalg.functionals.composed_prox import can_compose, composed_prox
 from opalg.nodes import substitute, walk
 from opalg.operators.algebra import Identity, LinearOperator, Scaled, add, compose, scale
 from opalg.operators.batched import trim_to
@@ -248,40 +250,30 @@ def squared_norm(term: Term) -> Bound | None:
     return out
 
 
-def direct_prox(term: Term) -> Expression | None:
-    """The ``c`` with ``A A.H = c I`` that gives the term a closed-form prox in its variable; None where it has none."""
-    if len(term.expression.parts) != 1 or not term.functional.offers("prox") or has_negative_weight(term):
+def direct_prox(term: Term) -> Exactness | None:
+    """How exactly the prox of a term in its variable is known; None where it is not."""
+    if len(term.expression.parts) != 1 or has_negative_weight(term):
         return None
-    operator = term.expression.parts[0].operator
-    found = operator.facts.cogram_scale
-    if isinstance(found, Literal) and found.value == 0.0:
+    (part,) = term.expression.parts
+    if part.kind != part.variable.kind:
         return None
-    if term.expression.parts[0].kind != term.expression.parts[0].variable.kind:
-        return None
-    return found if not isinstance(operator, Identity) else Literal(1.0)
+    return can_compose(term.functional, part.operator, term.expression.offset, part.variable.kind)
 
 
 def apply_direct_prox(term: Term, v: Expression, t: Expression) -> Expression:
-    """The prox of ``t w f(A x + b)`` in x at v, where ``A A.H = c I``.
-
-    ``v + A.H (prox_{c t w f}(A v + b) - (A v + b)) / c`` (Beck 2017, Theorem 6.15).
-    """
+    """The prox of ``t w f(A x + b)`` in x at v, in a way that `composed_prox` knows."""
     (part,) = term.expression.parts
-    scale_of_cogram = direct_prox(term)
-    if scale_of_cogram is None:
-        raise UnsupportedError(f"the term {term!r} has no closed-form prox")
     step = t if term.functional.facts.indicator else t * term.weight
-    offset = term.expression.offset
-    if isinstance(part.operator, Identity):
-        if offset is None:
-            return term.functional.define_prox(v, step)
-        return term.functional.define_prox(v + offset, step) - offset
-    moved = term.expression.trace({part.variable: v})
-    proxed = term.functional.define_prox(moved, scale_of_cogram * step)
-    back = part.operator.trace_adjoint(proxed - moved)
-    if isinstance(scale_of_cogram, Literal):
-        return v + back / scale_of_cogram
-    return v + ex.safe_divide(back, scale_of_cogram)  # a parameter may make it zero, and with it A
+    found = composed_prox(term.functional, part.operator, term.expression.offset, v, step)
+    if found is None:
+        raise UnsupportedError(f"the term {term!r} has no prox in its variable")
+    return found
+
+
+def row_scale(term: Term) -> Expression | None:
+    """The ``c`` with ``A A.H = c I`` of the operator of a term in one variable; None where there is none."""
+    (part,) = term.expression.parts
+    return Literal(1.0) if isinstance(part.operator, Identity) else part.operator.facts.cogram_scale
 
 
 def split_prox(term: Term, v: Expression, t: Expression) -> Expression:
@@ -317,7 +309,7 @@ def natural_penalty(problem: Problem, split: list[Term]) -> Expression:
     Lipschitz constant over the operators' squared norms stands in, or 1.
     """
     priced = [t for t in split if not t.functional.facts.indicator and t not in problem.without_value]
-    points = [t.expression.trace(problem.default_start) for t in priced]
+    points = [in_domain(t.functional, t.expression.trace(problem.default_start)) for t in priced]
     price = sum_of([t.weight * t.functional.define_value(p) for t, p in zip(priced, points, strict=True)])
     size = sum_of([ex.norm_squared(p) for p in points])
     smooth = problem.smoothness
@@ -327,4 +319,11 @@ def natural_penalty(problem: Problem, split: list[Term]) -> Expression:
     spare = Literal(1.0) if smooth is None else 0.1 * smooth.expression / reach
     usable = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("greater", size, 0.0))
     spare = ex.where(ex.pointwise("greater", spare, 0.0), spare, 1.0)
-    return ex.where(usable, ex.safe_divide(price, size), spare) if priced else spare
+    return ex.where(usable, price / ex.where(usable, size, 1.0), spare) if priced else spare
+
+
+def in_domain(functional: Functional, v: Expression) -> Expression:
+    """The nearest point of the domain of a functional with a prox; outside its value makes no sense."""
+    violation = functional.define_violation(v)
+    everywhere = isinstance(violation, Literal) and violation.value == 0.0
+    return v if everywhere else functional.define_prox(v, Literal(0.0))

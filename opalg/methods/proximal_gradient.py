@@ -8,7 +8,7 @@ from opalg.facts import YES, Bound
 from opalg.functionals.network_functions import NetworkFunctional
 from opalg.methods.denoisers import fixes_step, guarantee
 from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
-from opalg.methods.problem import Problem, apply_direct_prox, direct_prox, squared_norm
+from opalg.methods.problem import Problem, apply_direct_prox, direct_prox, row_scale, squared_norm
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal, safe_divide
@@ -22,7 +22,8 @@ def prox_terms(problem: Problem) -> dict[Variable, Term] | str:
     for term in problem.rough_terms:
         if direct_prox(term) is None:
             return (
-                f"the term {term!r} needs its prox, and that needs A @ A.H = c I for its operator on one variable; "
+                f"the term {term!r} needs its prox in one variable, and none is known behind its operator; that needs "
+                f"A @ A.H = c I, or a diagonal operator and a functional of one entry each; "
                 f"use method='primal_dual' or 'admm', or a smooth functional such as huber"
             )
         variable = term.expression.parts[0].variable
@@ -57,7 +58,7 @@ def inverse_step(terms: dict[Variable, Term], variable: Variable) -> Expression 
     """
     if variable not in terms or not fixes_step(terms[variable]):
         return None
-    scale = direct_prox(terms[variable])
+    scale = row_scale(terms[variable])
     assert scale is not None
     return scale * terms[variable].weight
 

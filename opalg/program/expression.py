@@ -422,7 +422,9 @@ def safe_divide(a: Any, b: Any) -> Expression:
 
 
 def largest(x: Expression) -> Expression:
-    """The largest entry of a real expression."""
+    """The largest entry of a real expression; 0 where there are none."""
+    if 0 in x.shape:
+        return Literal(0.0)
     return x if x.shape == () else Reduce("max", x, None)
 
 

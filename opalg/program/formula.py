@@ -25,6 +25,7 @@ from opalg.program.expression import (
 )
 
 _NODE_LIMIT = 20_000
+_LARGE_SQUARE = 1e36  # in single precision, squares above this are near overflow
 _PRODUCT_LIMIT = 16  # integer powers up to this are written as products
 
 
@@ -285,6 +286,10 @@ def _multiply(translator: _Translator, formula: Any) -> Expression:
 
     coefficient, factors = formula.as_coeff_mul()
     out, rest = _logistic_factors(translator, list(factors))
+    for take in (_entropic_factor, _ratio_of_powers):
+        parts, rest = take(translator, rest)
+        for part in parts:
+            out = part if out is None else out * part
     below: Expression | None = None
     for factor in rest:
         base, exponent = factor.as_base_exp()
@@ -299,6 +304,38 @@ def _multiply(translator: _Translator, formula: Any) -> Expression:
     elif coefficient != 1:
         out = translator.translate(coefficient) * out
     return out if below is None else out / below
+
+
+def _entropic_factor(translator: _Translator, factors: list[Any]) -> tuple[list[Expression], list[Any]]:
+    """``log(u)`` next to a positive power of u, with the value 0 for the product at ``u = 0``."""
+    import sympy
+
+    for factor in factors:
+        if isinstance(factor, sympy.log):
+            for other in factors:
+                base, exponent = other.as_base_exp()
+                if base == factor.args[0] and exponent.is_positive:
+                    u = translator.translate(base)
+                    log = pointwise("log", where(pointwise("greater", abs(u), 0.0), u, 1.0))
+                    return [log], [f for f in factors if f is not factor]
+    return [], factors
+
+
+def _ratio_of_powers(translator: _Translator, factors: list[Any]) -> tuple[list[Expression], list[Any]]:
+    """``a^n / b^n`` as ``(a / b)^n``, which overflows later."""
+    found: list[Expression] = []
+    rest = list(factors)
+    for factor in factors:
+        base, exponent = factor.as_base_exp()
+        if not (exponent.is_Integer and 2 <= exponent <= _PRODUCT_LIMIT):
+            continue
+        for other in rest:
+            below, power = other.as_base_exp()
+            if power == -exponent:
+                found.append(_integer_power(translator.translate(base) / translator.translate(below), int(exponent)))
+                rest = [f for f in rest if f is not factor and f is not other]
+                break
+    return found, rest
 
 
 def _logistic_factors(translator: _Translator, factors: list[Any]) -> tuple[Expression | None, list[Any]]:
@@ -359,10 +396,32 @@ def _power(translator: _Translator, formula: Any) -> Expression:
         return 1.0 / translator.translate(sympy.Pow(base, -exponent, evaluate=False))
     if exponent.is_Integer and exponent <= _PRODUCT_LIMIT:
         return _integer_power(translator.translate(base), int(exponent))
+    if exponent == sympy.S.Half and base.is_Add and all(_is_square(a) for a in base.args):
+        return _length(translator, base.args)
     if exponent.is_Rational and exponent.q == 2 and exponent.p <= 2 * _PRODUCT_LIMIT:
         root = translator.translate(base)
         return _integer_power(root, int(exponent.p) // 2) * pointwise("sqrt", root)
     return pointwise("power", translator.translate(base), translator.translate(exponent))
+
+
+def _is_square(formula: Any) -> bool:
+    """Whether a formula is the square of a real one, or a positive number."""
+    base, exponent = formula.as_base_exp()
+    return bool((exponent == 2 and base.is_extended_real) or (formula.is_Number and formula.is_positive))
+
+
+def _length(translator: _Translator, squares: Any) -> Expression:
+    """The root of a sum of squares, where these would overflow the largest of their roots."""
+    total: Expression = Literal(0.0)
+    largest: Expression = Literal(0.0)
+    for part in squares:
+        if part.is_Number:
+            total = total + float(part)
+            continue
+        root = translator.translate(part.as_base_exp()[0])
+        largest = maximum(largest, abs(root)) if largest != Literal(0.0) else abs(root)
+        total = total + minimum(square(root), _LARGE_SQUARE)
+    return maximum(pointwise("sqrt", total), largest)
 
 
 def _log(translator: _Translator, formula: Any) -> Expression:

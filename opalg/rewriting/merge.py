@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from opalg.energies.energy import Energy, Term
 from opalg.errors import ParameterError
+from opalg.facts import YES
 from opalg.functionals import Indicator
+from opalg.functionals.exactness import Exactness
 from opalg.functionals.sets import Box
+from opalg.functionals.sums import sum_of_functionals
+from opalg.functionals.weights import nonnegative
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal
 from opalg.rules import rule
@@ -46,6 +50,34 @@ def merge_boxes(energy: Energy) -> Energy | None:
                 kept = tuple(merged if t is first else t for t in energy.summands if t is not second)
                 return Energy(kept, energy.added)
     return None
+
+
+@rule(Energy, group="merge")
+def merge_known_sums(energy: Energy) -> Energy | None:
+    """w f(e) + v g(e)  ->  (w f + v g)(e)     (f, g not smooth, and a rule gives the prox of their sum)"""
+    rough = [t for t in energy.summands if t.functional.facts.smooth is not YES and t.functional.offers("prox")]
+    for i, first in enumerate(rough):
+        for second in rough[i + 1 :]:
+            together = _together(first, second) if first.expression is second.expression else None
+            if together is not None:
+                kept = tuple(together if t is first else t for t in energy.summands if t is not second)
+                return Energy(kept, energy.added)
+    return None
+
+
+def _together(first: Term, second: Term) -> Term | None:
+    """One term for two of the same expression, where it can do all that they can."""
+    functionals = []
+    for term in (first, second):
+        weighted = not term.functional.facts.indicator
+        if term.functional.facts.convex is not YES or (weighted and nonnegative(term.weight) is not YES):
+            return None
+        functionals.append(term.weight * term.functional if weighted else term.functional)
+    summed = sum_of_functionals(*functionals)
+    if not summed.offers("prox") or summed.exactness is Exactness.ITERATIVE:
+        return None
+    certified = all(f.offers("conjugate_value") for f in functionals)
+    return Term(Literal(1.0), summed, first.expression) if summed.offers("conjugate_value") or not certified else None
 
 
 def _both(first: Term, second: Term) -> Box:

@@ -25,6 +25,11 @@ def _far(found: np.ndarray, wanted: np.ndarray, scale: float = 0.0) -> float:
     return 0.0 if np.array_equal(found, wanted) else far(found, wanted, scale)
 
 
+def _point(trial: FunctionalTrial, name: str, scale: float = 1.0) -> np.ndarray:
+    """A random array; one of the domain, for what makes sense there only."""
+    return trial.some(scale) if name in ("value", "prox") else trial.inside(scale)
+
+
 def _methods(trial: FunctionalTrial) -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
     """What gives arrays, and its arguments behind the first."""
     if trial.offers("prox"):
@@ -40,7 +45,7 @@ def inputs(trial: FunctionalTrial) -> None:
     calls = [("value", trial.functional.value, ()), *_methods(trial)]
     for name, method, arguments in calls:
         for scale in (1.0, 0.01):
-            v = trial.lib.asarray(trial.some(scale))
+            v = trial.lib.asarray(_point(trial, name, scale))
             before = np.array(trial.lib.to_numpy(v))
             guarded(name, partial(method, v, *arguments))
             if not np.array_equal(before, trial.lib.to_numpy(v)):
@@ -50,8 +55,8 @@ def inputs(trial: FunctionalTrial) -> None:
 def fresh(trial: FunctionalTrial) -> None:
     """Results have memory of their own, also where the result is the argument."""
     for name, method, arguments in _methods(trial):
-        points = [trial.some(), trial.some(1e-3), trial.some(1e3), trial.zeros()]
-        points += [trial.inside()] if name == "prox" else []
+        points = [_point(trial, name, scale) for scale in (1.0, 1e-3, 1e3)]
+        points += [trial.zeros(), trial.inside()] if name == "prox" or trial.says("smooth") else []
         for v in points:
             for step in ((0.0,), (0.3,)) if name == "prox" and trial.ours else (arguments,):
                 _own_memory(trial, name, method, v, step)
@@ -64,7 +69,7 @@ def _own_memory(
     before = np.array(trial.lib.to_numpy(v))
     found = guarded(name, partial(method, v, *arguments))
     kept = np.array(trial.lib.to_numpy(found))
-    guarded(name, partial(method, trial.lib.asarray(trial.some()), *arguments))
+    guarded(name, partial(method, trial.lib.asarray(_point(trial, name)), *arguments))
     if not np.array_equal(kept, trial.lib.to_numpy(found), equal_nan=True):
         trial.findings.fail("fresh", f"a second call of {name} overwrites the first result", hint="Return a copy")
         return
@@ -84,9 +89,11 @@ def layout(trial: FunctionalTrial) -> None:
     """How an argument lies in memory does not matter, nor whether it may be written to."""
     if not prod(trial.shape):
         return
-    x = trial.some()
-    flat = np.broadcast_to(x[:1], x.shape) if x.ndim else x
     for name, method, arguments in [("value", trial.functional.value, ()), *_methods(trial)]:
+        x = _point(trial, name)
+        flat = np.broadcast_to(x[:1], x.shape) if x.ndim else x
+        if name not in ("value", "prox") and not np.isfinite(trial.value(flat)):
+            flat = x
         for label, values, view in views(trial.lib, x, flat):
             plain = guarded(name, partial(method, trial.lib.asarray(np.array(values)), *arguments))
             found = guarded(f"{name} of {label}", partial(method, view, *arguments))
@@ -104,14 +111,15 @@ def dtype(trial: FunctionalTrial) -> None:
         lib = backend(trial.lib.name, precision, trial.lib.device)
         at = trial.at(trial.shape, lib=lib)
         v = lib.asarray(at.some())
+        inside = lib.asarray(at.inside())
         for name, method, arguments in _methods(at):
-            found = guarded(name, partial(method, v, *arguments))
+            found = guarded(name, partial(method, v if name == "prox" else inside, *arguments))
             if precision_of(found) != precision:
                 message = f"{name} of a {v.dtype} array is {found.dtype}"
                 trial.findings.fail("dtype", message, hint="Keep the precision of the argument: multiply by numbers")
                 return
     single = trial.at(trial.shape, lib=backend(trial.lib.name, "float32", trial.lib.device))
-    v = single.some()
+    v = single.rounded(single.inside())
     for name in ("prox", "gradient"):
         if trial.offers(name):
             arguments = (0.3,) if name == "prox" else ()
@@ -122,11 +130,10 @@ def dtype(trial: FunctionalTrial) -> None:
 
 def repeatable(trial: FunctionalTrial) -> None:
     """The same again for the same arguments, whatever was asked in between."""
-    points = [trial.some(), trial.some(3.0)]
-    given = [trial.lib.asarray(p) for p in points]
     for name in ("value", "prox", "gradient"):
         if not trial.offers(name):
             continue
+        given = [trial.lib.asarray(_point(trial, name, scale)) for scale in (1.0, 3.0)]
         method = getattr(trial.functional, name)
         steps: tuple[tuple[Any, ...], ...] = ((0.7,), (0.05,)) if name == "prox" else ((),)
         asked = [(x, s) for x in given for s in steps]
@@ -141,7 +148,7 @@ def repeatable(trial: FunctionalTrial) -> None:
 
 def _moved(trial: FunctionalTrial, name: str, method: Callable[..., Any], step: tuple[Any, ...]) -> None:
     """The same array holds other numbers the second time."""
-    first, second = trial.some(), trial.some()
+    first, second = _point(trial, name), _point(trial, name)
     x = trial.lib.asarray(np.array(first))
     guarded(name, partial(method, x, *step))
     try:

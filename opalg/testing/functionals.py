@@ -11,7 +11,15 @@ from opalg.arrays import backend
 from opalg.errors import ParameterError
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.sets import Set
-from opalg.testing import duality, functional_edges, functional_facts, functional_manners, proxes, slopes
+from opalg.testing import (
+    duality,
+    functional_algebra,
+    functional_edges,
+    functional_facts,
+    functional_manners,
+    proxes,
+    slopes,
+)
 from opalg.testing.adapters import AdaptedFunctional, adapted_functional
 from opalg.testing.catalogue import shape_for
 from opalg.testing.functional_trial import FunctionalTrial, kinds_of
@@ -127,6 +135,7 @@ PROPERTIES: dict[str, tuple[tuple[str, ...], Callable[[FunctionalTrial], None]]]
     "moreau": (("conjugate",), duality.moreau),
     "fenchel": (("conjugate",), duality.fenchel),
     "biconjugate": (("conjugate",), duality.biconjugate),
+    "algebra": ((), functional_algebra.algebra),
     "facts": ((), functional_facts.facts),
     "phases": ((), functional_facts.phases),
     "steps": (("prox",), functional_edges.steps),

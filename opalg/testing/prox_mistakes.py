@@ -60,6 +60,8 @@ def _changes(trial: FunctionalTrial, wrong: list[Sample]) -> Iterator[tuple[str,
             lambda s, c=factor: replace(s, t=c * s.t),  # type: ignore[misc]
         )
     if several:
+        sentence = "It is the prox for the step t^2 / 2: a threshold is t where sqrt(2 t) belongs"
+        yield sentence, lambda s: replace(s, t=s.t**2 / 2)
         yield "It is the prox for the step t^2: the step is squared", lambda s: replace(s, t=s.t**2)
         yield "It is the prox for the step sqrt(t): the root is one too many", lambda s: replace(s, t=s.t**0.5)
         yield "It is the prox for the step 1 / t: the step is inverted", lambda s: replace(s, t=1 / s.t)

@@ -95,7 +95,7 @@ def _directions(trial: FunctionalTrial, sample: Sample, entries: int = 8) -> Ite
 def _first_order(trial: FunctionalTrial, sample: Sample) -> None:
     """``u + t f'(u) = v``, or ``f(z) >= f(u) + <(v - u) / t, z - u>``: sharper than any comparison of values."""
     u, v, t = sample.u, sample.v, sample.t
-    if trial.offers("gradient") and (not trial.ours or trial.says("smooth")):
+    if trial.offers("gradient") and trial.says("smooth"):
         slope = trial.gradient(u)
         size = max(size_of(v), size_of(u), t * size_of(slope), 1e-300)
         message = f"u + t f'(u) is not v at the prox with t = {t:g}"

@@ -16,6 +16,7 @@ from opalg.energies.affine import Variable
 from opalg.errors import DtypeError, OpalgError, ShapeError
 from opalg.facts import YES
 from opalg.functionals.calculus import Functional
+from opalg.functionals.envelope import moreau_envelope
 from opalg.functionals.sum_squares import SumSquares
 from opalg.leaves import Parameter
 from opalg.operators.algebra import Identity, LinearOperator
@@ -269,9 +270,8 @@ _FORMS = (_scaled, _turned, _composed, _added, _gram, _stacked, _conjugated, _be
 # Functionals and energies.
 
 
-@st.composite
-def functionals(draw: Any, shape: Any = (3, 4), kind: str | None = None, *, leaves: Any = None) -> Functional:
-    """Functionals that take arrays of a shape and kind, and their conjugates.
+def functionals(shape: Any = (3, 4), kind: str | None = None, *, leaves: Any = None, max_depth: int = 2) -> Any:
+    """Functionals that take arrays of a shape and kind: members of the catalogue, and what arithmetic makes of them.
 
     Parameters
     ----------
@@ -280,16 +280,65 @@ def functionals(draw: Any, shape: Any = (3, 4), kind: str | None = None, *, leav
     kind : {"real", "complex"}, optional
         By default whatever they take.
     leaves : sequence of Functional, optional
-        By default examples of every functional class of opalg.
+        By default examples of every functional class of opalg. Put the simplest first.
+    max_depth : int
+        How many of weights, shifts, scaled arguments, sums, compositions, conjugates and envelopes are nested.
+
+    Notes
+    -----
+    A failing functional shrinks to one of its parts, and leaves to those that come first.
 
     Examples
     --------
     >>> from opalg.testing.strategies import functionals
     >>> convex_or_not = functionals((5,), "real")
     """
-    fitting = _functionals_for(tuple(shape), kind, None if leaves is None else tuple(leaves))
-    found = draw(st.sampled_from(fitting))
-    return found.conjugate if draw(st.booleans()) and _has_conjugate(found) else found
+    return _functionals(tuple(shape), kind, None if leaves is None else tuple(leaves), max_depth)
+
+
+@st.composite
+def _functionals(draw: Any, shape: Shape, kind: str | None, leaves: Any, depth: int) -> Functional:
+    form = draw(st.integers(0, len(_OF_FUNCTIONALS)))
+    if form == 0 or depth == 0:
+        return draw(st.sampled_from(_functionals_for(shape, kind, leaves)))
+    inner = draw(_functionals(shape, kind, leaves, depth - 1))
+    try:
+        found = _OF_FUNCTIONALS[form - 1](draw, inner, shape, _functionals(shape, kind, leaves, depth - 1))
+    except OpalgError:
+        return inner  # what cannot be written refuses, and says why
+    return found if isinstance(found, Functional) and _takes(found, shape, kind) else inner
+
+
+def _weighted(draw: Any, inner: Functional, shape: Shape, others: Any) -> Any:
+    weight = draw(st.sampled_from((2.0, 0.5, 0.0)))
+    return (Parameter(weight, name="w", nonneg=True) if draw(st.booleans()) else weight) * inner
+
+
+def _shifted(draw: Any, inner: Functional, shape: Shape, others: Any) -> Any:
+    return inner.translated(_ramp(shape) / 4)
+
+
+def _stretched(draw: Any, inner: Functional, shape: Shape, others: Any) -> Any:
+    return inner.scaled(draw(st.sampled_from((2.0, -0.5))))
+
+
+def _conjugate(draw: Any, inner: Functional, shape: Shape, others: Any) -> Any:
+    return inner.conjugate if _has_conjugate(inner) else inner
+
+
+def _summed(draw: Any, inner: Functional, shape: Shape, others: Any) -> Any:
+    return inner + draw(others)
+
+
+def _behind(draw: Any, inner: Functional, shape: Shape, others: Any) -> Any:
+    return inner @ draw(st.sampled_from((-2.0 * Identity(shape), Diagonal(1.0 + abs(_ramp(shape))))))
+
+
+def _envelope(draw: Any, inner: Functional, shape: Shape, others: Any) -> Any:
+    return moreau_envelope(inner, draw(st.sampled_from((1.0, 0.3))))
+
+
+_OF_FUNCTIONALS = (_weighted, _conjugate, _shifted, _stretched, _summed, _behind, _envelope)
 
 
 def _has_conjugate(functional: Functional) -> bool:

@@ -30,7 +30,13 @@ def guarded(name: str, action: Callable[[], Any]) -> Any:
     try:
         return action()
     except Exception as problem:
-        raise SubjectError(f"{name} raises {type(problem).__name__}: {problem}") from problem
+        raise SubjectError(f"{name} raises {type(problem).__name__}: {_in_short(problem)}") from problem
+
+
+def _in_short(problem: Exception, most: int = 400) -> str:
+    """What an exception says, on one line."""
+    text = " ".join(str(problem).split())
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 @dataclass(frozen=True)

@@ -183,5 +183,3 @@ def test_what_to_declare_is_said() -> None:
     assert PotentialSum(free).hint() == "declare the parameter 'width' with positive=True"
     assert PotentialSum(Potential(t, sympy.sqrt(t**2 + s**2) - s, s=EPS)).hint() == ""
     assert PotentialSum(Potential(t, sympy.sin(t))).hint() == ""
-
-

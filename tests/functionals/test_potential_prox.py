@@ -69,7 +69,9 @@ CONVEX = [
     Case("hinge", sympy.Max(0, 1 - t), kinked(1.0, lambda u: -1.0, lambda u: 0.0), CLOSED),
     Case("quantile", sympy.Max(s * t, (s - 1) * t), kinked(0.0, lambda u: -0.7, lambda u: 0.3), CLOSED, {"s": 0.3}),
     Case("logistic", sympy.log(1 + sympy.exp(t)), both(lambda u: 1 / (1 + soft_exp(-u)))),
-    Case("entropy", t * sympy.log(t), both(lambda u: 1 + float(np.log(u))), given={"domain": (0, None)}, ends=(0.0, inf)),
+    Case(
+        "entropy", t * sympy.log(t), both(lambda u: 1 + float(np.log(u))), given={"domain": (0, None)}, ends=(0.0, inf)
+    ),
     Case("barrier", -sympy.log(t), both(lambda u: -1 / u), CLOSED, {"domain": (0, None)}, (0.0, inf)),
     Case("quartic", t**4, both(lambda u: 4 * u**3)),
     Case("three halves", A(t) ** HALF, both(lambda u: 1.5 * float(np.sign(u)) * abs(u) ** 0.5), CLOSED),
@@ -181,7 +183,9 @@ def test_other_libraries_agree(case: Case, library: str) -> None:
     ids=["cauchy", "geman-mcclure", "welsch", "logarithm", "truncated", "root"],
 )
 def test_nonconvex_potentials_take_the_global_minimiser(formula: Any, value: Callable[[Any], Any]) -> None:
-    f = PotentialSum(Potential(t, formula, **({"s": Parameter(0.6, positive=True)} if s in formula.free_symbols else {})))
+    f = PotentialSum(
+        Potential(t, formula, **({"s": Parameter(0.6, positive=True)} if s in formula.free_symbols else {}))
+    )
     assert f.facts.convex is not YES and f.exactness is Exactness.ITERATIVE
     v = np.array([-5.03, -1.12, -0.313, 0.02, 0.71, 1.9])
     for step in (0.05, 0.9, 20.0):
@@ -246,7 +250,9 @@ def test_gradients_in_parameters_flow_through_prox_and_conjugate(name: str, inli
 
 def test_shapes_of_functions() -> None:
     facts = {c.name: Potential(t, c.formula, **c.given) for c in CONVEX}
-    assert facts["charbonnier"].coercive is YES and facts["logistic"].coercive is NO and facts["entropy"].coercive is YES
+    assert (
+        facts["charbonnier"].coercive is YES and facts["logistic"].coercive is NO and facts["entropy"].coercive is YES
+    )
     assert facts["barrier"].bounded_below is NO and facts["exponential"].bounded_below is YES
     assert facts["logistic"].slope_range == (0, 1) and facts["quartic"].slope_range == (-sympy.oo, sympy.oo)
     assert facts["square in a box"].slope_range == (-sympy.oo, sympy.oo)

@@ -17,7 +17,16 @@ from opalg.program import expression as ex
 from opalg.program.differentiate import gradient
 from opalg.program.expression import Input
 from opalg.program.interpreter import evaluate
-from tests.functionals.test_scalar_prox import BARRIER, CHARBONNIER, ENTROPY, EXPONENTIAL, FERMI, LOG_COSH, QUARTIC, SOFT
+from tests.functionals.test_scalar_prox import (
+    BARRIER,
+    CHARBONNIER,
+    ENTROPY,
+    EXPONENTIAL,
+    FERMI,
+    LOG_COSH,
+    QUARTIC,
+    SOFT,
+)
 
 TWO_SIDED = np.concatenate([np.linspace(-1, 1, 21), [-1e-9, 1e-20, 1 - 1e-9]])
 POSITIVE = np.array([1e-20, 1e-3, 0.5, 1.0, 40.0, 1e10, 1e20])
@@ -52,7 +61,9 @@ def test_closed_forms(f: ScalarFunction, parameters: Any, q: np.ndarray, wanted:
 @pytest.mark.parametrize("q", [-4.0, -1.2, -0.3, 0.0, 0.1, 0.9, 3.3])
 def test_kinks(q: float) -> None:
     a, c = 0.7, 0.4
-    found = minimize_scalar(lambda u: a * abs(u - c) + u * u / 2 - q * u, bounds=(-9, 9), method="bounded", options={"xatol": 1e-12})
+    found = minimize_scalar(
+        lambda u: a * abs(u - c) + u * u / 2 - q * u, bounds=(-9, 9), method="bounded", options={"xatol": 1e-12}
+    )
     assert conjugate(SOFT, np.array([q]), (a, c))[0] == pytest.approx(-found.fun, abs=1e-8)
 
 

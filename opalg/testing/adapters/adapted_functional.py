@@ -57,13 +57,6 @@ class AdaptedFunctional:
         return self.label
 
 
-def indicator_value(found: Any) -> float:
-    """A value; where it says only whether a point is in a set, that of the indicator."""
-    if isinstance(found, (bool, np.bool_)):
-        return 0.0 if found else inf
-    return float(found)
-
-
 def through_projection(project: Callable[[Any], Any], v: Any) -> float:
     """The indicator of what a projection leaves where it is."""
     moved = float(np.max(np.abs(project(v) - v), initial=0.0))

@@ -43,7 +43,8 @@ def _adapted(functional: Any, label: str, primal: bool) -> AdaptedFunctional:
     unit = 1.0 if primal else w  # the dual variable of the plain inner product is w times ODL's
 
     def value(v: Any) -> float:
-        return float(functional(element_of(space, np.array(v) / unit)))
+        found = functional(element_of(space, np.array(v) / unit))
+        return float(found if np.imag(found) else np.real(found))
 
     def prox(v: Any, t: Any) -> Any:
         found = functional.proximal(w * t / unit**2)(element_of(space, np.array(v) / unit))
@@ -55,7 +56,7 @@ def _adapted(functional: Any, label: str, primal: bool) -> AdaptedFunctional:
     point = space.one()
     return AdaptedFunctional(
         label,
-        value,
+        value if _has(lambda: functional(point)) else None,
         prox if _has(lambda: functional.proximal(1.0)(point)) else None,
         gradient if _has(lambda: functional.gradient(point)) else None,
         _conjugate(functional, label) if primal else None,
@@ -86,8 +87,9 @@ def _facts(functional: Any, weight: float) -> SimpleNamespace:
 
 
 def _has(method: Any) -> bool:
+    """Whether there is a method; what else goes wrong is found when it is tried."""
     try:
         method()
-    except NotImplementedError:
-        return False
+    except Exception as problem:
+        return not isinstance(problem, NotImplementedError)
     return True

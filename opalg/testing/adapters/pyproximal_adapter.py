@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from opalg.facts import YES, Fact
-from opalg.testing.adapters.adapted import MEMORY, label_of
-from opalg.testing.adapters.adapted_functional import SIZES, STEP_ZERO, AdaptedFunctional, indicator_value
+from opalg.testing.adapters.adapted import MEMORY, PRECISION, label_of
+from opalg.testing.adapters.adapted_functional import SIZES, STEP_ZERO, AdaptedFunctional, through_projection
 
 _UNPROMISED = MappingProxyType(
     {
         "steps": f"PyProximal {STEP_ZERO}",
         "sizes": f"PyProximal {SIZES}",
+        "dtype": f"PyProximal {PRECISION}",
         "fresh": f"PyProximal {MEMORY}",
     }
 )
@@ -30,8 +31,13 @@ def adapt_functional(functional: Any, shape: Any = None) -> AdaptedFunctional:
     own_gradient = _defines(functional, "grad") and getattr(functional, "hasgrad", False)
     dual = SimpleNamespace(prox=_flat_prox(functional.proxdual)) if _defines(functional, "proxdual") else None
 
+    prox = _flat_prox(functional.prox)
+
     def value(v: Any) -> float:
-        return indicator_value(functional(np.ravel(v)))
+        found = functional(np.ravel(v))
+        if isinstance(found, (bool, np.bool_)):  # rounding leads out of a set that has no tolerance
+            return 0.0 if found else through_projection(lambda w: prox(w, 1.0), v)
+        return float(found)
 
     def gradient(v: Any) -> Any:
         return np.reshape(functional.grad(np.ravel(v)), np.shape(v))
@@ -39,7 +45,7 @@ def adapt_functional(functional: Any, shape: Any = None) -> AdaptedFunctional:
     return AdaptedFunctional(
         label_of(functional, "pyproximal"),
         value,
-        _flat_prox(functional.prox),
+        prox,
         gradient if own_gradient else None,
         dual,
         facts=SimpleNamespace(convex=_convex(functional, dual)),

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from opalg.testing.adapters.adapted import MEMORY, label_of
+from opalg.testing.adapters.adapted import MEMORY, PRECISION, label_of
 from opalg.testing.adapters.adapted_functional import SIZES, STEP_ZERO, AdaptedFunctional, through_projection
 
 _UNPROMISED = MappingProxyType(
     {
         "steps": f"PyUNLocBoX {STEP_ZERO}",
         "sizes": f"PyUNLocBoX {SIZES}",
+        "dtype": f"PyUNLocBoX {PRECISION}",
         "fresh": f"PyUNLocBoX {MEMORY}",
     }
 )
