@@ -30,7 +30,9 @@ def timed(function: Callable[[Any], Any], v: Any) -> float:
     return time.perf_counter() - start
 
 
-def paired(first: Callable[[Any], Any], second: Callable[[Any], Any], v: Any, repeat: int) -> Iterator[tuple[float, float]]:
+def paired(
+    first: Callable[[Any], Any], second: Callable[[Any], Any], v: Any, repeat: int
+) -> Iterator[tuple[float, float]]:
     """Seconds of the two functions, timed in turn."""
     begin = time.perf_counter()
     for done in range(repeat):

@@ -19,6 +19,7 @@ from opalg.energies import (
     Variable,
     apply,
     indicator,
+    split_infimal_convolution,
     total_generalized_variation,
 )
 from opalg.errors import (
@@ -314,6 +315,7 @@ __all__ = [
     "second_order_cone",
     "separable_sum",
     "simplex",
+    "split_infimal_convolution",
     "sqrt",
     "squared_distance",
     "sum_squares",

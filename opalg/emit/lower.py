@@ -93,7 +93,7 @@ def _dropped_axes(e: Apply, blocked: bool) -> Expression | None:
 
 def _pointwise(e: Pointwise, lib: Backend, blocked: bool) -> Expression:
     function, arguments = e.function, e.arguments
-    if function not in _LOGICAL and any(a.kind == "bool" for a in arguments):
+    if function not in _LOGICAL and any(a.kind == "bool" for a in arguments) and not (blocked and _is_masking(e)):
         arguments = tuple(_as_real(a) if a.kind == "bool" else a for a in arguments)
         e = Pointwise(function, arguments)
     first = arguments[0]
@@ -118,6 +118,11 @@ def _at_least_tiny(e: Expression, lib: Backend) -> Expression:
             if scalar.shape == () and other.shape == e.shape:
                 return Pointwise("maximum", (other, Pointwise("maximum", (scalar, tiny))))
     return Pointwise("maximum", (e, tiny))
+
+
+def _is_masking(e: Pointwise) -> bool:
+    """Whether an array is multiplied by a mask, which NumPy does as it is."""
+    return e.function == "multiply" and {a.kind for a in e.arguments} == {"bool", "real"} and e.shape != ()
 
 
 def _clip(e: Pointwise) -> Expression | None:

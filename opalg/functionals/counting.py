@@ -138,7 +138,7 @@ class Norm0(_Weighted):
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
         threshold = ex.sqrt((2.0 * self._weights) * t)
-        return ex.where(ex.pointwise("greater", abs(v), threshold), v, 0.0)
+        return ex.pointwise("greater", abs(v), threshold) * v
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:

@@ -60,10 +60,10 @@ def _hessian_program(functional: Any, shape: tuple[int, ...], kind: str) -> tupl
 
 def prox_at(functional: Any, v: Any, t: Any) -> Any:
     """The prox of a functional at an array, with one step or one for each sample."""
-    v, kind, lib = checked_argument(v, functional)
-    shape, batch = tuple(v.shape), tuple(getattr(t, "shape", ()))
+    shape, batch = tuple(getattr(v, "shape", ())), tuple(getattr(t, "shape", ()))
     if batch and not (prod(batch) == 1 and shape[: len(batch)] != batch):
-        return _batched_prox(functional, v, kind, t, lib)
+        return _batched_prox(functional, v, t)
+    v, kind, lib = checked_argument(v, functional)
     if isinstance(t, complex) or "complex" in str(getattr(t, "dtype", "")) or not float(t) >= 0:
         raise ParameterError(f"the step t of a prox must be nonnegative, not {t!r}")
     if float(t) == 0:
@@ -92,7 +92,9 @@ def _prox_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[l
     return [functional.define_prox(x, step)], [x, step]
 
 
-def _batched_prox(functional: Any, v: Any, kind: str, t: Any, lib: Backend) -> Any:
+def _batched_prox(functional: Any, v: Any, t: Any) -> Any:
+    placed = functional.behind(len(t.shape))
+    v, kind, lib = checked_argument(v, placed)
     shape, batch = tuple(v.shape), tuple(t.shape)
     if shape[: len(batch)] != batch:
         raise ShapeError(
@@ -103,7 +105,6 @@ def _batched_prox(functional: Any, v: Any, kind: str, t: Any, lib: Backend) -> A
     if lib.kind_of(steps) != "real" or (0 not in batch and not lib.item(lib.xp.min(steps)).real >= 0):
         raise ParameterError("the steps t of a prox must be real and nonnegative")
     steps = lib.xp.reshape(steps, batch + (1,) * (len(shape) - len(batch)))
-    placed = functional.behind(len(batch))
     x, step = Input("v", shape, kind), Input("t", tuple(steps.shape))
     v, unit = in_safe_units(v, functional, lib)
     if unit != 1.0:

@@ -25,6 +25,7 @@ from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, pointwise
 
 BLOCK = 1 << 13  # entries that NumPy solves at a time: a dozen such arrays stay in the cache
+_TORCH_BLOCK = 1 << 15  # the same on processors for Torch, whose calls cost more and run on several cores
 _NEWTON = 9  # plain Newton steps before the bracket is asked
 _UNCHECKED = 2  # of these, the steps before the first look at whether all entries have settled
 _BRACKETED = 200  # steps inside the bracket; bisections alone end after some 120
@@ -260,14 +261,22 @@ def solve(problem: Problem, lib: Backend, flat: bool = False) -> Any:
     length = problem.v.shape[0]
     if flat:
         return _mend(problem, lib.copy(problem.v), problem.v == problem.v, lib)
-    if lib.name != "numpy" or length <= BLOCK:
+    block = _block(lib, length)
+    if length <= block:
         found, open_ = _plain(problem, lib)
         return _mend(problem, found, open_, lib)
-    found, open_ = np.empty(length, dtype=problem.v.dtype), np.empty(length, dtype=bool)
-    for begin in range(0, length, BLOCK):
-        rows = slice(begin, min(begin + BLOCK, length))
+    found, open_ = lib.empty((length,)), lib.empty((length,), "bool")
+    for begin in range(0, length, block):
+        rows = slice(begin, min(begin + block, length))
         found[rows], open_[rows] = _plain(problem.part(lambda a: a[rows]), lib)  # noqa: B023
     return _mend(problem, found, open_, lib)
+
+
+def _block(lib: Backend, length: int) -> int:
+    """How many entries to solve at a time; on graphics cards and in unknown libraries all."""
+    if lib.name == "torch" and str(lib.device) == "cpu":
+        return _TORCH_BLOCK
+    return BLOCK if lib.name == "numpy" else length
 
 
 def _plain(p: Problem, lib: Backend) -> tuple[Any, Any]:
@@ -302,12 +311,9 @@ def _mend(problem: Problem, found: Any, open_: Any, lib: Backend) -> Any:
     if not lib.xp.any(open_):
         return found
     places = lib.xp.nonzero(open_)[0]
-    if lib.name != "numpy":
-        found[open_] = _some_inside(problem, places, lib)
-        return found
-    for begin in range(0, places.shape[0], BLOCK):
-        some = places[begin : begin + BLOCK]
-        found[some] = _some_inside(problem, some, lib)
+    block = _block(lib, places.shape[0])
+    parts = [_some_inside(problem, places[i : i + block], lib) for i in range(0, places.shape[0], block)]
+    found[open_] = lib.xp.concat(parts) if len(parts) > 1 else parts[0]
     return found
 
 

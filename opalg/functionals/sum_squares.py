@@ -60,7 +60,7 @@ class SumSquares(WeightedSum):
         return (2.0 * self._weights) * ex.broadcast_to(d, v.shape)
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        return v / (1.0 + (2.0 * self._weights) * t)
+        return v * (1.0 / (1.0 + (2.0 * self._weights) * t))
 
     def define_hessian_operator(self, shape: tuple[int, ...], kind: str) -> LinearOperator:
         w = self._weights

@@ -157,7 +157,9 @@ def require_positive(expression: Expression, name: str) -> None:
 
 def is_fixed(expression: Expression) -> bool:
     """Whether it is made of numbers and constants alone."""
-    return all(isinstance(n, (Literal, Constant)) or n.children for n in walk(expression))
+    return all(
+        isinstance(n, (Literal, Constant)) or n.children or not isinstance(n, Expression) for n in walk(expression)
+    )
 
 
 def _sign(expression: Expression, strict: bool) -> Fact:

@@ -194,7 +194,8 @@ def by_solving(
             return None
         operator = term.expression.operator_of(variable)
         wanted = -operator.trace(imbalance(variable, balanced)) / (operator.facts.gram_scale or Literal(1.0))
-        balanced[term] = term.functional.define_dual_projection(wanted)
+        inside = term.functional.define_dual_projection(over_weight(term, wanted))
+        balanced[term] = inside if term.functional.facts.indicator else term.weight * inside
     flexible = [t for t in problem.terms if t.functional.offers("dual_gauge")]
     penalty: Expression = next((c for c in lowering.controls if c.name == "rho"), Literal(1.0))
     grams = [gram_with_curvature(t, variable, penalty) for t in flexible]

@@ -193,10 +193,13 @@ def _compared(
     message = f"{what} of a float32 array of entries near {size:g} is not that of float64"
     nan = bool(np.any(np.isnan(found)))
     largest = float(np.max(np.abs(wanted), initial=0.0))
-    # data have a size of their own, and where entries interact, large differences stand behind small results
-    own_size = 0.0 if trial.fact("homogeneity") is not None else 1e-2
-    alone = trial.says("separable") or trial.fact("homogeneity") is not None
-    floor = max(own_size, 0.0 if alone else float(np.max(np.abs(v), initial=0.0)))
+    own_size = 0.0 if trial.fact("homogeneity") is not None else 1e-2  # that of data, if there are any
+    around = float(np.max(np.abs(v), initial=0.0))
+    if size > 1:  # where entries interact, differences of large numbers stand behind small results
+        alone = trial.says("separable") or trial.says("phase_invariant") or trial.fact("homogeneity") is not None
+        floor = max(own_size, 0.0 if alone else around)
+    else:
+        floor = max(own_size, 0.05 * around)
     gap = float(np.max(np.abs(found - wanted), initial=0.0)) if not nan else inf
     error = gap / max(largest, floor, 1e-36)
     trial.findings.measure("extremes", error, 1e-5, message, hint=_overflow(size), part=part)

@@ -16,6 +16,7 @@ from opalg.emit.calling import Prepared
 from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import YES
 from opalg.functionals.calculus import ABILITIES, Functional, is_within
+from opalg.functionals.exactness import Exactness
 from opalg.program.expression import Input, Literal
 from opalg.testing.report import Findings
 from opalg.testing.subject import SubjectError, guarded, random_array
@@ -23,7 +24,8 @@ from opalg.testing.subject import SubjectError, guarded, random_array
 Shape = tuple[int, ...]
 SCALES = (0.3, 1.0, 3.0)
 STEPS = (0.05, 0.7, 4.0)
-_FAST, _SLOW = 5e-4, 2e-3  # seconds
+_SLOW = 5e-3  # seconds
+_OF_ITERATIONS = 0.04
 
 
 @dataclass
@@ -124,7 +126,9 @@ class FunctionalTrial:
 
     @property
     def effort(self) -> float:
-        """1 for what is fast, less where a value or a prox takes more than half a millisecond."""
+        """1 for what is fast; less for proxes that iterate, and for another's that take more than some milliseconds."""
+        if self.ours:
+            return _OF_ITERATIONS if self.functional.exactness is Exactness.ITERATIVE else 1.0
         if "cost" not in self.costs:
             v = self.some()
             for _ in range(2):
@@ -134,10 +138,9 @@ class FunctionalTrial:
                     self.prox(v, 0.7)
                 self.costs["cost"] = perf_counter() - start
             if self.costs["cost"] > _SLOW:
-                self.findings.note(
-                    f"a value and a prox take {1e3 * self.costs['cost']:.1f} ms, so fewer points were tried"
-                )
-        return min(1.0, max(0.02, _FAST / self.costs["cost"])) if self.costs["cost"] > _SLOW else 1.0
+                taken = 1e3 * self.costs["cost"]
+                self.findings.note(f"a value and a prox take {taken:.0f} ms, so fewer points were tried")
+        return min(1.0, max(0.02, 1e-3 / self.costs["cost"])) if self.costs["cost"] > _SLOW else 1.0
 
     def share(self, count: int, least: int = 1) -> int:
         """How many of some points to try."""

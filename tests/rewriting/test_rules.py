@@ -119,6 +119,8 @@ def energies(rng: np.random.Generator) -> list[EnergyExpression]:
         convex + oa.indicator(2 * x - y >= low) + oa.indicator(2 * x - y <= low + 1.5) + oa.indicator(2 * x - y >= low),
         convex + oa.indicator(x >= low) + oa.indicator(x >= -1.0) + oa.indicator(x <= low + 3) + oa.indicator(x <= 2.0),
         convex + 1.2 * oa.norm1(oa.Convolve(rng.standard_normal((2, 2)), shape=SHAPE) @ (2 * x) - 2.0 * y),
+        convex + 0.7 * oa.norm1(x) + oa.indicator(x >= low) + 0.2 * oa.norm1(2.0 * e),
+        convex + 0.7 * oa.norm1(e) + 0.4 * oa.norm2(e) + oa.indicator(x <= low + 3),
         convex + oa.indicator(A @ (factor * x) == A @ y) + weight * oa.huber(factor * x - 1.0, 0.3),
     ]
 
