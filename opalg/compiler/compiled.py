@@ -28,6 +28,8 @@ class CompiledEnergy:
     lib : Backend
     nonconvex : bool
         Whether the caller accepts an energy that is not convex, also through a negative weight.
+    fuse : bool
+        Whether the array library's compiler fuses the step.
 
     Attributes
     ----------
@@ -40,8 +42,10 @@ class CompiledEnergy:
         Where a network cannot work on the backend, or changes from call to call.
     """
 
-    def __init__(self, problem: Problem, lowering: Lowering, lib: Backend, nonconvex: bool = False) -> None:
-        self.problem, self.lowering, self.lib, self.nonconvex = problem, lowering, lib, nonconvex
+    def __init__(
+        self, problem: Problem, lowering: Lowering, lib: Backend, nonconvex: bool = False, fuse: bool = False
+    ) -> None:
+        self.problem, self.lowering, self.lib, self.nonconvex, self.fuse = problem, lowering, lib, nonconvex, fuse
         self.opaque = opaque_functions(*lowering.step, *lowering.readout.values())
         for function in self.opaque:
             function.check(lib)
@@ -64,14 +68,14 @@ class CompiledEnergy:
         if low.iteration == "nesterov":
             extra = (low.smooth_value, low.smooth_gradient) if low.backtrack else ()
             outputs, inputs = accelerated(low.state, low.step, *extra)
-            return Function(outputs, [*inputs, *low.controls], self.lib, name="step")
+            return Function(outputs, [*inputs, *low.controls], self.lib, name="step", fuse=self.fuse)
         return self.plain_step
 
     @cached_property
     def plain_step(self) -> Function:
         """The map ``T`` itself, without acceleration."""
         low = self.lowering
-        return Function(low.step, [*low.state, *low.controls], self.lib, name="step")
+        return Function(low.step, [*low.state, *low.controls], self.lib, name="step", fuse=self.fuse)
 
     @cached_property
     def readout(self) -> Function:

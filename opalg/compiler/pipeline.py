@@ -30,6 +30,7 @@ def compile(  # the name that users type as opalg.compile
     device: Any = None,
     dtype: Any = None,
     nonconvex: bool = False,
+    fuse: bool = False,
 ) -> Plan:
     """Turn an energy into a solver.
 
@@ -47,6 +48,9 @@ def compile(  # the name that users type as opalg.compile
         ``float32`` or ``float64``; by default the data's.
     nonconvex : bool
         Accept an energy that is not known to be convex, and a stationary point for an answer.
+    fuse : bool
+        Let ``torch.compile`` make one kernel of each pointwise part of the step: for long solves of large arrays, since
+        it takes seconds when the step is first called. On NumPy pointwise parts run block by block in the cache anyway.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def compile(  # the name that users type as opalg.compile
     ConvexityError
         Where the energy is not known to be convex and ``nonconvex`` is False.
     UnsupportedError
-        Where no method fits, with the reasons of each.
+        Where no method fits, with the reasons of each; where ``fuse`` is asked of a library without a compiler.
     """
     form, rewrites = canonical(energy)
     problem = Problem(form, energy.variables)
@@ -65,7 +69,7 @@ def compile(  # the name that users type as opalg.compile
     lib = placement(energy, backend, device, dtype)
     refused: list[str] = []
     for candidate in [c for c in candidates if c.fit.fits and method in ("auto", c.method.name)]:
-        compiled = CompiledEnergy(problem, candidate.method.lower(problem), lib, nonconvex)
+        compiled = CompiledEnergy(problem, candidate.method.lower(problem), lib, nonconvex, fuse)
         try:
             first = Binding(compiled, {})
         except UnsupportedError as refusal:  # it fits by structure, but not at the values: the next one may

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from opalg.arrays.backend import Backend
+from opalg.errors import UnsupportedError
 
 
 class Operand(NamedTuple):
@@ -51,6 +53,10 @@ class Dialect:
     def namespace(self, lib: Backend) -> dict[str, Any]:
         """The global names of the generated code, when it runs inside opalg."""
         raise NotImplementedError
+
+    def fused(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A step whose pointwise work runs as one kernel for each sweep, where the library has a compiler for that."""
+        raise UnsupportedError("this library has no compiler that fuses a step; leave fuse=True out, or use Torch")
 
     def takes_number(self, function: str, position: int, operands: list[Operand]) -> bool:
         """Whether a function takes a literal at that position as a Python number; else it becomes an array."""

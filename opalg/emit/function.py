@@ -40,6 +40,9 @@ class Function:
         Where to compute.
     name : str
         The name of the generated function.
+    fuse : bool
+        Whether the library's own compiler makes one kernel of each sweep; Torch's takes seconds when a step is first
+        called. On NumPy sweeps run block by block in the cache anyway.
 
     Attributes
     ----------
@@ -53,9 +56,14 @@ class Function:
     """
 
     def __init__(
-        self, outputs: Sequence[Expression], inputs: Sequence[Input], lib: Backend, name: str = "step"
+        self,
+        outputs: Sequence[Expression],
+        inputs: Sequence[Input],
+        lib: Backend,
+        name: str = "step",
+        fuse: bool = False,
     ) -> None:
-        self.inputs, self.lib = tuple(inputs), lib
+        self.inputs, self.lib, self.fuse = tuple(inputs), lib, fuse
         self.states = tuple(i for i in inputs if i.role == "state")
         self.dialect = dialect_of(lib)
         self.outputs = tuple(lower(outputs, lib, self.dialect.blocked))
@@ -66,6 +74,7 @@ class Function:
         self.generated = generator.run()
         self.name = generator.name
         self.cost: Cost = count(steps, plan, self.outputs, lib)
+        self._fused: dict[str, Any] | None = None
         self._code = compile(self.generated.text, f"<opalg {self.name}>", "exec")
 
     @property
@@ -96,8 +105,13 @@ class Function:
 
     def load(self) -> dict[str, Any]:
         """The names that the generated text defines."""
+        if self._fused is not None:
+            return self._fused  # compiled once for every binding
         names = {**self.dialect.namespace(self.lib), **self.generated.functions}
         exec(self._code, names)
+        if self.fuse:
+            names[self.name] = self.dialect.fused(names[self.name])
+            self._fused = names
         return names
 
 

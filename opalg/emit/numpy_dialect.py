@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,9 @@ class NumpyDialect(Dialect):
         names: dict[str, Any] = {"np": np, "lib": lib, "inf": float("inf"), "nan": float("nan")}
         exec(compile(HELPERS, "<opalg helpers>", "exec"), names)
         return names
+
+    def fused(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return step if self.blocked else super().fused(step)  # blocks go through memory once already
 
     def takes_number(self, function: str, position: int, operands: list[Operand]) -> bool:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,6 +98,10 @@ class TorchDialect(Dialect):
 
     def namespace(self, lib: Backend) -> dict[str, Any]:
         return {"torch": torch, "lib": lib, "inf": float("inf"), "nan": float("nan")}
+
+    def fused(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = torch.compile(step, dynamic=False)
+        return compiled
 
     def takes_number(self, function: str, position: int, operands: list[Operand]) -> bool:
         if function == "copy" or (position == 1 and function in _NUMBER_SECOND):

@@ -311,17 +311,86 @@ class BallInf(_Ball):
 
 
 def ball1(radius: Any = 1.0, center: Any = 0.0, axis: int | tuple[int, ...] | None = None) -> Ball1:
-    """The set ``sum |v_i - c_i| <= r``, of the whole array or of each group; see `Ball1`."""
+    """The l1-ball ``sum_i |v_i - c_i| <= r``, of the whole array or of each group; see `functionals.Ball1`.
+
+    Parameters
+    ----------
+    radius : number, array, Parameter or Expression
+        The nonnegative radius r; with ``axis``, one for all groups or one for each.
+    center : number, array, Parameter or Expression
+        The point c, which broadcasts to the arrays.
+    axis : int or tuple of int, optional
+        The axes that run inside a group; by default the array is one group, without its batch axes.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``; ``oa.indicator(oa.ball1(), e)`` makes a term of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.ball1(2.0).project(np.array([3.0, -1.0]))
+    array([ 2.,  0.])
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.minimize(oa.sum_squares(x - np.array([3.0, -1.0])) + oa.indicator(oa.ball1(2.0), x)).x.round(6) + 0.0
+    array([2., 0.])
+    """
     return Ball1(radius, center, axis)
 
 
 def ball2(radius: Any = 1.0, center: Any = 0.0, axis: int | tuple[int, ...] | None = None) -> Ball2:
-    """The set ``|v - c|_2 <= r``, of the whole array or of each group; see `Ball2`."""
+    """The Euclidean ball ``|v - c|_2 <= r``, of the whole array or of each group; see `functionals.Ball2`.
+
+    Parameters
+    ----------
+    radius : number, array, Parameter or Expression
+        The nonnegative radius r; with ``axis``, one for all groups or one for each.
+    center : number, array, Parameter or Expression
+        The point c, which broadcasts to the arrays.
+    axis : int or tuple of int, optional
+        The axes that run inside a group; by default the array is one group, without its batch axes.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``; ``oa.indicator(oa.ball2(), e)`` makes a term of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.ball2(1.0).project(np.array([3.0, 4.0])).round(6)
+    array([0.6, 0.8])
+    >>> oa.ball2(1.0, axis=0).contains(np.array([[0.6, 1.0], [0.8, 0.0]]))
+    True
+    """
     return Ball2(radius, center, axis)
 
 
 def ball_inf(radius: Any = 1.0, center: Any = 0.0) -> BallInf:
-    """The set ``|v_i - c_i| <= r_i``, entry by entry; see `BallInf`."""
+    """The box around a point, ``|v_i - c_i| <= r_i``, entry by entry; discs for complex arrays.
+
+    Parameters
+    ----------
+    radius : number, array, Parameter or Expression
+        The nonnegative radius r, for all entries or one for each.
+    center : number, array, Parameter or Expression
+        The point c, which broadcasts to the arrays.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``; see `functionals.BallInf`. For other bounds there is `box`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.ball_inf(1.0).project(np.array([3.0, -0.5, -4.0]))
+    array([ 1. , -0.5, -1. ])
+    """
     return BallInf(radius, center)
 
 

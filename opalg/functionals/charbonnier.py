@@ -135,6 +135,14 @@ def charbonnier(e: Any, eps: Any) -> Any:
         Of any shape, real or complex.
     eps : number, array or Parameter
         Positive, in the unit of the entries: below, the penalty is nearly ``t^2 / (2 eps)``, above, nearly ``|t|``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.charbonnier(x, eps=3.0).value(np.array([4.0, 0.0]))
+    2.0
     """
     return Charbonnier(eps)(e)
 

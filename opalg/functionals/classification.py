@@ -235,6 +235,18 @@ def logistic(e: Any, labels: Any) -> Any:
         The real scores, such as ``A @ x``.
     labels : array or Parameter
         The classes, each -1 or 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> w = oa.Variable((2,), name="w")
+    >>> points, labels = np.array([[2.0, 0.0], [0.0, -2.0]]), np.array([1.0, -1.0])
+    >>> loss = oa.logistic(oa.Matrix(points) @ w, labels)
+    >>> round(loss.value(np.zeros(2)), 6)
+    1.386294
+    >>> loss.gradient(np.zeros(2))
+    array([-1., -1.])
     """
     return Logistic(labels)(e)
 
@@ -248,6 +260,16 @@ def hinge(e: Any, labels: Any) -> Any:
         The real scores, such as ``A @ x``.
     labels : array or Parameter
         The classes, each -1 or 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> w = oa.Variable((2,), name="w")
+    >>> points, labels = np.array([[2.0, 0.0], [0.0, -2.0]]), np.array([1.0, -1.0])
+    >>> machine = 0.5 * oa.sum_squares(w) + oa.hinge(oa.Matrix(points) @ w, labels)
+    >>> oa.minimize(machine, tol=1e-9).x.round(6)
+    array([0.5, 0.5])
     """
     return Hinge(labels)(e)
 

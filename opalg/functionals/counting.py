@@ -208,6 +208,14 @@ def norm0(e: Any, weights: Any = None) -> Any:
         Of any shape, real or complex.
     weights : array or Parameter, optional
         Nonnegative weights, one per entry.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((3,), name="x")
+    >>> oa.norm0(x).value(np.array([3.0, 0.0, -0.1]))
+    2.0
     """
     return Norm0(weights_of(weights, e))(e)
 
@@ -221,6 +229,14 @@ def norm_half(e: Any, weights: Any = None) -> Any:
         Of any shape, real or complex.
     weights : array or Parameter, optional
         Nonnegative weights, one per entry.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((3,), name="x")
+    >>> oa.norm_half(x).value(np.array([4.0, 0.0, -9.0]))
+    5.0
     """
     return NormHalf(weights_of(weights, e))(e)
 

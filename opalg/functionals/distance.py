@@ -260,7 +260,7 @@ def _why_not(functional: Distance | SquaredDistance, ability: str) -> str:
 
 
 def distance(e: Any, set: Any) -> Any:
-    """The Euclidean distance to a set (not squared), of all entries together.
+    """The Euclidean distance to a set (not squared), ``min_{u in set} |e - u|_2``, of all entries together.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def distance(e: Any, set: Any) -> Any:
 
 
 def squared_distance(e: Any, set: Any) -> Any:
-    """The squared Euclidean distance to a set; there is no hidden one half.
+    """The squared Euclidean distance to a set, ``min_{u in set} |e - u|_2^2``; there is no hidden one half.
 
     Parameters
     ----------

@@ -159,6 +159,14 @@ def elastic_net(e: Any, l1: Any = 1.0, l2: Any = 1.0) -> Any:
         Of any shape, real or complex.
     l1, l2 : number, array or Parameter, optional
         Nonnegative weights of the magnitudes and of the squares, for all entries or one for each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.elastic_net(x, l1=1.0, l2=0.5).value(np.array([2.0, -4.0]))
+    16.0
     """
     return ElasticNet(l1, l2)(e)
 

@@ -116,6 +116,19 @@ def entropy(e: Any) -> Any:
     """The negative entropy, ``sum_i e_i log e_i``, of a real expression; it keeps the entries nonnegative.
 
     Convex: minimising it spreads the entries out, which is maximising Shannon's entropy.
+
+    Parameters
+    ----------
+    e : affine expression
+        Real, of any shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.entropy(x).value(np.array([1.0, 0.0])), oa.entropy(x).value(np.array([1.0, -1.0]))
+    (0.0, inf)
     """
     return Entropy()(e)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import isfinite, log2, prod, sqrt
 from typing import Any
 
@@ -15,46 +16,52 @@ from opalg.program.expression import Expression, Input, Literal
 _KEPT = 32  # programs of one functional
 
 
+@dataclass(frozen=True)
+class _Program:
+    """What is kept for arrays of one sort: a program, and what its calls ask of the functional."""
+
+    outputs: list[Expression]
+    inputs: list[Input]
+    kind: str
+    lib: Backend
+    degree: float | None  # of homogeneity, where entries are squared, so that the unit of the argument is chosen
+
+
 def value_at(functional: Any, v: Any) -> float:
     """The value of a functional at an array; infinity outside its domain."""
-    v, kind, lib = checked_argument(v, functional)
-    outputs, (x,) = _program(functional, "value", tuple(v.shape), kind, _value_program)
-    violation, value = outputs
+    known = _program(functional, "value", v, _value_program)
+    (violation, value), (x,), lib = known.outputs, known.inputs, known.lib
     if not is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
         return float("inf")  # the formula of the value need not make sense out here
-    v, unit = in_safe_units(v, functional, lib)
+    v, unit = _in_safe_units(v, known.degree, known.kind, lib)
     number = lib.item(call([value], [x], [v], lib)[0]).real
-    return number if unit == 1.0 else float(unit**functional.facts.homogeneity * number)
+    return number if unit == 1.0 else float(unit**known.degree * number)  # type: ignore[operator]
 
 
-def _value_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
-    x = Input("v", shape, kind)
+def _value_program(functional: Any, x: Input) -> tuple[list[Expression], list[Input]]:
     return [functional.define_violation(x), functional.define_value(x)], [x]
 
 
 def gradient_at(functional: Any, v: Any) -> Any:
     """The gradient of a functional at an array."""
-    v, kind, lib = checked_argument(v, functional)
-    outputs, inputs = _program(functional, "gradient", tuple(v.shape), kind, _gradient_program)
-    return call(outputs, inputs, [v], lib)[0]
+    known = _program(functional, "gradient", v, _gradient_program)
+    return call(known.outputs, known.inputs, [v], known.lib)[0]
 
 
-def _gradient_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
-    x = Input("v", shape, kind)
+def _gradient_program(functional: Any, x: Input) -> tuple[list[Expression], list[Input]]:
     return [functional.define_gradient(x)], [x]
 
 
 def hessian_product_at(functional: Any, v: Any, direction: Any) -> Any:
     """The Hessian of a functional at an array times a direction."""
-    v, kind, lib = checked_argument(v, functional)
+    known = _program(functional, "hessian", v, _hessian_program)
     if tuple(direction.shape) != tuple(v.shape):
         raise ShapeError(f"the direction has shape {tuple(direction.shape)}, the point {tuple(v.shape)}")
-    outputs, inputs = _program(functional, "hessian", tuple(v.shape), kind, _hessian_program)
-    return call(outputs, inputs, [v, lib.asarray(direction, kind)], lib)[0]
+    return call(known.outputs, known.inputs, [v, known.lib.asarray(direction, known.kind)], known.lib)[0]
 
 
-def _hessian_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
-    x, d = Input("v", shape, kind), Input("d", shape, kind)
+def _hessian_program(functional: Any, x: Input) -> tuple[list[Expression], list[Input]]:
+    d = Input("d", x.shape, x.kind)
     return [functional.define_hessian_product(x, d)], [x, d]
 
 
@@ -63,32 +70,29 @@ def prox_at(functional: Any, v: Any, t: Any) -> Any:
     shape, batch = tuple(getattr(v, "shape", ())), tuple(getattr(t, "shape", ()))
     if batch and not (prod(batch) == 1 and shape[: len(batch)] != batch):
         return _batched_prox(functional, v, t)
-    v, kind, lib = checked_argument(v, functional)
+    known = _program(functional, "prox", v, _prox_program)
     if isinstance(t, complex) or "complex" in str(getattr(t, "dtype", "")) or not float(t) >= 0:
         raise ParameterError(f"the step t of a prox must be nonnegative, not {t!r}")
-    if float(t) == 0:
-        outputs, inputs = _program(functional, "projection", shape, kind, _projection_program)
-        return call(outputs, inputs, [v], lib)[0]
-    outputs, inputs = _program(functional, "prox", shape, kind, _prox_program)
-    if not functional.squares or functional.facts.separable is YES:
-        return call(outputs, inputs, [v, float(t)], lib)[0]
-    v, unit = in_safe_units(v, functional, lib)
-    found = call(outputs, inputs, [v, float(t) * unit ** _excess_degree(functional, unit)], lib)[0]
+    step, lib = float(t), known.lib
+    if step == 0:
+        known = _program(functional, "projection", v, _projection_program)
+        return call(known.outputs, known.inputs, [v], lib)[0]
+    v, unit = _in_safe_units(v, known.degree, known.kind, lib)
+    found = call(known.outputs, known.inputs, [v, step * _of_step(unit, known.degree)], lib)[0]
     return found if unit == 1.0 else found * lib.asarray(unit)
 
 
-def _excess_degree(functional: Any, unit: float) -> float:
-    """The power of the unit in the step: ``prox_{t f}(s v) = s prox_{s^(d - 2) t f}(v)`` for degree d."""
-    return 0.0 if unit == 1.0 else functional.facts.homogeneity - 2.0
+def _of_step(unit: float, degree: float | None) -> float:
+    """The factor of the step: ``prox_{t f}(s v) = s prox_{s^(d - 2) t f}(v)`` for degree d and unit s."""
+    return 1.0 if degree is None else unit ** (degree - 2.0)
 
 
-def _projection_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
-    x = Input("v", shape, kind)
+def _projection_program(functional: Any, x: Input) -> tuple[list[Expression], list[Input]]:
     return [functional.define_prox(x, Literal(0.0))], [x]
 
 
-def _prox_program(functional: Any, shape: tuple[int, ...], kind: str) -> tuple[list[Expression], list[Input]]:
-    x, step = Input("v", shape, kind), Input("t", (), "real", role="control")
+def _prox_program(functional: Any, x: Input) -> tuple[list[Expression], list[Input]]:
+    step = Input("t", (), "real", role="control")
     return [functional.define_prox(x, step)], [x, step]
 
 
@@ -106,39 +110,49 @@ def _batched_prox(functional: Any, v: Any, t: Any) -> Any:
         raise ParameterError("the steps t of a prox must be real and nonnegative")
     steps = lib.xp.reshape(steps, batch + (1,) * (len(shape) - len(batch)))
     x, step = Input("v", shape, kind), Input("t", tuple(steps.shape))
-    v, unit = in_safe_units(v, functional, lib)
+    degree = _degree(functional, "prox")
+    v, unit = _in_safe_units(v, degree, kind, lib)
     if unit != 1.0:
-        steps = steps * lib.asarray(unit ** _excess_degree(functional, unit))
+        steps = steps * lib.asarray(_of_step(unit, degree))
     found = call([placed.define_prox(x, step)], [x, step], [v, steps], lib)[0]
     return found if unit == 1.0 else found * lib.asarray(unit)
 
 
 def _program(
-    functional: Any,
-    what: str,
-    shape: tuple[int, ...],
-    kind: str,
-    build: Callable[[Any, tuple[int, ...], str], tuple[list[Expression], list[Input]]],
-) -> tuple[list[Expression], list[Input]]:
-    """The outputs and inputs of a program, kept on the functional: it is built once for each shape and kind."""
-    kept: dict[Any, tuple[list[Expression], list[Input]]] = functional.__dict__.setdefault("_programs", {})
-    key = (what, shape, kind)
-    if key not in kept:
-        made = build(functional, shape, kind)
+    functional: Any, what: str, v: Any, build: Callable[[Any, Input], tuple[list[Expression], list[Input]]]
+) -> _Program:
+    """The program for an array that was checked; kept on the functional for each sort of array."""
+    kept: dict[Any, _Program] = functional.__dict__.setdefault("_programs", {})
+    key = (what, type(v), *(getattr(v, name, None) for name in ("shape", "dtype", "device")))
+    found = kept.get(key)
+    if found is None:
+        v, kind, lib = checked_argument(v, functional)
+        made = build(functional, Input("v", tuple(v.shape), kind))
+        found = _Program(*made, kind, lib, _degree(functional, what))
         if len(kept) >= _KEPT:
             kept.clear()
-        kept[key] = made
-    return kept[key]
+        kept[key] = found
+    return found
 
 
-def in_safe_units(v: Any, functional: Any, lib: Backend) -> tuple[Any, float]:
+def _degree(functional: Any, what: str) -> float | None:
+    """The degree of homogeneity of a functional that squares entries for what is computed; None for others."""
+    if not functional.squares:
+        return None
+    facts = functional.facts
+    degree: float | None = facts.homogeneity
+    return None if what != "value" and facts.separable is YES else degree
+
+
+def _in_safe_units(v: Any, degree: float | None, kind: str, lib: Backend) -> tuple[Any, float]:
     """An array over a power of two and that power, where squares of its entries would overflow or vanish.
 
     Only for homogeneous functionals that square entries: to them the unit does not matter.
     """
-    if not functional.squares or functional.facts.homogeneity is None or 0 in v.shape:
+    if degree is None or 0 in v.shape:
         return v, 1.0
-    largest = float(lib.item(lib.xp.max(lib.xp.abs(v))).real)
+    ends = (lib.xp.max(lib.xp.abs(v)),) if kind == "complex" else (lib.xp.max(v), lib.xp.min(v))
+    largest = max(abs(float(lib.item(end).real)) for end in ends)
     if largest == 0 or not isfinite(largest) or sqrt(lib.tiny) * 1e6 < largest < 1e-6 / sqrt(lib.tiny):
         return v, 1.0
     unit = 2.0 ** round(log2(largest))
@@ -173,7 +187,6 @@ __all__ = [
     "checked_argument",
     "gradient_at",
     "hessian_product_at",
-    "in_safe_units",
     "is_within",
     "is_zero",
     "prox_at",

@@ -227,12 +227,53 @@ def _row_squares(operator: LinearOperator) -> Expression:
 
 
 def halfspace(normal: Any, offset: Any = 0.0) -> Halfspace:
-    """The set ``Re <a, x> <= b`` for one array a; see `Halfspace`."""
+    """The set ``Re <a, x> <= b`` for one array a; see `functionals.Halfspace`.
+
+    Parameters
+    ----------
+    normal : array or Parameter
+        The array a, of the shape of the arrays in the set.
+    offset : number, scalar Parameter or Expression
+        The real bound b.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.halfspace(np.array([1.0, 1.0]), 1.0).project(np.array([2.0, 1.0]))
+    array([1., 0.])
+    """
     return Halfspace(normal, offset)
 
 
 def halfspaces(operator: LinearOperator, offset: Any = 0.0) -> Halfspaces:
-    """The set ``A x <= b`` for an operator with orthogonal rows; see `Halfspaces`."""
+    """The set ``A x <= b`` for an operator with orthogonal rows; see `functionals.Halfspaces`.
+
+    Parameters
+    ----------
+    operator : LinearOperator
+        The operator A, of which ``A A.H`` is known to be diagonal.
+    offset : number, array, Parameter or Expression
+        The real bounds b, which broadcast to ``A.out_shape``.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``. Bounds behind any operator are written as a constraint, ``A @ x <= b``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> A = oa.Restrict(np.array([True, False, True]))
+    >>> oa.halfspaces(A, 1.0).project(np.array([2.0, 2.0, -2.0]))
+    array([ 1.,  2., -2.])
+    """
     return Halfspaces(operator, offset)
 
 

@@ -47,6 +47,16 @@ class Huber(Functional):
     The gradient is v with magnitudes clipped at delta, and has the Lipschitz constant 1.
     ``prox: v - t / (1 + t) clip(v, (1 + t) delta)``; ``f*(q) = |q|^2 / 2`` where ``|q_i| <= delta`` (Huber 1964;
     Beck 2017, Example 6.66, as the Moreau envelope of ``delta |.|``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> f = oa.functionals.Huber(1.0)
+    >>> f.value(np.array([1.0, -3.0]))
+    3.0
+    >>> f.prox(np.array([1.0, -3.0]), 1.0)
+    array([ 0.5, -2. ])
     """
 
     delta: Data
@@ -117,5 +127,21 @@ class Huber(Functional):
 
 
 def huber(e: Any, delta: Any) -> Any:
-    """The sum of ``t^2 / 2`` for ``|t| <= delta`` and ``delta (|t| - delta / 2)`` beyond (Huber 1964)."""
+    """The sum of ``t^2 / 2`` for ``|t| <= delta`` and ``delta (|t| - delta / 2)`` beyond (Huber 1964).
+
+    Parameters
+    ----------
+    e : affine expression
+        Of any shape, real or complex.
+    delta : number, array or Parameter
+        Positive, in the unit of the entries: where the square passes into the magnitude.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.huber(x, delta=1.0).value(np.array([1.0, -3.0]))
+    3.0
+    """
     return Huber(delta)(e)

@@ -28,6 +28,16 @@ class Indicator(Functional):
     Notes
     -----
     The prox is the projection whatever t, ``f*`` is the support function (Beck 2017, Theorem 6.24 and Example 4.2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> f = oa.functionals.Indicator(oa.box(0.0, 1.0))
+    >>> f.value(np.array([0.5, 1.0])), f.value(np.array([0.5, 2.0]))
+    (0.0, inf)
+    >>> f.prox(np.array([0.5, 2.0]), 10.0)
+    array([0.5, 1. ])
     """
 
     set: Set

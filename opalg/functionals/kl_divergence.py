@@ -172,6 +172,16 @@ def kl_divergence(e: Any, y: Any, background: Any = 0.0) -> Any:
         The nonnegative counts; they need not be whole.
     background : number, array or Parameter, optional
         What is counted without the unknown, such as scatter or dark counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> counts = np.array([0.0, 5.0])
+    >>> x = oa.Variable((2,), name="x")
+    >>> E = oa.kl_divergence(x, counts, background=1.0) + oa.indicator(x >= 0)
+    >>> oa.minimize(E, tol=1e-9).x.round(5) + 0.0
+    array([0., 4.])
     """
     return KLDivergence(y, background)(e)
 

@@ -100,7 +100,21 @@ class LogBarrier(Functional):
 
 
 def log_barrier(e: Any) -> Any:
-    """Minus the sum of logarithms, ``-sum_i log e_i``, which keeps the entries of a real expression positive."""
+    """Minus the sum of logarithms, ``-sum_i log e_i``, which keeps the entries of a real expression positive.
+
+    Parameters
+    ----------
+    e : affine expression
+        Real, of any shape; a barrier of bounds is ``oa.log_barrier(upper - A @ x)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.log_barrier(x).value(np.ones(2)), oa.log_barrier(x).value(np.array([1.0, 0.0]))
+    (0.0, inf)
+    """
     return LogBarrier()(e)
 
 

@@ -134,6 +134,14 @@ def log_cosh(e: Any, scale: Any) -> Any:
         Of any shape, real or complex.
     scale : number, array or Parameter
         Positive, in the unit of the entries: below, the penalty is nearly ``t^2 / (2 scale)``, above, nearly ``|t|``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> round(oa.log_cosh(x, scale=1.0).value(np.array([1.0, 0.0])), 6)
+    0.433781
     """
     return LogCosh(scale)(e)
 

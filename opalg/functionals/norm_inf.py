@@ -135,6 +135,15 @@ def norm_inf(e: Any, axis: int | tuple[int, ...] | None = None) -> Any:
         Of any shape, real or complex.
     axis : int or tuple of int, optional
         The axes that run inside a group, as in `norm21`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2, 2), name="x")
+    >>> v = np.array([[1.0, -4.0], [2.0, 3.0]])
+    >>> oa.norm_inf(x).value(v), oa.norm_inf(x, axis=0).value(v)
+    (4.0, 6.0)
     """
     return NormInf(axis)(e)
 

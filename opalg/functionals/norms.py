@@ -47,6 +47,18 @@ class Norm1(WeightedSum):
     -----
     The prox is the soft threshold ``v - clip(v, -t w, t w)`` (Donoho 1995; Beck 2017, Example 6.8). ``f*`` is zero
     where ``|q_i| <= w_i``, and infinite elsewhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> f = oa.functionals.Norm1(weights=np.array([1.0, 2.0]))
+    >>> f.value(np.array([3.0, -4.0]))
+    11.0
+    >>> f.prox(np.array([3.0, -4.0]), 1.0)
+    array([ 2., -2.])
+    >>> f.conjugate.value(np.array([1.0, -2.0])), f.conjugate.value(np.array([1.0, -3.0]))
+    (0.0, inf)
     """
 
     weights: Data = None
@@ -133,6 +145,16 @@ class Norm2(Functional):
     -----
     ``prox: v (1 - t / max(|v|, t))``; ``f*`` is zero on the unit ball, and infinite elsewhere (Beck 2017,
     Example 6.19).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> f = oa.functionals.Norm2()
+    >>> f.value(np.array([3.0, -4.0]))
+    5.0
+    >>> f.prox(np.array([3.0, -4.0]), 2.5)
+    array([ 1.5, -2. ])
     """
 
     squares = True
@@ -296,17 +318,49 @@ class Norm21(WeightedSum):
 
 
 def norm1(e: Any, weights: Any = None) -> Any:
-    """The sum of magnitudes, ``sum_i w_i |e_i|``, with nonnegative weights, one per entry; infinite ones hold at 0."""
+    """The sum of magnitudes, ``sum_i w_i |e_i|``.
+
+    Parameters
+    ----------
+    e : affine expression
+        Of any shape, real or complex.
+    weights : array or Parameter, optional
+        Nonnegative weights, one per entry; infinite ones hold their entry at 0. 1 where not given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.norm1(x).value(np.array([3.0, -4.0])), oa.norm1(x, weights=[1.0, 0.5]).value(np.array([3.0, -4.0]))
+    (7.0, 5.0)
+    >>> oa.minimize(0.5 * oa.sum_squares(x - np.array([3.0, -0.5])) + oa.norm1(x)).x.round(6) + 0.0
+    array([2., 0.])
+    """
     return Norm1(weights_of(weights, e))(e)
 
 
 def norm2(e: Any) -> Any:
-    """The Euclidean norm (not squared) of all entries."""
+    """The Euclidean norm (not squared) of all entries, ``sqrt(sum_i |e_i|^2)``.
+
+    Parameters
+    ----------
+    e : affine expression
+        Of any shape, real or complex.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.norm2(x).value(np.array([3.0, -4.0]))
+    5.0
+    """
     return Norm2()(e)
 
 
 def norm21(e: Any, axis: int | tuple[int, ...] = 0, weights: Any = None) -> Any:
-    """The sum of 2-norms taken over one axis or several; of a gradient, isotropic total variation.
+    """The sum of 2-norms over one axis or several, ``sum_g w_g |e_g|_2``; of a gradient, isotropic total variation.
 
     Parameters
     ----------
@@ -319,6 +373,16 @@ def norm21(e: Any, axis: int | tuple[int, ...] = 0, weights: Any = None) -> Any:
     weights : array or Parameter, optional
         Nonnegative weights, one per group, with one entry along the axes inside a group or without these axes;
         infinite ones hold their group at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2, 2), name="x")
+    >>> oa.norm21(x, axis=0).value(np.array([[3.0, 0.0], [4.0, 1.0]]))
+    6.0
+    >>> oa.norm21(x, axis=0, weights=[2.0, 1.0]).value(np.array([[3.0, 0.0], [4.0, 1.0]]))
+    11.0
     """
     return Norm21(axis, weights)(e)
 

@@ -197,6 +197,14 @@ def ordered_norm1(e: Any, weights: Any) -> Any:
     References
     ----------
     Bogdan, van den Berg, Sabatti, Su, Candes (2015), SLOPE; Zeng, Figueiredo (2014).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((3,), name="x")
+    >>> oa.ordered_norm1(x, np.array([3.0, 2.0, 1.0])).value(np.array([1.0, -4.0, 2.0]))
+    17.0
     """
     return OrderedNorm1(weights)(e)
 

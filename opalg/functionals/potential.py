@@ -48,6 +48,18 @@ class PotentialSum(Functional):
     convex, it is the best of all local minimisers of ``phi(u) + (u - v)^2 / (2 t)``, of which at most one lies between
     two turning points of the second derivative. The conjugate is ``q u - phi(u)`` where ``phi'(u) = q``. Derivatives
     of both, also in the parameters and the step, are those of the equations they solve (implicit function theorem).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> import sympy
+    >>> s = sympy.Symbol("s")
+    >>> f = oa.functionals.PotentialSum(oa.Potential(s, s**4 / 4))
+    >>> f.prox(np.array([2.0, -10.0]), 1.0).round(12)
+    array([ 1., -2.])
+    >>> f.exactness
+    iterative with a certified gap
     """
 
     potential: Potential
@@ -269,7 +281,30 @@ class PotentialSum(Functional):
 
 
 def pointwise(potential: Potential, e: Any) -> Any:
-    """The sum of a scalar potential over all entries."""
+    """The sum of a scalar potential over all entries, ``sum_i phi(e_i)``; see `Potential`.
+
+    Parameters
+    ----------
+    potential : Potential
+        The function phi.
+    e : affine expression
+        Of any shape; real, or complex where phi is proved to be even: then it is ``phi(|e_i|)``.
+
+    Raises
+    ------
+    DtypeError
+        For what is no potential, and for complex expressions where phi is not proved to be even.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> import sympy
+    >>> s = sympy.Symbol("s")
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.pointwise(oa.Potential(s, s**4), x).value(np.array([1.0, -2.0]))
+    17.0
+    """
     return PotentialSum(potential)(e)
 
 

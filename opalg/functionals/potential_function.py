@@ -297,7 +297,7 @@ class Potential:
 
 
 def _takes_roots(formula: Any) -> bool:
-    """Whether a formula has roots, as solutions of quadratic equations do; affine pieces have none but in parameters."""
+    """Whether a formula has roots of v or t, as solutions of quadratic equations have."""
     import sympy
 
     v, t = prox_symbols()

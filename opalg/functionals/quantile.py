@@ -121,6 +121,16 @@ def quantile(e: Any, level: Any) -> Any:
         Real, such as ``y - A @ x``.
     level : number, array or Parameter
         Strictly between 0 and 1; the larger, the more positive entries cost.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> c = oa.Variable((1,), name="c")
+    >>> data = np.array([1.0, 2.0, 3.0, 10.0])
+    >>> loss = oa.quantile(data - oa.Matrix(np.ones((4, 1))) @ c, level=0.75)
+    >>> loss.value(np.array([3.0])) < loss.value(np.array([2.5]))
+    True
     """
     return Quantile(level)(e)
 

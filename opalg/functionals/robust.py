@@ -312,6 +312,14 @@ def cauchy(e: Any, scale: Any) -> Any:
         Of any shape, real or complex.
     scale : number, array or Parameter
         Positive, in the unit of the entries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> round(oa.cauchy(x, scale=1.0).value(np.array([1.0, 0.0])), 6)
+    0.346574
     """
     return Cauchy(scale)(e)
 
@@ -325,6 +333,14 @@ def geman_mcclure(e: Any, scale: Any) -> Any:
         Of any shape, real or complex.
     scale : number, array or Parameter
         Positive, in the unit of the entries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.geman_mcclure(x, scale=1.0).value(np.array([1.0, 0.0]))
+    0.25
     """
     return GemanMcClure(scale)(e)
 
@@ -338,6 +354,14 @@ def truncated_quadratic(e: Any, threshold: Any) -> Any:
         Of any shape, real or complex.
     threshold : number, array or Parameter
         Positive, in the unit of the entries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.truncated_quadratic(x, threshold=2.0).value(np.array([1.0, 100.0]))
+    2.5
     """
     return TruncatedQuadratic(threshold)(e)
 

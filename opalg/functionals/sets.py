@@ -134,6 +134,14 @@ class Box(Set):
     -----
     The support function is ``sum_i max(q_i, 0) upper_i + min(q_i, 0) lower_i``; it is finite where no entry of q points
     to a side without bound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> half_open = oa.functionals.Box(lower=np.array([0.0, -np.inf]), upper=1.0)
+    >>> half_open.project(np.array([-3.0, -3.0]))
+    array([ 0., -3.])
     """
 
     lower: Data = None
@@ -230,7 +238,17 @@ nonneg = Box(0.0, None)
 
 
 def box(lower: Any = None, upper: Any = None) -> Box:
-    """The set ``lower <= v <= upper``; see `Box`.
+    """The set ``lower <= v <= upper``, entry by entry; see `functionals.Box`.
+
+    Parameters
+    ----------
+    lower, upper : number, array, Parameter, Expression or None
+        Real bounds, for all entries or one for each; None where there is none. Not both may be None.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``; ``oa.indicator(oa.box(0.0, 1.0), e)`` makes a term of it.
 
     Examples
     --------
@@ -264,6 +282,14 @@ class Affine(Set):
     -----
     The projection is ``x - A.H (A A.H)^-1 (A x - b)`` (Beck 2017, Lemma 6.26), with the pseudo-inverse where ``A A.H``
     is singular. The support function at ``q`` in the range of ``A.H`` is ``Re <q, A.H (A A.H)^-1 b>``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> mean_free = oa.functionals.Affine(oa.Sum((3,)), 0.0)
+    >>> mean_free.contains(np.array([1.0, -1.0, 0.0])), mean_free.contains(np.array([1.0, 1.0, 0.0]))
+    (True, False)
     """
 
     operator: LinearOperator
@@ -351,7 +377,28 @@ def _cogram_inverse(operator: LinearOperator) -> tuple[LinearOperator, bool]:
 
 
 def affine(operator: LinearOperator, offset: Any = 0.0) -> Affine:
-    """The set ``{x : A x = b}``; see `Affine`."""
+    """The set ``{x : A x = b}``, where ``A A.H`` has a cheap inverse; see `functionals.Affine`.
+
+    Parameters
+    ----------
+    operator : LinearOperator
+        The operator A, which acts on the trailing axes.
+    offset : number, array, Parameter or Expression
+        The right-hand side b, which broadcasts to ``A.out_shape``.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``. In an energy, ``A @ x == b`` takes every operator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> mean_free = oa.affine(oa.Sum((3,)), 0.0)
+    >>> mean_free.project(np.array([1.0, 2.0, 6.0]))
+    array([-2., -1.,  3.])
+    """
     return Affine(operator, offset)
 
 
@@ -363,6 +410,17 @@ class Point(Set):
     ----------
     value : number, array, Parameter or Expression
         The array b, which broadcasts to the argument.
+
+    Notes
+    -----
+    The projection is b, the support function ``Re <q, b>``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.functionals.Point(np.array([1.0, 2.0])).project(np.zeros(2))
+    array([1., 2.])
     """
 
     value: Data
@@ -417,7 +475,25 @@ class Point(Set):
 
 
 def point(value: Any = 0.0) -> Point:
-    """The set that holds one array; see `Point`."""
+    """The set ``{b}`` that holds one array; see `functionals.Point`.
+
+    Parameters
+    ----------
+    value : number, array, Parameter or Expression
+        The array b, which broadcasts to the argument.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.point(2.0).project(np.array([1.0, 5.0]))
+    array([2., 2.])
+    """
     return Point(value)
 
 

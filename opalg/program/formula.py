@@ -23,10 +23,18 @@ from opalg.program.expression import (
     square,
     where,
 )
+from opalg.program.stable_forms import (
+    PRODUCT_LIMIT,
+    entropic_factor,
+    euclidean_length,
+    hyperbolic,
+    integer_power,
+    is_square,
+    logistic_factors,
+    ratio_of_powers,
+)
 
 _NODE_LIMIT = 20_000
-_LARGE_SQUARE = 1e36  # in single precision, squares above this are near overflow
-_PRODUCT_LIMIT = 16  # integer powers up to this are written as products
 
 
 @cache
@@ -285,15 +293,15 @@ def _multiply(translator: _Translator, formula: Any) -> Expression:
     import sympy
 
     coefficient, factors = formula.as_coeff_mul()
-    out, rest = _logistic_factors(translator, list(factors))
-    for take in (_entropic_factor, _ratio_of_powers):
+    out, rest = logistic_factors(translator, list(factors))
+    for take in (entropic_factor, ratio_of_powers):
         parts, rest = take(translator, rest)
         for part in parts:
             out = part if out is None else out * part
     below: Expression | None = None
     for factor in rest:
         base, exponent = factor.as_base_exp()
-        if factor.is_Pow and exponent.is_Rational and exponent.is_negative and _hyperbolic(base, exponent) is None:
+        if factor.is_Pow and exponent.is_Rational and exponent.is_negative and hyperbolic(base, exponent) is None:
             part = translator.translate(sympy.Pow(base, -exponent, evaluate=False))
             below = part if below is None else below * part
         else:
@@ -306,122 +314,27 @@ def _multiply(translator: _Translator, formula: Any) -> Expression:
     return out if below is None else out / below
 
 
-def _entropic_factor(translator: _Translator, factors: list[Any]) -> tuple[list[Expression], list[Any]]:
-    """``log(u)`` next to a positive power of u, with the value 0 for the product at ``u = 0``."""
-    import sympy
-
-    for factor in factors:
-        if isinstance(factor, sympy.log):
-            for other in factors:
-                base, exponent = other.as_base_exp()
-                if base == factor.args[0] and exponent.is_positive:
-                    u = translator.translate(base)
-                    log = pointwise("log", where(pointwise("greater", abs(u), 0.0), u, 1.0))
-                    return [log], [f for f in factors if f is not factor]
-    return [], factors
-
-
-def _ratio_of_powers(translator: _Translator, factors: list[Any]) -> tuple[list[Expression], list[Any]]:
-    """``a^n / b^n`` as ``(a / b)^n``, which overflows later."""
-    found: list[Expression] = []
-    rest = list(factors)
-    for factor in factors:
-        base, exponent = factor.as_base_exp()
-        if not (exponent.is_Integer and 2 <= exponent <= _PRODUCT_LIMIT):
-            continue
-        for other in rest:
-            below, power = other.as_base_exp()
-            if power == -exponent:
-                found.append(_integer_power(translator.translate(base) / translator.translate(below), int(exponent)))
-                rest = [f for f in rest if f is not factor and f is not other]
-                break
-    return found, rest
-
-
-def _logistic_factors(translator: _Translator, factors: list[Any]) -> tuple[Expression | None, list[Any]]:
-    """``exp(u)^k / (1 + exp(u))^n`` through tanh, which neither overflows nor divides infinity by itself."""
-    import sympy
-
-    for factor in factors:
-        base, exponent = factor.as_base_exp()
-        terms = [a for a in base.args if isinstance(a, sympy.exp)] if base.is_Add and len(base.args) == 2 else []
-        if not terms or base - terms[0] != 1 or not exponent.is_Integer or not -_PRODUCT_LIMIT <= exponent < 0:
-            continue
-        argument = terms[0].args[0]
-        rest = [f for f in factors if f is not factor]
-        power = 0
-        for other in [f for f in rest if isinstance(f, sympy.exp)]:
-            ratio = sympy.cancel(other.args[0] / argument)
-            if ratio.is_Integer and 0 < ratio <= -exponent:
-                power = int(ratio)
-                rest.remove(other)
-                break
-        half = 0.5 * pointwise("tanh", 0.5 * translator.translate(argument))
-        up, down = _integer_power(0.5 + half, power), _integer_power(0.5 - half, -int(exponent) - power)
-        return up * down, rest
-    return None, factors
-
-
-def _integer_power(base: Expression, n: int) -> Expression:
-    """A nonnegative integer power as squares and products."""
-    if n == 0:
-        return Literal(1.0)
-    if n == 1:
-        return base
-    half = square(_integer_power(base, n // 2))
-    return half * base if n % 2 else half
-
-
-def _hyperbolic(base: Any, exponent: Any) -> Any:
-    """``cosh(u)^-2k`` as ``(1 - tanh(u)^2)^k``, which does not overflow; None for other powers."""
-    import sympy
-
-    if isinstance(base, sympy.cosh) and exponent.is_Integer and exponent.is_negative and exponent.is_even:
-        return base.args[0], -int(exponent) // 2
-    return None
-
-
 def _power(translator: _Translator, formula: Any) -> Expression:
     import sympy
 
     base, exponent = formula.args
-    hyperbolic = _hyperbolic(base, exponent)
-    if hyperbolic is not None:
-        argument, power = hyperbolic
-        return _integer_power(1.0 - square(pointwise("tanh", translator.translate(argument))), power)
+    of_cosh = hyperbolic(base, exponent)
+    if of_cosh is not None:
+        argument, power = of_cosh
+        return integer_power(1.0 - square(pointwise("tanh", translator.translate(argument))), power)
     if exponent.is_Rational and exponent.is_negative:
-        logistic, rest = _logistic_factors(translator, [formula])
+        logistic, rest = logistic_factors(translator, [formula])
         if logistic is not None and not rest:
             return logistic
         return 1.0 / translator.translate(sympy.Pow(base, -exponent, evaluate=False))
-    if exponent.is_Integer and exponent <= _PRODUCT_LIMIT:
-        return _integer_power(translator.translate(base), int(exponent))
-    if exponent == sympy.S.Half and base.is_Add and all(_is_square(a) for a in base.args):
-        return _length(translator, base.args)
-    if exponent.is_Rational and exponent.q == 2 and exponent.p <= 2 * _PRODUCT_LIMIT:
+    if exponent.is_Integer and exponent <= PRODUCT_LIMIT:
+        return integer_power(translator.translate(base), int(exponent))
+    if exponent == sympy.S.Half and base.is_Add and all(is_square(a) for a in base.args):
+        return euclidean_length(translator, base.args)
+    if exponent.is_Rational and exponent.q == 2 and exponent.p <= 2 * PRODUCT_LIMIT:
         root = translator.translate(base)
-        return _integer_power(root, int(exponent.p) // 2) * pointwise("sqrt", root)
+        return integer_power(root, int(exponent.p) // 2) * pointwise("sqrt", root)
     return pointwise("power", translator.translate(base), translator.translate(exponent))
-
-
-def _is_square(formula: Any) -> bool:
-    """Whether a formula is the square of a real one, or a positive number."""
-    base, exponent = formula.as_base_exp()
-    return bool((exponent == 2 and base.is_extended_real) or (formula.is_Number and formula.is_positive))
-
-
-def _length(translator: _Translator, squares: Any) -> Expression:
-    """The root of a sum of squares, where these would overflow the largest of their roots."""
-    total: Expression = Literal(0.0)
-    largest: Expression = Literal(0.0)
-    for part in squares:
-        if part.is_Number:
-            total = total + float(part)
-            continue
-        root = translator.translate(part.as_base_exp()[0])
-        largest = maximum(largest, abs(root)) if largest != Literal(0.0) else abs(root)
-        total = total + minimum(square(root), _LARGE_SQUARE)
-    return maximum(pointwise("sqrt", total), largest)
 
 
 def _log(translator: _Translator, formula: Any) -> Expression:

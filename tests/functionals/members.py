@@ -11,6 +11,7 @@ import numpy as np
 import opalg.functionals
 from opalg.errors import DtypeError
 from opalg.functionals import Functional
+from opalg.testing.catalogue import shape_for
 
 SHAPE = (3, 4)
 
@@ -41,10 +42,17 @@ def kinds(functional: Functional) -> list[str]:
     return found
 
 
-def some(rng: np.random.Generator, kind: str = "real", scale: float = 1.0) -> np.ndarray:
-    """A random array of the common shape."""
-    out = scale * rng.standard_normal(SHAPE)
-    return out + 1j * scale * rng.standard_normal(SHAPE) if kind == "complex" else out
+def some(
+    rng: np.random.Generator, kind: str = "real", scale: float = 1.0, shape: tuple[int, ...] = SHAPE
+) -> np.ndarray:
+    """A random array, of the common shape where none is given."""
+    out = scale * rng.standard_normal(shape)
+    return out + 1j * scale * rng.standard_normal(shape) if kind == "complex" else out
+
+
+def point(f: Functional, kind: str, seed: int, scale: float = 1.0) -> np.ndarray:
+    """A random array of the shape that a functional takes, the same for the same seed."""
+    return some(np.random.default_rng(seed), kind, scale, shape_for(f))
 
 
 def inner(u: np.ndarray, v: np.ndarray) -> float:

@@ -84,8 +84,11 @@ IDS = [c.name for c in CONVEX]
 V = np.concatenate([np.array([-41.0, -3.3, -0.8, -0.05, 0.0, 1e-4, 0.31, 0.93, 2.7, 60.0])])
 
 
+MADE = {case.name: PotentialSum(Potential(t, case.formula, **case.given)) for case in CONVEX}
+
+
 def made(case: Case) -> PotentialSum:
-    return PotentialSum(Potential(t, case.formula, **case.given))
+    return MADE[case.name]
 
 
 def oracle(case: Case, v: float, step: float) -> float:
@@ -249,7 +252,7 @@ def test_gradients_in_parameters_flow_through_prox_and_conjugate(name: str, inli
 
 
 def test_shapes_of_functions() -> None:
-    facts = {c.name: Potential(t, c.formula, **c.given) for c in CONVEX}
+    facts = {name: f.potential for name, f in MADE.items()}
     assert (
         facts["charbonnier"].coercive is YES and facts["logistic"].coercive is NO and facts["entropy"].coercive is YES
     )
