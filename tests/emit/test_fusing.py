@@ -32,8 +32,8 @@ def test_numpy_takes_it_as_it_is_and_others_refuse() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Torch's compiler, about itself
 def test_torch_gives_the_same_fused() -> None:
     torch = pytest.importorskip("torch")
-    plain = oa.minimize(energy(), backend="torch", tol=1e-6)
-    plan = oa.compile(energy(), backend="torch", fuse=True)
+    plain = oa.minimize(energy(), backend="torch", method="primal_dual", tol=1e-6)
+    plan = oa.compile(energy(), backend="torch", method="primal_dual", fuse=True)
     for _ in range(2):
         fused = plan.solve(tol=1e-6)
         assert fused.status.success and isinstance(fused.x, torch.Tensor)
