@@ -30,7 +30,7 @@ class Rule:
     on : type
         The class of node it looks at.
     group : str
-        Its purpose: ``"simplify"``, ``"merge"``, ``"absorb"`` or ``"diagonalise"``.
+        Its purpose: ``"simplify"``, ``"merge"``, ``"absorb"``, ``"unfold"`` or ``"diagonalise"``.
     """
 
     function: RuleFunction

@@ -1,7 +1,7 @@
 """The catalogues of operators and functionals: a page for each file, written before the documentation is read.
 
-A page shows, for every public name of the file, its docstring (formula, shapes, what it raises, a runnable example) and a
-table of members with what the library itself finds about them. A new operator or functional appears by itself.
+A page shows, for every public name of the file, its docstring (formula, shapes, what it raises, a runnable example) and
+a table of members with what the library itself finds about them. A new operator or functional appears by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _LONGEST = 70  # characters of an object's text in a table
 # The base classes have pages of their own; what arithmetic and rewriting put together is typed by no one.
 _INNER = {"LinearOperator", "Adjoint", "Conjugated", "Scaled", "Composed", "Added", "Batched", "AsComplex"}
 _INNER |= {"Functional", "Set"}
+_FOR_SUBCLASSES = ("_", "define_", "why_")  # what a family fills in for its own base, and no one calls
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def page(module: ModuleType, names: list[str], catalogue: Catalogue) -> str:
 def own_methods(cls: type, catalogue: Catalogue) -> list[str]:
     """The option that documents the methods that a class adds to those of its base."""
     common = {name for base in catalogue.base() for name in dir(base)} | {"examples"}
-    own = [n for n, v in vars(cls).items() if inspect.isfunction(v) and n[0] != "_" and n not in common]
+    methods = [n for n, v in vars(cls).items() if inspect.isfunction(v) and v.__doc__ and n not in common]
+    own = [n for n in methods if not n.startswith(_FOR_SUBCLASSES)]
     return [f"   :members: {', '.join(own)}"] if own else []
 
 

@@ -293,7 +293,8 @@ class Binding:
         if certificate is None:
             found = self.residual(iteration.state, self.slope_of(iteration))
             near = self._error_bound(found.value, sqrt(max(size, 0.0)))
-            certificate = near or Certificate("residual", found.value, max(excess, found.relative))
+            relative = excess if found.relative <= excess else found.relative  # which may be NaN
+            certificate = near or Certificate("residual", found.value, relative)
         elif self.constant:
             certificate = replace(certificate, lower_bound=dual - rounding + self.constant)
         if not self.compiled.has_value:
@@ -307,11 +308,17 @@ class Binding:
 
     @cached_property
     def floor(self) -> float:
-        """The least size that a gap is relative to, for minima at zero: a small part of the energy at the start."""
-        start = self.problem.default_start
-        parts = [abs(term.trace(start)) for term in self.problem.terms if not term.functional.facts.indicator]
-        size = self.number(sum_all(parts))
-        return max(1e-11 * size if isfinite(size) else 0.0, self.compiled.precise.tiny)
+        """The least size that a gap is relative to, for minima at zero: a small part of the energy at zero.
+
+        Or at the start, where there is none at zero. Rounding of a minimiser to the working precision is not resolved.
+        """
+        part = max(1e-9, self.lib.epsilon)
+        for point in (self.problem.origin, self.problem.default_start):
+            parts = [abs(term.trace(point)) for term in self.problem.terms if not term.functional.facts.indicator]
+            size = self.number(sum_all(parts))
+            if isfinite(size) and size > 0:
+                return max(part * size, self.compiled.precise.tiny)
+        return self.compiled.precise.tiny
 
     def slope_of(self, iteration: Iteration) -> float | None:
         """The residual that an iteration measures as it goes; None where it does not."""

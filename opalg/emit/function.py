@@ -68,7 +68,7 @@ class Function:
         self.dialect = dialect_of(lib)
         self.outputs = tuple(lower(outputs, lib, self.dialect.blocked))
         self.hoisting = Hoisting(self.outputs, self.inputs)
-        steps = schedule(self.hoisting.nodes, self.outputs, self.dialect.blocked)
+        steps = schedule(self.hoisting.nodes, self.outputs, self.dialect.blocked, lib.precision == "float32")
         plan = plan_memory(steps, self.outputs, self.dialect.in_place)
         generator = Generator(steps, plan, self.outputs, self.inputs, lib, self.dialect, name)
         self.generated = generator.run()

@@ -27,7 +27,7 @@ from opalg.program.expression import (
 )
 
 BLOCK_ENTRIES = 1 << 16
-"""Entries of the largest array of a sweep that one block holds.
+"""Entries of eight bytes of the largest array of a sweep that one block holds; of four bytes, it holds twice as many.
 
 Measured: smaller blocks pay more for the interpreter than they gain from a nearer cache, larger ones leave the cache.
 """
@@ -125,14 +125,26 @@ class Schedule:
         return e.arguments[0] if e in self.moving and e.shape and is_view(e) else e  # type: ignore[attr-defined]
 
 
-def schedule(nodes: Sequence[Expression], outputs: Sequence[Expression], blocked: bool) -> Schedule:
-    """Order the moving nodes of a program (arguments first) into sweeps, barriers and scalar statements."""
-    return _Scheduler(nodes, outputs, blocked).run()
+def schedule(
+    nodes: Sequence[Expression], outputs: Sequence[Expression], blocked: bool, single: bool = False
+) -> Schedule:
+    """Order the moving nodes of a program (arguments first) into sweeps, barriers and scalar statements.
+
+    Parameters
+    ----------
+    nodes, outputs : sequence of Expression
+        The nodes, and those of them that are results.
+    blocked : bool
+        Whether sweeps run block by block.
+    single : bool
+        Whether entries have four bytes, so that twice as many fit a block.
+    """
+    return _Scheduler(nodes, outputs, blocked, BLOCK_ENTRIES << single).run()
 
 
 class _Scheduler:
-    def __init__(self, nodes: Sequence[Expression], outputs: Sequence[Expression], blocked: bool) -> None:
-        self.blocked = blocked
+    def __init__(self, nodes: Sequence[Expression], outputs: Sequence[Expression], blocked: bool, entries: int) -> None:
+        self.blocked, self.entries = blocked, entries
         self.schedule = Schedule([], set(), set(nodes))
         self.outputs = set(outputs)
         stored = {c for n in nodes if not (_is_fused(n) or _is_number(n)) for c in arguments_of(n)} | self.outputs
@@ -156,10 +168,10 @@ class _Scheduler:
         if n.shape == ():
             return True
         size = prod(n.argument.shape)
-        if size <= BLOCK_ENTRIES or not self.blocked:
+        if size <= self.entries or not self.blocked:
             return False
         free = (m for m, k in zip(reversed(n.argument.shape), reversed(n.shape), strict=False) if m == k)
-        return size // max(free, default=1) > BLOCK_ENTRIES
+        return size // max(free, default=1) > self.entries
 
     def _available(self, a: Expression) -> int:
         """The depth from which a value can be used."""
@@ -211,7 +223,7 @@ class _Scheduler:
         largest = sum(_swept(n) == shape for n in nodes)
         if self.blocked and largest > 1:  # one statement alone has nothing to find in the cache again
             partial = [n for n in nodes if isinstance(n, Reduce) and n not in self.accumulating]
-            sweep.axis, sweep.step = _block(sweep.shape, partial)
+            sweep.axis, sweep.step = _block(sweep.shape, partial, self.entries)
         for n in nodes:
             inside = sweep.has_axis(n) or (isinstance(n, Reduce) and sweep.has_axis(n.argument))
             (sweep.body if inside or sweep.axis is None else sweep.before).append(n)
@@ -306,17 +318,17 @@ def _drops_leading(n: Reduce) -> bool:
     return dropped == list(range(len(dropped)))
 
 
-def _block(shape: Shape, partial: Sequence[Reduce]) -> tuple[int | None, int]:
-    """The block axis and the indices per block; None where one block does."""
+def _block(shape: Shape, partial: Sequence[Reduce], most: int) -> tuple[int | None, int]:
+    """The block axis and the indices per block of so many entries at most; None where one block does."""
     entries = prod(shape)
-    if entries <= BLOCK_ENTRIES * 3 // 2:
+    if entries <= most * 3 // 2:
         return None, 0
     reduced = {a if a < 0 else a - n.argument.ndim for n in partial for a in n.axes or ()}
     allowed = [axis for axis in range(-len(shape), 0) if shape[axis] > 1 and axis not in reduced]
     if not allowed:
         return None, 0
-    fitting = [axis for axis in allowed if entries // shape[axis] <= BLOCK_ENTRIES]
+    fitting = [axis for axis in allowed if entries // shape[axis] <= most]
     axis = fitting[0] if fitting else max(allowed, key=lambda a: shape[a])
     size = shape[axis]
-    blocks = ceil(size / max(1, BLOCK_ENTRIES * size // entries))
+    blocks = ceil(size / max(1, most * size // entries))
     return (axis, ceil(size / blocks)) if blocks > 1 else (None, 0)

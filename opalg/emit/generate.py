@@ -34,7 +34,7 @@ from opalg.program.text import neutral_names, neutral_text
 
 _RESERVED = {
     *("np", "xp", "torch", "cupy", "scipy", "SimpleNamespace", "lib", "dtypes", "device", "inf", "nan"),
-    *("step", "inputs", "data", "buffers", "out", "scalar", "quotient"),
+    *("step", "inputs", "data", "buffers", "out", "scalar", "quotient", "choose"),
     *("copy", "zeros_like", "kind_of", "asarray", "put"),
 }
 

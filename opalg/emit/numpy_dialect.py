@@ -36,6 +36,15 @@ def scalar(function, *numbers):
 def quotient(a, b):
     """a / b, with NumPy's infinities."""
     return a / b if b else np.divide(a, b).item()
+
+
+def choose(mask, yes, no, out):
+    """np.where into an array; numbers of four bytes by their bits, for which NumPy branches at each entry."""
+    if out.dtype == np.float32:
+        yes, no = np.asarray(yes, dtype=out.dtype).view(np.int32), np.asarray(no, dtype=out.dtype).view(np.int32)
+        np.bitwise_xor(np.multiply(mask, np.bitwise_xor(yes, no)), no, out=out.view(np.int32))
+    else:  # a third of the time of copying under a mask, whatever the mask
+        np.copyto(out, np.where(mask, yes, no))
 '''
 
 PRELUDE = """from types import SimpleNamespace
@@ -126,7 +135,9 @@ class NumpyDialect(Dialect):
         if function == "copy":
             return [f"{self.library}.copyto({out}, {texts[0]})"]
         if function == "where":
-            condition, yes, no = texts  # a third of the time of copying under a mask, whatever the mask
+            condition, yes, no = texts
+            if kind == "real":
+                return [f"choose({condition}, {yes}, {no}, out={out})"]
             return [f"{self.library}.copyto({out}, {self.library}.where({condition}, {yes}, {no}))"]
         if function == "negative":  # NumPy 2.4 negates some pairs of strided arrays wrongly
             return [f"{self.library}.multiply({texts[0]}, -1, out={out})"]

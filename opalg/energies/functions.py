@@ -67,6 +67,17 @@ def indicator(constraint: Any, e: Any = None) -> Term:
         ``x >= 0``, ``A @ x == b``, or a set such as ``oa.box(0, 1)`` together with an expression.
     e : affine expression, optional
         What must lie in the set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.indicator(x >= 0).value(np.array([1.0, 0.0])), oa.indicator(x >= 0).value(np.array([1.0, -1.0]))
+    (0.0, inf)
+    >>> ball = oa.indicator(oa.ball2(1.0), x - np.array([3.0, 4.0]))
+    >>> oa.minimize(oa.sum_squares(x) + ball).x.round(5)
+    array([2.4, 3.2])
     """
     if isinstance(constraint, Constraint) and e is None:
         return term(Indicator(constraint.set), constraint.expression)

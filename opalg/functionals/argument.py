@@ -60,7 +60,10 @@ class ArgumentScaled(Around):
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> oa.functionals.Norm1().scaled(2.0).prox(np.array([3.0, -1.0]), 0.5).tolist()
+    >>> f = oa.functionals.Norm1().scaled(2.0)
+    >>> f
+    ArgumentScaled(Norm1(), 2)
+    >>> f.prox(np.array([3.0, -1.0]), 0.5).tolist()
     [2.0, 0.0]
     """
 

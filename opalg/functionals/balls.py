@@ -331,8 +331,8 @@ def ball1(radius: Any = 1.0, center: Any = 0.0, axis: int | tuple[int, ...] | No
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> oa.ball1(2.0).project(np.array([3.0, -1.0]))
-    array([ 2.,  0.])
+    >>> oa.ball1(2.0).project(np.array([3.0, -1.0])) + 0.0
+    array([2., 0.])
     >>> x = oa.Variable((2,), name="x")
     >>> oa.minimize(oa.sum_squares(x - np.array([3.0, -1.0])) + oa.indicator(oa.ball1(2.0), x)).x.round(6) + 0.0
     array([2., 0.])

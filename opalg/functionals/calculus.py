@@ -328,12 +328,27 @@ def dual_degree(degree: float | None) -> float | None:
 class Conjugate(Functional):
     """The convex conjugate ``f*(q) = sup_v Re <q, v> - f(v)``.
 
+    Parameters
+    ----------
+    functional : Functional
+        The functional f; ``f.conjugate`` makes this of it.
+
     Notes
     -----
     ``prox_{t f*}(q) = q - t prox_{f/t}(q / t)`` (Moreau 1965; Beck 2017, Theorem 6.45), the projection onto the domain
     where ``f*`` is zero on it; for the literal ``t = 0`` the limit, that projection too. Where f is strongly convex of
     modulus mu, ``f*`` has a gradient with the Lipschitz constant ``1 / mu``, and the other way round (Beck 2017,
     Theorem 5.26).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> f = oa.functionals.Conjugate(oa.functionals.SumSquares())
+    >>> f.value(np.array([2.0, -4.0]))
+    5.0
+    >>> f.prox(np.array([3.0, -6.0]), 1.0)
+    array([ 2., -4.])
     """
 
     functional: Functional

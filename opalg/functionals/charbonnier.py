@@ -141,7 +141,7 @@ def charbonnier(e: Any, eps: Any) -> Any:
     >>> import numpy as np
     >>> import opalg as oa
     >>> x = oa.Variable((2,), name="x")
-    >>> oa.charbonnier(x, eps=3.0).value(np.array([4.0, 0.0]))
+    >>> round(oa.charbonnier(x, eps=3.0).value(np.array([4.0, 0.0])), 6)
     2.0
     """
     return Charbonnier(eps)(e)

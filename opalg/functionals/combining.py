@@ -11,31 +11,31 @@ from typing import Any
 
 @singledispatch
 def weighted(functional: Any, weight: Any) -> Any:
-    """``weight * f``."""
+    """What ``weight * f`` is, a functional."""
     return NotImplemented
 
 
 @singledispatch
 def added(functional: Any, other: Any) -> Any:
-    """``f + other``, a functional or a number."""
+    """What ``f + other`` is, where the other is a functional or a number."""
     return NotImplemented
 
 
 @singledispatch
 def composed(functional: Any, operator: Any) -> Any:
-    """``x -> f(A x)``."""
+    """What ``f @ A`` is, ``x -> f(A x)``."""
     return NotImplemented
 
 
 @singledispatch
 def translated(functional: Any, offset: Any) -> Any:
-    """``v -> f(v - offset)``."""
+    """What ``f.translated(offset)`` is, ``v -> f(v - offset)``."""
     return NotImplemented
 
 
 @singledispatch
 def argument_scaled(functional: Any, factor: Any) -> Any:
-    """``v -> f(factor v)``."""
+    """What ``f.scaled(factor)`` is, ``v -> f(factor v)``."""
     return NotImplemented
 
 

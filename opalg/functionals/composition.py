@@ -73,6 +73,8 @@ class Composition(Around):
     >>> import numpy as np
     >>> import opalg as oa
     >>> f = oa.functionals.Norm1() @ oa.Diagonal(np.array([2.0, -1.0]))
+    >>> f
+    Composition(Norm1(), Diagonal(array of shape (2,)))
     >>> f.prox(np.array([3.0, -1.0]), 0.5).tolist()
     [2.0, -0.5]
     """

@@ -67,13 +67,13 @@ class ElasticNet(Functional):
             object.__setattr__(self, name, real_data(getattr(self, name), f"the {name} of ElasticNet"))
 
     def define_value(self, v: Expression) -> Expression:
-        if v.kind == "complex":
+        if v.kind == "complex" and positive(self.l2) is YES:  # a vanishing weight must not meet an infinite square
             return ex.total(self.l1 * abs(v) + self.l2 * ex.square_abs(v))
         size = abs(v)
         return ex.total(size * (self.l1 + self.l2 * size))
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        return (v - clip_magnitude(v, t * self.l1)) / (1.0 + (2.0 * self.l2) * t)
+        return (v - clip_magnitude(v, t * self.l1)) * (1.0 / (1.0 + (2.0 * self.l2) * t))
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         excess = ex.maximum(abs(self.define_dual_projection(q)) - self.l1, 0.0)

@@ -33,7 +33,7 @@ def value_at(functional: Any, v: Any) -> float:
     (violation, value), (x,), lib = known.outputs, known.inputs, known.lib
     if not is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
         return float("inf")  # the formula of the value need not make sense out here
-    v, unit = _in_safe_units(v, known.degree, known.kind, lib)
+    v, unit = in_safe_units(v, known.degree, known.kind, lib)
     number = lib.item(call([value], [x], [v], lib)[0]).real
     return number if unit == 1.0 else float(unit**known.degree * number)  # type: ignore[operator]
 
@@ -77,7 +77,7 @@ def prox_at(functional: Any, v: Any, t: Any) -> Any:
     if step == 0:
         known = _program(functional, "projection", v, _projection_program)
         return call(known.outputs, known.inputs, [v], lib)[0]
-    v, unit = _in_safe_units(v, known.degree, known.kind, lib)
+    v, unit = in_safe_units(v, known.degree, known.kind, lib)
     found = call(known.outputs, known.inputs, [v, step * _of_step(unit, known.degree)], lib)[0]
     return found if unit == 1.0 else found * lib.asarray(unit)
 
@@ -111,7 +111,7 @@ def _batched_prox(functional: Any, v: Any, t: Any) -> Any:
     steps = lib.xp.reshape(steps, batch + (1,) * (len(shape) - len(batch)))
     x, step = Input("v", shape, kind), Input("t", tuple(steps.shape))
     degree = _degree(functional, "prox")
-    v, unit = _in_safe_units(v, degree, kind, lib)
+    v, unit = in_safe_units(v, degree, kind, lib)
     if unit != 1.0:
         steps = steps * lib.asarray(_of_step(unit, degree))
     found = call([placed.define_prox(x, step)], [x, step], [v, steps], lib)[0]
@@ -144,7 +144,7 @@ def _degree(functional: Any, what: str) -> float | None:
     return None if what != "value" and facts.separable is YES else degree
 
 
-def _in_safe_units(v: Any, degree: float | None, kind: str, lib: Backend) -> tuple[Any, float]:
+def in_safe_units(v: Any, degree: float | None, kind: str, lib: Backend) -> tuple[Any, float]:
     """An array over a power of two and that power, where squares of its entries would overflow or vanish.
 
     Only for homogeneous functionals that square entries: to them the unit does not matter.
@@ -187,6 +187,7 @@ __all__ = [
     "checked_argument",
     "gradient_at",
     "hessian_product_at",
+    "in_safe_units",
     "is_within",
     "is_zero",
     "prox_at",

@@ -6,9 +6,17 @@ from enum import Enum
 
 
 class Exactness(Enum):
-    """How exactly a prox is known.
+    """How exactly a prox is known, ``f.exactness``.
 
     The text of each says it in the words of ``plan.explain()``.
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> oa.functionals.Norm1().exactness
+    closed form
+    >>> oa.functionals.Logistic([1.0, -1.0]).exactness is oa.functionals.Exactness.ITERATIVE
+    True
     """
 
     CLOSED_FORM = "closed form"

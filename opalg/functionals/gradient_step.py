@@ -149,6 +149,15 @@ def gradient_step(
         gradients of the solution need them where Torch does not find them.
     convex, lipschitz
         What is known of the term; see `opalg.functionals.GradientStep`. Nothing is assumed that is not declared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> energy = oa.gradient_step(lambda v: 0.5 * v, x, vjp=lambda v, u: 0.5 * u)
+    >>> energy.value(np.array([2.0, -4.0])), energy.gradient(np.array([2.0, -4.0]))
+    (2.5, array([ 0.5, -1. ]))
     """
     return GradientStep(function_of(network, vjp, jvp, hvp, keeps_shape=True), convex, lipschitz)(x)
 

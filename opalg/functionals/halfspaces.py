@@ -245,8 +245,8 @@ def halfspace(normal: Any, offset: Any = 0.0) -> Halfspace:
     --------
     >>> import numpy as np
     >>> import opalg as oa
-    >>> oa.halfspace(np.array([1.0, 1.0]), 1.0).project(np.array([2.0, 1.0]))
-    array([1., 0.])
+    >>> oa.halfspace(np.array([1.0, 0.0]), 1.0).project(np.array([2.0, 5.0]))
+    array([1., 5.])
     """
     return Halfspace(normal, offset)
 

@@ -112,7 +112,7 @@ def log_barrier(e: Any) -> Any:
     >>> import numpy as np
     >>> import opalg as oa
     >>> x = oa.Variable((2,), name="x")
-    >>> oa.log_barrier(x).value(np.ones(2)), oa.log_barrier(x).value(np.array([1.0, 0.0]))
+    >>> oa.log_barrier(x).value(np.array([0.5, 2.0])) + 0.0, oa.log_barrier(x).value(np.array([1.0, 0.0]))
     (0.0, inf)
     """
     return LogBarrier()(e)

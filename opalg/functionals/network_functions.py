@@ -40,6 +40,12 @@ class Declared:
         An ``a`` with ``D = (1 - a) I + a N`` for a nonexpansive N; 0.5 says firmly nonexpansive.
     lipschitz : Bound or None
         A Lipschitz constant of what the term adds to the gradient.
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> print(oa.functionals.Red(lambda v: 0.5 * v, nonexpansive=True).declared)
+    no energy is known, smooth, nonexpansive, Lipschitz constant 2 (asserted)
     """
 
     energy: Fact = UNKNOWN

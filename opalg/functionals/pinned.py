@@ -82,6 +82,8 @@ class Pinned(Functional):
     >>> import numpy as np
     >>> import opalg as oa
     >>> f = oa.functionals.Norm1(weights=[1.0, 0.0, np.inf])
+    >>> isinstance(f, oa.functionals.Pinned)
+    True
     >>> f.prox(np.array([3.0, 3.0, 3.0]), 1.0)
     array([2., 3., 0.])
     """

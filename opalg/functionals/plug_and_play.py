@@ -138,7 +138,7 @@ def plug_and_play(
     averaged: float | None = None,
     exact: bool = False,
 ) -> Any:
-    """A denoiser in the place of the prox of a regulariser (Venkatakrishnan, Bouman and Wohlberg 2013).
+    """A denoiser in the place of a prox, ``prox(v, t) = D(v)`` (Venkatakrishnan, Bouman and Wohlberg 2013).
 
     Parameters
     ----------
@@ -160,6 +160,15 @@ def plug_and_play(
     -----
     Compile with ``nonconvex=True``: what is found is a fixed point of the method, with a residual for a certificate.
     ``proximal_gradient`` then is PnP-PGD, ``admm`` PnP-ADMM.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> energy = oa.sum_squares(x - np.array([1.0, 2.0])) + oa.plug_and_play(lambda v: 0.5 * v, x, nonexpansive=True)
+    >>> oa.minimize(energy, nonconvex=True, tol=1e-9).x.round(6)
+    array([0.666667, 1.333333])
     """
     said(symmetric, "symmetric of a denoiser")
     if not isinstance(denoiser, GradientStep):

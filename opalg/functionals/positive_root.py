@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from opalg.program import expression as ex
-from opalg.program.expression import Expression, pointwise
+from opalg.program.expression import Expression
+
+_UNIT = 2.0**-12  # of the middle: squares of 1e20 stay finite in float32, and those of 1e-15 are not lost
+_FLOOR = 1e-36  # under the root, for derivatives where everything vanishes
 
 
 def positive_root(middle: Expression, product: Expression) -> Expression:
@@ -16,15 +19,17 @@ def positive_root(middle: Expression, product: Expression) -> Expression:
 
     Notes
     -----
-    ``s = middle / 2 + sqrt(middle^2 / 4 + product)`` for ``middle > 0``, else the product over the other root's
-    magnitude, so that nothing cancels. Squares are taken in units of the larger part, so that none overflows.
+    ``s = max(middle, 0) + product / q`` with ``q = |middle| / 2 + sqrt(middle^2 / 4 + product)``: for ``middle > 0``
+    the root is q itself, and the roots q and ``-product / q`` add up to the middle; else it is ``product / q``. All
+    terms are nonnegative, so that nothing cancels.
     """
-    half = 0.5 * abs(middle)
-    # the unit is any number of the size of the root; the floors keep derivatives finite where everything vanishes
-    unit = ex.maximum(ex.sqrt(ex.maximum(product, 1e-32)), half)
-    inside = ex.square(half / unit) + (product / unit) / unit
-    larger = half + unit * ex.sqrt(ex.maximum(inside, 1e-36))
-    return ex.where(pointwise("greater", middle, 0.0), larger, product / larger)
+    scaled = _UNIT * middle
+    inner = (4.0 * _UNIT**2) * product
+    if product.shape == ():  # what is done to numbers costs nothing
+        root = ex.sqrt(ex.square(scaled) + ex.maximum(inner, _FLOOR))
+        return ex.maximum(middle, 0.0) + ((2.0 * _UNIT) * product) / (abs(scaled) + root)
+    root = ex.sqrt(ex.maximum(ex.square(scaled) + inner, _FLOOR))
+    return ex.maximum(middle, 0.0) + (0.5 / _UNIT) * (inner / (abs(scaled) + root))
 
 
 __all__ = ["positive_root"]

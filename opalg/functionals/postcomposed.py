@@ -57,6 +57,8 @@ class Postcomposed(Around):
     >>> import numpy as np
     >>> import opalg as oa
     >>> f = oa.functionals.Norm1() + 3.0
+    >>> f
+    Postcomposed(Norm1(), 1, 3)
     >>> f.value(np.array([1.0, -2.0]))
     6.0
     """

@@ -246,7 +246,7 @@ class PotentialSum(Functional):
             return "its potential is neither convex nor bounded below, so that there is no minimiser for long steps"
         if ability in ("conjugate_value", "dual_projection") and self.potential.facts.convex is NO:
             return "its potential is not convex"
-        return f"sympy proved its potential neither convex nor found where its second derivative turns; {remedy}"
+        return f"sympy neither proved its potential convex nor found where its second derivative turns; {remedy}"
 
     def text(self, inner: str) -> str:
         return f"pointwise({self.potential!r}, {inner})"

@@ -11,7 +11,7 @@ from opalg.facts import UNKNOWN, YES, Fact
 from opalg.functionals.curvature import Cut, ScalarFacts, analyse, cut, limit
 from opalg.functionals.potential_check import agrees_with_conjugate, agrees_with_prox, samples_of
 from opalg.functionals.potential_formula import bind, derivative, ends_of, refuse_text, without_deltas
-from opalg.functionals.potential_prox import conjugate_candidates, prox_candidates
+from opalg.functionals.potential_prox import clipped_prox, conjugate_candidates, prox_candidates
 from opalg.functionals.potential_shape import Ends, ends, kinks, turns, whole
 from opalg.functionals.scalar_conjugate import scalar_conjugate
 from opalg.functionals.scalar_function import ScalarFunction, U, placeholders
@@ -223,8 +223,28 @@ class Potential:
         assert self.scalar is not None
         return scalar_prox(self.scalar, v, t, parameters)
 
+    @cached_property
+    def _clips(self) -> bool:
+        """Whether the prox is a sum of clipped lines, which costs less than a choice among formulas."""
+        assert self.scalar is not None
+        places = (Input("v", ()), Input("t", ()), *self.scalar.parameters)
+        form = self._clipped_prox(places[0], places[1], places[2:])
+        return form is not None and agrees_with_prox(form, self.scalar, self._samples(), places)
+
+    def _clipped_prox(self, v: Expression, t: Expression, parameters: tuple[Expression, ...]) -> Expression | None:
+        assert self._cut is not None
+        step = prox_symbols()[1]
+        bindings = {step: t, **dict(zip(self._symbols, parameters, strict=True))}
+        pieces = whole(self._cut, self.symbol)
+        found = clipped_prox(pieces, self.symbol, v, step, lambda formula: from_sympy(formula, bindings))
+        return None if found is None else self.nearest(found)
+
     def _closed_prox(self, v: Expression, t: Expression, parameters: tuple[Expression, ...]) -> Expression:
         """The closed form; where it divides by what may vanish with the step, the limit for short steps at zero."""
+        if self._clips:
+            clipped = self._clipped_prox(v, t, parameters)
+            assert clipped is not None
+            return ex.broadcast_to(clipped, v.shape)
         roots = _takes_roots(self.prox_formula)
         moving = pointwise("greater", t, 0.0)
         step = ex.where(moving, t, 1.0) if roots else t

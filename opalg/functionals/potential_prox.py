@@ -1,14 +1,18 @@
 """Closed forms of the prox and of the conjugate of a convex scalar function, where its pieces allow them.
 
-Pieces with affine slopes give affine candidates between thresholds, and kinks give flat parts. A single piece whose
-stationarity is a quadratic equation, in u or in its root, gives the root that does not cancel.
+Pieces with affine slopes give affine candidates between thresholds, and kinks give flat parts; as a sum of clipped
+lines that costs least. A single piece whose stationarity is a quadratic equation, in u or in its root, gives the root
+that does not cancel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from opalg.functionals.curvature import Piece
+from opalg.program import expression as ex
+from opalg.program.expression import Expression, Literal
 
 _SIZE_LIMIT = 30  # operations of a slope that is inverted; larger ones are left to numbers
 
@@ -44,6 +48,104 @@ def affine_prox(pieces: list[Piece], symbol: Any, v: Any, t: Any) -> Any:
         held = sympy.Min(found, begin) if jumps else found
         found = sympy.Piecewise((candidate, v > begin + t * (offset + rate * begin)), (held, True))
     return found if pieces[-1].upper.is_infinite else sympy.Min(found, pieces[-1].upper)
+
+
+def clipped_prox(
+    pieces: list[Piece], symbol: Any, v: Expression, step: Any, number: Callable[[Any], Expression]
+) -> Expression | None:
+    """The prox as a sum of clipped lines where every piece has an affine slope; None for others and for one piece.
+
+    Between kinks and joints ``b_1 < b_2 < ...``, u is the sum of ``min(u, b_1)``, ``clip(u, b_i, b_(i+1)) - b_i`` and
+    ``max(u, b_n) - b_n``, where the prox of one piece alone stands for u in each. Where the first and the last piece
+    are curved alike, both together are a multiple of ``v - clip(v, ., .)``.
+
+    Parameters
+    ----------
+    pieces : list of Piece
+        Of a convex function, in increasing order; beyond the ends of the domain the outer ones go on.
+    symbol, step : sympy symbols
+        The variable of the pieces, and the step in what ``number`` is given.
+    v : Expression
+        The argument.
+    number : callable
+        Makes an expression of a sympy formula in the step and the parameters.
+    """
+    slopes = _affine_slopes(pieces, symbol)
+    if slopes is None or len(pieces) == 1:
+        return None
+    lines = _Lines(v, step, number, slopes, [piece.lower for piece in pieces[1:]])
+    return lines.alike() if slopes[0][1] == slopes[-1][1] else lines.different()
+
+
+class _Lines:
+    """The proxes of single pieces, and what they give together."""
+
+    def __init__(
+        self,
+        v: Expression,
+        step: Any,
+        number: Callable[[Any], Expression],
+        slopes: list[tuple[Any, Any]],
+        breaks: list[Any],
+    ) -> None:
+        self.v, self.step, self.number, self.slopes, self.breaks = v, step, number, slopes, breaks
+
+    def alike(self) -> Expression:
+        """Where both outer pieces have one rate."""
+        v, breaks, number = self.v, self.breaks, self.number
+        lower, upper = self._threshold(0, 0), self._threshold(-1, -1)
+        if len(breaks) == 1 and self.slopes[0][1] == 0:  # a kink between lines: exact for small v, wherever it is
+            place = breaks[0]
+            return v - _between(_plus(v, number(-place)), number(lower - place), number(upper - place))
+        middle = _between(v, number(lower), number(upper))
+        found = self._shrunk(v - middle, 0)
+        if len(breaks) == 1:
+            return _plus(found, number(breaks[0]))
+        if len(breaks) == 2 and self.slopes[1][0] == 0 and self._joined(0) and self._joined(1):
+            return found + self._shrunk(middle, 1)
+        found = found + self._clipped(1)
+        for i in range(2, len(breaks)):
+            found = found + _plus(self._clipped(i), number(-breaks[i - 1]))
+        return found
+
+    def different(self) -> Expression:
+        """Where the outer pieces have different rates."""
+        breaks, number = self.breaks, self.number
+        found = ex.minimum(self._alone(0), number(breaks[0]))
+        for i in range(1, len(breaks)):
+            found = found + _plus(self._clipped(i), number(-breaks[i - 1]))
+        return found + _plus(ex.maximum(self._alone(len(breaks)), number(breaks[-1])), number(-breaks[-1]))
+
+    def _threshold(self, at: int, piece: int) -> Any:
+        """The argument from, or up to, which the prox stays on a break that a piece ends at."""
+        offset, rate = self.slopes[piece]
+        return self.breaks[at] + self.step * (offset + rate * self.breaks[at])
+
+    def _joined(self, at: int) -> bool:
+        """Whether the slope does not jump at a break."""
+        import sympy
+
+        return bool(sympy.simplify(self._threshold(at, at) - self._threshold(at, at + 1)) == 0)
+
+    def _shrunk(self, e: Expression, piece: int) -> Expression:
+        rate = self.slopes[piece][1]
+        return e if rate == 0 else e * self.number(1 / (1 + self.step * rate))
+
+    def _alone(self, piece: int) -> Expression:
+        """The prox of a piece as if it were the whole function."""
+        return self._shrunk(_plus(self.v, self.number(-self.step * self.slopes[piece][0])), piece)
+
+    def _clipped(self, piece: int) -> Expression:
+        lower, upper = self.breaks[piece - 1 : piece + 1]
+        return _between(self._alone(piece), self.number(lower), self.number(upper))
+
+
+def _between(x: Expression, lower: Expression, upper: Expression) -> Expression:
+    return ex.maximum(ex.minimum(x, upper), lower)
+
+
+def _plus(x: Expression, shift: Expression) -> Expression:
+    return x if shift == Literal(0.0) else x + shift
 
 
 def _affine_slopes(pieces: list[Piece], symbol: Any) -> list[tuple[Any, Any]] | None:
@@ -173,4 +275,4 @@ def conjugate_candidates(pieces: list[Piece], symbol: Any, q: Any) -> list[Any]:
     return inverted_conjugates(pieces, symbol, q) if affine is None else [affine]
 
 
-__all__ = ["conjugate_candidates", "prox_candidates"]
+__all__ = ["clipped_prox", "conjugate_candidates", "prox_candidates"]

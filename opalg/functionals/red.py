@@ -240,6 +240,15 @@ def red(
     -----
     Without an energy, ``oa.compile(..., nonconvex=True)`` seeks the point where the gradient of the other terms and
     the field vanish together. Its step rests on ``lipschitz``, or on ``nonexpansive=True``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> energy = oa.sum_squares(x - np.array([1.0, 2.0])) + oa.red(lambda v: 0.5 * v, x, nonexpansive=True)
+    >>> oa.minimize(energy, nonconvex=True, tol=1e-9).x.round(6)
+    array([0.8, 1.6])
     """
     function = function_of(denoiser, vjp, jvp, symmetric=symmetric, keeps_shape=True)
     return Red(function, symmetric, homogeneous, nonexpansive, averaged, lipschitz)(x)

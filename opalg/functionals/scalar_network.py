@@ -123,12 +123,12 @@ def scalar_network(
     convex: bool | None = None,
     lipschitz: Any = None,
 ) -> Any:
-    """The sum of what a network gives: one number for each sample, or one in all.
+    """The sum of what a network gives, ``sum s(x)``: one number for each sample, or one in all.
 
     Parameters
     ----------
     network : callable
-        A Torch module in evaluation mode or a function of an array; its weights stay as they are.
+        ``s``, a Torch module in evaluation mode or a function of an array; its weights stay as they are.
     x : affine expression
     vjp : callable, optional
         ``vjp(x, u)``: the gradient at x times the number u; Torch finds it itself, other libraries need it.
@@ -137,6 +137,15 @@ def scalar_network(
         does not find it.
     convex, lipschitz
         What is known of the network; see `opalg.functionals.ScalarNetwork`. Nothing is assumed that is not declared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> energy = oa.scalar_network(lambda v: np.sum(v**4), x, vjp=lambda v, u: 4 * u * v**3)
+    >>> energy.value(np.array([1.0, 2.0])), energy.gradient(np.array([1.0, 2.0]))
+    (17.0, array([ 4., 32.]))
     """
     return ScalarNetwork(function_of(network, vjp, None, hvp, total=True), convex, lipschitz)(x)
 
@@ -155,6 +164,15 @@ def input_convex(
     ----------
     network, x, vjp, hvp, lipschitz
         As for `scalar_network`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> quartic = oa.input_convex(lambda v: np.sum(v**4), x, vjp=lambda v, u: 4 * u * v**3)
+    >>> oa.minimize(quartic + 6 * oa.sum_squares(x - np.array([2.0, -2.0])), tol=1e-9).x.round(5)
+    array([ 1.28791, -1.28791])
     """
     return scalar_network(network, x, vjp=vjp, hvp=hvp, convex=True, lipschitz=lipschitz)
 

@@ -85,6 +85,8 @@ class Weighted(Around):
     >>> import numpy as np
     >>> import opalg as oa
     >>> f = 2.0 * oa.functionals.Norm1()
+    >>> f
+    Weighted(Norm1(), 2)
     >>> f.prox(np.array([3.0, -1.0]), 0.5).tolist()
     [2.0, 0.0]
     >>> g = np.array([1.0, np.inf]) * oa.functionals.Huber(1.0)

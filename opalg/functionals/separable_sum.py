@@ -303,7 +303,7 @@ def _least(moduli: list[Expression | None]) -> Expression | None:
 
 
 def separable_sum(functionals: Any, e: Any, axis: int = 0, sizes: Any = None) -> Any:
-    """Different functionals of consecutive blocks of an expression, added up; see `functionals.SeparableSum`.
+    """Different functionals of consecutive blocks of an expression, ``sum_k f_k(e_k)``; see `functionals.SeparableSum`.
 
     Parameters
     ----------

@@ -130,7 +130,30 @@ class Simplex(Set):
 
 
 def simplex(total: Any = 1.0, axis: int | tuple[int, ...] | None = None) -> Simplex:
-    """The set of nonnegative entries of a given sum, of the whole array or of each group; see `Simplex`."""
+    """The set ``v_i >= 0, sum_i v_i = total``, of the whole array or of each group; see `functionals.Simplex`.
+
+    Parameters
+    ----------
+    total : number, array, Parameter or Expression
+        The nonnegative sum; with ``axis``, one for all groups or one for each.
+    axis : int or tuple of int, optional
+        The axes that run inside a group; by default the array is one group, without its batch axes.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``; ``oa.indicator(oa.simplex(axis=0), e)`` makes a term of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.simplex().project(np.array([0.9, 0.5, -1.0])).round(6) + 0.0
+    array([0.7, 0.3, 0. ])
+    >>> oa.simplex(axis=0).project(np.array([[2.0, 0.0], [1.0, 0.0]]))
+    array([[1. , 0.5],
+           [0. , 0.5]])
+    """
     return Simplex(total, axis)
 
 

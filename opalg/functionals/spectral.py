@@ -171,7 +171,26 @@ class RankBall(Set):
 
 
 def rank_ball(rank: int) -> RankBall:
-    """The set of matrices of at most some rank; see `RankBall`."""
+    """The set ``rank(V) <= r`` of matrices on the last two axes; see `functionals.RankBall`. Not convex.
+
+    Parameters
+    ----------
+    rank : int
+        The largest rank, at least 1.
+
+    Returns
+    -------
+    Set
+        With ``project(v)`` and ``contains(v)``; energies with it are solved with ``nonconvex=True``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.rank_ball(1).project(np.diag([3.0, 1.0])).round(6) + 0.0
+    array([[3., 0.],
+           [0., 0.]])
+    """
     return RankBall(rank)
 
 
@@ -232,7 +251,7 @@ psd_cone = PSDCone()
 
 
 def nuclear_norm(e: Any) -> Any:
-    """The sum of the singular values of the matrices on the last two axes, which small rank makes small.
+    """The sum of the singular values, ``sum_i sigma_i(e)``, of the matrices on the last two axes; it favours low rank.
 
     Parameters
     ----------
@@ -242,6 +261,14 @@ def nuclear_norm(e: Any) -> Any:
     References
     ----------
     Fazel, Hindi, Boyd (2001); Recht, Fazel, Parrilo (2010).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2, 3), name="x")
+    >>> oa.nuclear_norm(x).value(np.array([[3.0, 0.0, 0.0], [0.0, -4.0, 0.0]]))
+    7.0
     """
     return NuclearNorm()(e)
 

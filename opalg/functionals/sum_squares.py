@@ -42,6 +42,18 @@ class SumSquares(WeightedSum):
     ``prox: v / (1 + 2 t w)``; ``f*(q) = sum_i |q_i|^2 / (4 w_i)``, finite only for ``q_i = 0`` where ``w_i = 0``.
     The gradient has the Lipschitz constant ``2 max |w|``, the modulus of convexity is ``2 min w``
     (Beck 2017, Sections 4.4.3 and 6.2.3).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> f = oa.functionals.SumSquares()
+    >>> f.value(np.array([3.0, -4.0]))
+    25.0
+    >>> f.gradient(np.array([3.0, -4.0]))
+    array([ 6., -8.])
+    >>> f.prox(np.array([3.0, -4.0]), 0.5)
+    array([ 1.5, -2. ])
     """
 
     squares = True
@@ -137,5 +149,15 @@ def sum_squares(e: Any, weights: Any = None) -> Any:
         Of any shape, real or complex.
     weights : array or Parameter, optional
         Nonnegative weights, one per entry; infinite ones hold their entry at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((2,), name="x")
+    >>> oa.sum_squares(x).value(np.array([3.0, -4.0]))
+    25.0
+    >>> oa.sum_squares(x, weights=[1.0, 0.5]).value(np.array([3.0, -4.0]))
+    17.0
     """
     return SumSquares(weights_of(weights, e))(e)

@@ -79,6 +79,8 @@ class Sum(Functional):
     >>> import numpy as np
     >>> import opalg as oa
     >>> f = oa.functionals.Norm1() + oa.functionals.Indicator(oa.nonneg)
+    >>> f
+    Sum(Norm1(), Indicator(nonneg))
     >>> f.prox(np.array([3.0, 0.5, -2.0]), 1.0).tolist()
     [2.0, 0.0, 0.0]
     """

@@ -22,7 +22,7 @@ def total_variation(
     channels: int | None = None,
     delta: Any = None,
 ) -> Any:
-    """The total variation of an expression: the norms of its gradient at each pixel, added up.
+    """The total variation, ``sum_i |(D x)_i|``: the norms of the gradient ``D x`` at each pixel, added up.
 
     Parameters
     ----------

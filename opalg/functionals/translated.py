@@ -55,6 +55,8 @@ class Translated(Around):
     >>> import numpy as np
     >>> import opalg as oa
     >>> f = oa.functionals.Norm1().translated(np.array([1.0, 2.0]))
+    >>> f
+    Translated(Norm1(), data)
     >>> f.prox(np.array([5.0, 2.5]), 1.0).tolist()
     [4.0, 2.0]
     """

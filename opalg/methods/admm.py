@@ -17,6 +17,7 @@ from opalg.methods.problem import (
     pulled_back,
     slope_at_zero,
     split_prox,
+    squared_norm,
     term_convexity,
     total_operator,
     why_not_convex,
@@ -141,7 +142,8 @@ def optimality(
 ) -> Expression:
     """How far a step is from the optimality conditions, relative and squared (Boyd et al. 2011, section 3.3).
 
-    ``A x + b = u`` relative to u, and the change of ``rho sum A.H u`` relative to the slopes that have to cancel.
+    ``A x + b = u`` relative to u, and the change of ``rho sum A.H u`` relative to the slopes that have to cancel, or to
+    a small part of what is natural for them where there is nothing to cancel.
     """
     (variable,) = problem.variables
     (u, u_next), (v, rho) = copies, dual
@@ -150,6 +152,9 @@ def optimality(
     left = ex.norm_squared(rho * change)
     slopes = ex.norm_squared(problem.gradient_at_zero[variable])
     slopes = slopes + ex.norm_squared(rho * force)
+    norms = [squared_norm(t) for t in split]
+    reach = sum_of([n.expression * ex.norm_squared(a) for n, a in zip(norms, u, strict=True) if n is not None])
+    slopes = slopes + 1e-12 * ex.square(natural_penalty(problem, split)) * reach
     return ex.safe_divide(*primal) + ex.safe_divide(left, slopes)
 
 

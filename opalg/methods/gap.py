@@ -31,7 +31,7 @@ from opalg.methods.problem import (
 from opalg.operators.algebra import LinearOperator, scale
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
-from opalg.program.expression import Apply, Expression, Literal
+from opalg.program.expression import Apply, Expression, Input, Literal
 from opalg.program.linear import Kept
 
 ROUNDING = 32.0 * 2.0**-52  # units of rounding that a sum or transform of a million terms stays within
@@ -69,6 +69,9 @@ def duality_gap(problem: Problem, lowering: Lowering, at: dict[Variable, Express
     """
     if problem.convex is not YES or not all(t.functional.offers("conjugate_value") for t in problem.terms):
         return None
+    if all(t.functional.facts.indicator for t in problem.terms):
+        nothing = Literal(0.0)
+        return Gap(nothing, nothing, nothing, "every point that obeys the constraints is a minimiser")
     point = {v: lowering.readout[v] for v in problem.variables}
     duals: dict[Term, Expression] = {}
     for term in problem.terms:
@@ -158,7 +161,7 @@ def by_free_terms(
         needed = [t for t in missing if t.expression.variables == (variable,)]
         if len(needed) > 1 or any(t not in candidates for t in needed):
             return None
-        pool = needed or sorted(candidates, key=lambda t: t.functional.facts.smooth is not YES)
+        pool = needed or sorted(candidates, key=unwillingness)
         if not pool:
             return None
         chosen[variable] = pool[0]
@@ -172,6 +175,12 @@ def by_free_terms(
         rest = imbalance(variable, {t: q for t, q in balanced.items() if t not in chosen.values()})
         balanced[term] = -operator.trace(rest) / size
     return balanced, "a term on the variable itself takes up the imbalance", None
+
+
+def unwillingness(term: Term) -> tuple[bool, bool]:
+    """An order of free terms: first those that take anything, of which smooth ones first."""
+    q = Input("q", term.expression.shape, term.expression.kind)
+    return not isinstance(term.functional.define_dual_gauge(q), Literal), term.functional.facts.smooth is not YES
 
 
 def is_free(term: Term, variable: Variable) -> bool:

@@ -139,7 +139,8 @@ def optimality(
     """How far the new point is from the optimality conditions, relative and squared; it does not depend on the steps.
 
     What is left of ``0 in grad f(x) + K.H q + dg(x)`` and of ``K x + b in dh*(q)`` after a step, the first relative to
-    the gradient at zero and ``K.H q``, the second to ``K x + b`` (Goldstein et al. 2015, section 2.2).
+    the gradient at zero and ``K.H q``, the second to ``K x + b`` (Goldstein et al. 2015, section 2.2). Where these
+    vanish, as where no term pulls at a solution, it is relative to a small part of what they are made of.
     """
     (x, q), (x_next, q_next), (tau, sigma) = before, after, steps
     old = dict(zip(problem.variables, x, strict=True))
@@ -156,12 +157,23 @@ def optimality(
         primal.append(ex.norm_squared(left))
         primal_size.append(ex.norm_squared(problem.gradient_at_zero[variable]))
         primal_size.append(ex.norm_squared(pulled_back(dual, variable, q_next)))
+    primal_size.append(1e-6 * norm_squared_of(dual) * size_of_duals(problem, dual, q_next, new))
     rest = [(a - b) / sigma - t.expression.linear_trace(change) for t, a, b in zip(dual, q, q_next, strict=True)]
     size = sum_of([ex.norm_squared(t.expression.trace(new)) for t in dual])
     whole = 1e-6 * norm_squared_of(dual) * sum_of([ex.norm_squared(a) for a in x_next])  # where K x vanishes
     return ex.safe_divide(sum_of(primal), sum_of(primal_size)) + ex.safe_divide(
         sum_of([ex.norm_squared(r) for r in rest]), size + whole
     )
+
+
+def size_of_duals(
+    problem: Problem, dual: list[Term], q: Sequence[Expression], point: dict[Variable, Expression]
+) -> Expression:
+    """The squared size of dual variables, or what is natural for them where they vanish."""
+    natural = Literal(1.0) if has_no_unit(problem, dual) else natural_penalty(problem, dual)
+    reach = sum_of([ex.norm_squared(t.expression.linear_trace(point)) for t in dual])
+    offsets = sum_of([ex.norm_squared(t.expression.offset) for t in dual if t.expression.offset is not None])
+    return sum_of([ex.norm_squared(a) for a in q]) + 1e-6 * ex.square(natural) * (reach + offsets)
 
 
 def norm_squared_of(dual: list[Term]) -> Expression:
@@ -175,9 +187,14 @@ def start_of_ratio(problem: Problem, dual: list[Term]) -> Expression:
     """The natural penalty times ``|K|``, so that the unit of the energy does not matter; 1 where nothing has a unit."""
     norm = dual_norm(dual)
     assert norm is not None
-    if not problem.smooth_terms and all(t.functional.facts.indicator for t in dual):
+    if has_no_unit(problem, dual):
         return Literal(1.0)
     return natural_penalty(problem, dual) * ex.sqrt(norm.expression)
+
+
+def has_no_unit(problem: Problem, dual: list[Term]) -> bool:
+    """Whether no energy has a unit: all that there is are constraints."""
+    return not problem.smooth_terms and all(t.functional.facts.indicator for t in dual)
 
 
 def step_controls(problem: Problem, dual: list[Term]) -> dict[Input, Expression]:

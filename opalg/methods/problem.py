@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 from opalg.energies.affine import Variable
 from opalg.energies.energy import EnergyExpression, Term, slopes_of
@@ -117,17 +118,20 @@ class Problem:
             slopes[variable] = ex.broadcast_to(sum_of(parts), variable.shape)
         return slopes
 
+    @property
+    def origin(self) -> dict[Variable, Expression]:
+        """The variables at zero."""
+        zeros = {"real": Literal(0.0), "complex": Literal(0j)}
+        return {v: ex.broadcast_to(zeros[v.kind], v.shape) for v in self.variables}
+
     @cached_property
     def default_start(self) -> dict[Variable, Expression]:
         """One gradient step from zero, where the smooth terms have a certified constant; else zero."""
-        bound, start = self.smoothness, {}
-        for variable in self.variables:
-            zero = Literal(0.0) if variable.kind == "real" else Literal(0j)
-            if bound is None or not self.smooth_terms:
-                start[variable] = ex.broadcast_to(zero, variable.shape)
-            else:
-                start[variable] = -self.gradient_at_zero[variable] * ex.safe_divide(1.0, bound.expression)
-        return start
+        bound = self.smoothness
+        if bound is None or not self.smooth_terms:
+            return self.origin
+        step = _reciprocal(bound.expression)
+        return {v: _in_kind(-self.gradient_at_zero[v] * step, v.kind) for v in self.variables}
 
     def smooth_gradient(self, point: dict[Variable, Expression]) -> list[Expression]:
         """The gradient of the smooth terms, in the form that takes fewer transforms."""
@@ -159,6 +163,17 @@ class Problem:
             return None
         (variable,) = self.variables
         return total_operator([curvature_operator(t, variable) for t in terms])
+
+
+def _in_kind(e: Expression, kind: str) -> Expression:
+    """A real expression as the start of a complex variable."""
+    return Literal(1.0 + 0j) * e if kind == "complex" and e.kind != "complex" else e
+
+
+def _reciprocal(constant: Expression) -> Expression:
+    """``1 / L``, 0 where ``L`` is zero."""
+    positive = ex.pointwise("greater", constant, 0.0)
+    return ex.where(positive, 1.0 / ex.where(positive, constant, 1.0), 0.0)
 
 
 def term_convexity(term: Term) -> Fact:
@@ -317,7 +332,9 @@ def natural_penalty(problem: Problem, split: list[Term]) -> Expression:
     reach = sum_of([n.expression for n in norms if n is not None])
     reach = ex.where(ex.pointwise("greater", reach, 0.0), reach, 1.0)  # operators that are zero have no unit
     spare = Literal(1.0) if smooth is None else 0.1 * smooth.expression / reach
-    usable = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("greater", size, 0.0))
+    # on the border of a domain, as of a logarithm, there is no price
+    priced_at = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("less", price, inf))
+    usable = ex.pointwise("logical_and", priced_at, ex.pointwise("greater", size, 0.0))
     spare = ex.where(ex.pointwise("greater", spare, 0.0), spare, 1.0)
     return ex.where(usable, price / ex.where(usable, size, 1.0), spare) if priced else spare
 

@@ -22,8 +22,8 @@ def moreau(trial: FunctionalTrial) -> None:
         u, p = trial.prox(v, t), trial.conjugate_prox(v / t, 1.0 / t)
         samples.append((v, t, u, p))
         errors.append(size_of(u + t * p - v) / size_of(v) if np.all(np.isfinite(p)) else inf)
-    hints = [] if max(errors) <= trial.limit(1e-11) else [_moreau_hint(trial, *sample) for sample in samples]
-    hint = next((text for text in hints if text), "")
+    wrong = [s for s, error in zip(samples, errors, strict=True) if not error <= trial.limit(1e-11)]
+    hint = next((text for text in (_moreau_hint(trial, *sample) for sample in wrong) if text), "")
     for error in errors:
         trial.measure("moreau", error, 1e-11, "prox_{t f}(v) + t prox_{f*/t}(v / t) is not v", hint)
 
@@ -53,7 +53,9 @@ def _moreau_hint(trial: FunctionalTrial, v: np.ndarray, t: float, u: np.ndarray,
     for factor in (0.5, 2.0, 0.25, 4.0):
         if size_of(trial.conjugate_prox(v / t, factor / t) - wanted) <= limit:
             return f"The prox of the conjugate takes {1 / factor:g} times its step"
-    if np.any(p) and size_of(p * (inner(p, wanted) / inner(p, p)) - wanted) <= limit:
+    far = 1e-3  # a step at which v / t is far out, beyond every radius
+    p, wanted = trial.conjugate_prox(v / far, 1.0 / far), (v - trial.prox(v, far)) / far
+    if np.any(p) and size_of(p * (inner(p, wanted) / inner(p, p)) - wanted) <= 1e-8 * (1.0 + size_of(wanted)):
         return f"The prox of the conjugate is {inner(p, p) / inner(p, wanted):.4g} times what it should be: a radius?"
     return ""
 

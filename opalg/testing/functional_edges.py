@@ -34,7 +34,7 @@ def _finite(trial: FunctionalTrial, name: str, found: np.ndarray, what: str) -> 
 
 def steps(trial: FunctionalTrial) -> None:
     """``t = 0`` gives the nearest point of the domain, tiny steps nearly that, huge ones the lowest value."""
-    for v in (trial.some(), trial.some(0.1)):
+    for v in (trial.some(), trial.some(0.1))[: trial.share(2)]:
         u = trial.prox(v, 0.7)
         still = trial.prox(u, 0.0)
         if not _finite(trial, "steps", still, "the prox with t = 0"):
@@ -81,10 +81,10 @@ def zeros(trial: FunctionalTrial) -> None:
                 over = excess(trial, Sample(v, t, u), few=True)
                 message = "a point near the prox of an array with zeros has a lower f(u) + |u - v|^2 / (2 t)"
                 trial.measure("zeros", over, slack(trial, Sample(v, t, u)), message)
-        if trial.offers("gradient") and (trial.says("smooth") or np.all(v)) and isfinite(trial.value(v)):
-            if _finite(trial, "zeros", trial.gradient(v), "the gradient of an array with zeros"):
-                product = trial.hessian_vector(v, trial.some()) if trial.offers("hessian_vector") else trial.zeros()
-                _finite(trial, "zeros", product, "the Hessian product at an array with zeros")
+        smooth = trial.offers("gradient") and (trial.says("smooth") or np.all(v)) and isfinite(trial.value(v))
+        if smooth and _finite(trial, "zeros", trial.gradient(v), "the gradient of an array with zeros"):
+            product = trial.hessian_vector(v, trial.some()) if trial.offers("hessian_vector") else trial.zeros()
+            _finite(trial, "zeros", product, "the Hessian product at an array with zeros")
 
 
 def _with_zeros(trial: FunctionalTrial) -> list[np.ndarray]:
@@ -122,7 +122,8 @@ def sizes(trial: FunctionalTrial) -> None:
 
 def _flexible(trial: FunctionalTrial) -> bool:
     """Whether an object of a user's takes arrays of any shape with as many axes."""
-    return all(trial.takes(tuple(n + k for n in trial.shape)) for k in (1, 2))
+    longer = [tuple(n + (i == axis) for i, n in enumerate(trial.shape)) for axis in range(len(trial.shape))]
+    return all(trial.takes(shape) for shape in longer)
 
 
 def _one_size(trial: FunctionalTrial) -> None:
@@ -131,7 +132,7 @@ def _one_size(trial: FunctionalTrial) -> None:
     if isnan(trial.public_value(v)):
         trial.findings.fail("sizes", f"the value {where} is NaN")
     if trial.offers("prox"):
-        for t in (0.0, 0.7):
+        for t in (0.7, 0.0)[: trial.share(2)]:
             _finite(trial, "sizes", trial.prox(v, t), f"the prox {where}")
     if trial.offers("gradient"):
         _finite(trial, "sizes", trial.gradient(v), f"the gradient {where}")

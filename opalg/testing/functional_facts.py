@@ -211,8 +211,7 @@ def _not_quadratic(trial: FunctionalTrial) -> None:
 
 
 def _bounded(trial: FunctionalTrial) -> None:
-    for _ in range(4):
-        d = trial.some()
+    for d in [sign * ray for ray in (trial.some(), trial.some()) for sign in (1.0, -1.0)]:
         values = [trial.value(c * d) for c in (1e2, 1e4, 1e6)]
         if all(isfinite(v) for v in values) and values[2] < 5 * values[1] < 0 and values[1] < 5 * values[0] < 0:
             message = f"it is declared bounded below, but falls to {values[2]:.3g} along a ray"

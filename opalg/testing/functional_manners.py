@@ -44,7 +44,7 @@ def inputs(trial: FunctionalTrial) -> None:
     """Arguments are not written to."""
     calls = [("value", trial.functional.value, ()), *_methods(trial)]
     for name, method, arguments in calls:
-        for scale in (1.0, 0.01):
+        for scale in (1.0, 0.01)[: trial.share(2)]:
             v = trial.lib.asarray(_point(trial, name, scale))
             before = np.array(trial.lib.to_numpy(v))
             guarded(name, partial(method, v, *arguments))
@@ -57,7 +57,7 @@ def fresh(trial: FunctionalTrial) -> None:
     for name, method, arguments in _methods(trial):
         points = [_point(trial, name, scale) for scale in (1.0, 1e-3, 1e3)]
         points += [trial.zeros(), trial.inside()] if name == "prox" or trial.says("smooth") else []
-        for v in points:
+        for v in points[: trial.share(5, 2)]:
             for step in ((0.0,), (0.3,)) if name == "prox" and trial.ours else (arguments,):
                 _own_memory(trial, name, method, v, step)
 
@@ -94,8 +94,9 @@ def layout(trial: FunctionalTrial) -> None:
         flat = np.broadcast_to(x[:1], x.shape) if x.ndim else x
         if name not in ("value", "prox") and not np.isfinite(trial.value(flat)):
             flat = x
+        wanted = {id(w): guarded(name, partial(method, trial.lib.asarray(np.array(w)), *arguments)) for w in (x, flat)}
         for label, values, view in views(trial.lib, x, flat):
-            plain = guarded(name, partial(method, trial.lib.asarray(np.array(values)), *arguments))
+            plain = wanted[id(values)]
             found = guarded(f"{name} of {label}", partial(method, view, *arguments))
             if name == "value":
                 error = 0.0 if found == plain else abs(float(found) - float(plain)) / (1.0 + abs(float(plain)))
@@ -138,7 +139,7 @@ def repeatable(trial: FunctionalTrial) -> None:
         steps: tuple[tuple[Any, ...], ...] = ((0.7,), (0.05,)) if name == "prox" else ((),)
         asked = [(x, s) for x in given for s in steps]
         first = [_numbers(trial, name, method, x, s) for x, s in asked]
-        for _ in range(2):
+        for _ in range(trial.share(2)):
             for (x, s), wanted in zip(reversed(asked), reversed(first), strict=True):
                 error = _far(_numbers(trial, name, method, x, s), wanted)
                 message = f"{name} gives another result the second time"
@@ -248,8 +249,8 @@ def _entries(trial: FunctionalTrial) -> None:
         if trial.ours:
             raise
         return
-    wanted = np.empty_like(v)
-    for i in range(v.size):
+    wanted = found.copy()
+    for i in trial.rng.permutation(v.size)[: trial.share(min(v.size, 24), 3)]:
         wanted.flat[i] = trial.prox(v, float(steps.flat[i])).flat[i]
     message = "prox(v, t) with a step for each entry is not what each entry gives by itself"
     trial.measure("batch", far(found, wanted, size_of(v)), 1e-12, message, part="entries")

@@ -23,7 +23,7 @@ from opalg.testing.subject import SubjectError, guarded, random_array
 
 Shape = tuple[int, ...]
 SCALES = (0.3, 1.0, 3.0)
-STEPS = (0.05, 0.7, 4.0)
+STEPS = (0.05, 0.7, 6.0)
 _SLOW = 5e-3  # seconds
 _OF_ITERATIONS = 0.04
 
@@ -158,7 +158,7 @@ class FunctionalTrial:
 
     def some(self, scale: float = 1.0) -> np.ndarray:
         """A random array, in the precision of the trial."""
-        return self.rounded(scale * random_array(self.rng, self.shape, self.kind))
+        return self.rounded(np.asarray(scale * random_array(self.rng, self.shape, self.kind)))
 
     def rounded(self, v: np.ndarray) -> np.ndarray:
         """An array whose entries are numbers of the precision of the trial, in double."""

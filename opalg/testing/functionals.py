@@ -11,6 +11,7 @@ from opalg.arrays import backend
 from opalg.errors import ParameterError
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.sets import Set
+from opalg.operators.algebra import as_shape
 from opalg.testing import (
     duality,
     functional_algebra,
@@ -25,7 +26,6 @@ from opalg.testing.catalogue import shape_for
 from opalg.testing.functional_trial import FunctionalTrial, kinds_of
 from opalg.testing.report import Findings, Report
 from opalg.testing.subject import KINDS, SubjectError
-from opalg.operators.algebra import as_shape
 
 
 def check_functional(

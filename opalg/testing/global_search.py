@@ -19,7 +19,7 @@ def lowest(
     center: np.ndarray,
     radius: float,
     starts: Iterable[np.ndarray] = (),
-    polish: int = 70,
+    polish: int = 100,
     fineness: float = 1.0,
 ) -> tuple[np.ndarray, float]:
     """The best point that is found, and its value.
@@ -79,8 +79,9 @@ def _apart(places: list[np.ndarray], spacing: float) -> list[np.ndarray]:
 
 def _descend(objective: Objective, start: np.ndarray, step: float, polish: int) -> tuple[np.ndarray, float]:
     if len(start) == 1:
-        return _golden(objective, start, step, polish // 2)
+        return _golden(objective, start, step, min(polish, 40))
     moves = [np.array(m, dtype=float) for m in itertools.product((-1, 0, 1), repeat=len(start)) if any(m)]
+    moves = [m for m in moves if np.sum(np.abs(m)) in (1, len(start))]  # axes and corners
     best, value, spent = start, objective(start), 0
     while spent < polish and step > 1e-9 * (1.0 + float(np.max(np.abs(best)))):
         moved = False
@@ -90,7 +91,7 @@ def _descend(objective: Objective, start: np.ndarray, step: float, polish: int) 
             spent += 1
             if found < value:
                 best, value, moved = trial, found, True
-        step = step if moved else step * 0.4
+        step = step if moved else step * 0.2
     return best, value
 
 

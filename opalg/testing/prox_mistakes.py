@@ -8,7 +8,7 @@ from math import isfinite
 
 import numpy as np
 
-from opalg.testing.functional_trial import FunctionalTrial
+from opalg.testing.functional_trial import STEPS, FunctionalTrial
 from opalg.testing.subject import SubjectError, inner, size_of
 
 _SAME = 1e-9
@@ -27,15 +27,17 @@ Excess = Callable[[FunctionalTrial, Sample], float]
 Change = Callable[[Sample], Sample]
 
 
-def likely_mistake(trial: FunctionalTrial, wrong: list[Sample], excess: Excess) -> str:
-    """A sentence about the mistake that explains all samples of a wrong prox; empty where none does."""
+def likely_mistake(trial: FunctionalTrial, wrong: list[Sample], others: list[Sample], excess: Excess) -> str:
+    """A sentence about the mistake that explains all samples of a wrong prox, also the right ones; empty for none."""
     if any(np.any(np.isnan(s.u)) for s in wrong):
         return "NaN from 0 / 0, inf - inf or 0 * inf: divide where the denominator is not zero"
 
-    def explains(change: Change) -> bool:
-        return all(excess(trial, change(s)) <= trial.limit(_SAME) for s in wrong)
+    samples = wrong + others
 
-    for sentence, change in _changes(trial, wrong):
+    def explains(change: Change) -> bool:
+        return all(excess(trial, change(s)) <= trial.limit(_SAME) for s in samples)
+
+    for sentence, change in _changes(trial, samples):
         try:
             if explains(change):
                 return sentence
@@ -43,7 +45,7 @@ def likely_mistake(trial: FunctionalTrial, wrong: list[Sample], excess: Excess) 
             continue
     for suspect in (_unchanged, _apart, _magnitude, _own_factors, _projection, _scaled, _beyond):
         try:
-            found = suspect(trial, wrong, excess)
+            found = suspect(trial, samples, excess)
         except SubjectError:
             continue
         if found:
@@ -65,7 +67,7 @@ def _changes(trial: FunctionalTrial, wrong: list[Sample]) -> Iterator[tuple[str,
         yield "It is the prox for the step t^2: the step is squared", lambda s: replace(s, t=s.t**2)
         yield "It is the prox for the step sqrt(t): the root is one too many", lambda s: replace(s, t=s.t**0.5)
         yield "It is the prox for the step 1 / t: the step is inverted", lambda s: replace(s, t=1 / s.t)
-        for t in (1.0, 0.5, 0.3, 0.05, 0.7, 4.0):
+        for t in (1.0, 0.5, 0.3, *STEPS):
             sentence = f"It is the prox for the step {t:g} whatever t is: t is not used, or kept from an earlier call"
             yield sentence, lambda s, t=t: replace(s, t=t)  # type: ignore[misc]
     yield "The sign is wrong: minus the result is the prox", lambda s: replace(s, u=-s.u)
@@ -114,7 +116,7 @@ def _apart(trial: FunctionalTrial, wrong: list[Sample], excess: Excess) -> str:
     """Whether real and imaginary parts, or magnitudes alone, are what it looks at."""
     if trial.kind != "complex" or not _right_in_magnitude(trial, wrong, excess):
         return ""
-    s = wrong[-1]
+    s = max(wrong, key=lambda sample: size_of(sample.u))
     parts = trial.prox(s.v.real + 0j, s.t) + 1j * trial.prox(s.v.imag + 0j, s.t).real
     if size_of(parts - s.u) <= 1e-9 * (1 + size_of(s.u)):
         return "Real and imaginary parts are treated one by one: shrink the magnitude and keep the phase"
@@ -133,7 +135,7 @@ def _right_in_magnitude(trial: FunctionalTrial, wrong: list[Sample], excess: Exc
 
 
 def _magnitude(trial: FunctionalTrial, wrong: list[Sample], excess: Excess) -> str:
-    s = wrong[-1]
+    s = max(wrong, key=lambda sample: size_of(sample.u))
     if not np.array_equal(trial.prox(-s.v, s.t), s.u) or size_of(s.u) == 0:
         return ""
     if _right_in_magnitude(trial, wrong, excess):
@@ -143,7 +145,7 @@ def _magnitude(trial: FunctionalTrial, wrong: list[Sample], excess: Excess) -> s
 
 def _projection(trial: FunctionalTrial, wrong: list[Sample], excess: Excess) -> str:
     s = wrong[-1]
-    if not all(np.array_equal(trial.prox(s.v, t), s.u) for t in (0.05, 0.7, 4.0)):
+    if not all(np.array_equal(trial.prox(s.v, t), s.u) for t in STEPS):
         return ""
     again = size_of(trial.prox(s.u, s.t) - s.u) <= 1e-9 * (1 + size_of(s.u))
     if trial.says("indicator") or not isfinite(trial.value(s.u)):
@@ -229,7 +231,7 @@ def _beyond(trial: FunctionalTrial, wrong: list[Sample], excess: Excess) -> str:
 
 def _few_entries(trial: FunctionalTrial, wrong: list[Sample], excess: Excess) -> str:
     """Which entries are wrong, where single ones can be moved to a better place."""
-    s = max(wrong, key=lambda sample: sample.t)
+    s = wrong[-1]
     objective = trial.objective(s.v, s.t)
     here, places = objective(s.u), []
     for i in range(min(s.u.size, 256)):

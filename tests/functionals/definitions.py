@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class Scalar:
     low: Any = -np.inf
     high: Any = np.inf
     convex: bool = True
+    center: Any = 0.0
 
     def total(self, v: Any) -> float:
         """The sum over the entries; infinite outside the interval."""
@@ -32,38 +33,13 @@ class Scalar:
         """The minimiser of ``phi(u) + (u - v)^2 / (2 t)`` by bisection of its slope; by search where not convex."""
         v, t = np.broadcast_arrays(np.asarray(v, LONG), np.asarray(t, LONG))
         if not self.convex:
-            return self._search(v, t)
-        return self._root(lambda u: u - v + t * self.slope(u), v)
-
-    def dual(self, q: Any) -> tuple[float, np.ndarray]:
-        """The value of the conjugate at slopes q that are taken, and where they are."""
-        u = self._root(lambda u: self.slope(u) - q, np.zeros(np.shape(q), LONG))
-        return float(np.sum(q * u - self.value(u))), u
-
-    def _root(self, increasing: Function, start: Any) -> np.ndarray:
-        shape = np.broadcast_shapes(np.shape(start), np.shape(self.low), np.shape(self.high))
-        floor, ceiling = (np.broadcast_to(np.asarray(end, LONG), shape) for end in (self.low, self.high))
-        middle = np.clip(np.asarray(start, LONG), floor, ceiling)
-        low, high = middle.copy(), middle.copy()
-        for k in range(-60, 16):
-            low, high = np.maximum(middle - LONG(4) ** k, floor), np.minimum(middle + LONG(4) ** k, ceiling)
-            done = (self._at(increasing, low, floor, -1) <= 0) & (self._at(increasing, high, ceiling, 1) >= 0)
-            if np.all(done):
-                break
-        for _ in range(150):
-            middle = (low + high) / 2
-            right = increasing(middle) > 0
-            low, high = np.where(right, low, middle), np.where(right, middle, high)
-        return (low + high) / 2
-
-    @staticmethod
-    def _at(increasing: Function, u: Any, end: Any, sign: int) -> Any:
-        with np.errstate(all="ignore"):
-            return np.where(u == end, sign, np.nan_to_num(increasing(u), nan=0.0))
+            even = Scalar(lambda u: self.value(u + self.center), lambda u: self.slope(u + self.center), convex=False)
+            return self.center + even._search(v - self.center, t)
+        return root(lambda u: u - v + t * self.slope(u), v, self.low, self.high)
 
     def _search(self, v: Any, t: Any) -> np.ndarray:
         """The best of 0, v and every stationary point between them; functions here are least at 0, and even."""
-        shares = np.concatenate([np.linspace(0, 1, 1500, dtype=LONG)[1:], np.geomspace(LONG(1e-8), LONG(1), 500)])
+        shares = np.concatenate([np.linspace(0, 1, 500, dtype=LONG)[1:], np.geomspace(LONG(1e-8), LONG(1), 200)])
         grid = np.unique(shares).reshape(-1, *([1] * v.ndim)) * np.abs(v)
 
         def rises(u: Any) -> Any:
@@ -76,7 +52,7 @@ class Scalar:
             there = turns & (np.cumsum(turns, axis=0) == k)
             low, high = (np.sum(np.where(there, ends, 0), axis=0) for ends in (grid[:-1], grid[1:]))
             low, high = (np.where(np.any(there, axis=0), end, np.abs(v)) for end in (low, high))
-            for _ in range(90):
+            for _ in range(75):
                 middle = (low + high) / 2
                 right = rises(middle) > 0
                 low, high = np.where(right, low, middle), np.where(right, middle, high)
@@ -87,32 +63,47 @@ class Scalar:
 
     def weighted(self, w: Any) -> Scalar:
         """``w phi(u)``."""
-        return Scalar(lambda u: w * self.value(u), lambda u: w * self.slope(u), self.low, self.high, self.convex)
+        return replace(self, value=lambda u: w * self.value(u), slope=lambda u: w * self.slope(u))
 
     def shifted(self, b: Any) -> Scalar:
         """``phi(u - b)``."""
-        low, high = self.low + b, self.high + b
-        return Scalar(lambda u: self.value(u - b), lambda u: self.slope(u - b), low, high, self.convex)
+        ends = {name: getattr(self, name) + b for name in ("low", "high", "center")}
+        return replace(self, value=lambda u: self.value(u - b), slope=lambda u: self.slope(u - b), **ends)
 
     def argument(self, c: Any) -> Scalar:
         """``phi(c u)``."""
         ends = np.divide(self.low, c), np.divide(self.high, c)
-        low, high = np.minimum(*ends), np.maximum(*ends)
-        return Scalar(lambda u: self.value(c * u), lambda u: c * self.slope(c * u), low, high, self.convex)
+        new = Scalar(lambda u: self.value(c * u), lambda u: c * self.slope(c * u), np.minimum(*ends), np.maximum(*ends))
+        return replace(new, convex=self.convex, center=self.center / c)
 
     def tilted(self, a: Any, c: Any) -> Scalar:
         """``phi(u) + a u + c u^2 / 2``."""
-        return Scalar(
-            lambda u: self.value(u) + a * u + c * u**2 / 2,
-            lambda u: self.slope(u) + a + c * u,
-            self.low,
-            self.high,
-            self.convex,
+        return replace(
+            self, value=lambda u: self.value(u) + a * u + c * u**2 / 2, slope=lambda u: self.slope(u) + a + c * u
         )
 
     def within(self, low: Any, high: Any) -> Scalar:
         """The same on a smaller interval."""
-        return Scalar(self.value, self.slope, np.maximum(self.low, low), np.minimum(self.high, high), self.convex)
+        return replace(self, low=np.maximum(self.low, low), high=np.minimum(self.high, high))
+
+
+def root(increasing: Function, start: Any, floor: Any = -np.inf, ceiling: Any = np.inf) -> np.ndarray:
+    """Where an increasing function of each entry changes its sign, between two ends."""
+    shape = np.broadcast_shapes(np.shape(start), np.shape(floor), np.shape(ceiling))
+    floor, ceiling = (np.broadcast_to(np.asarray(end, LONG), shape) for end in (floor, ceiling))
+    middle = np.clip(np.asarray(start, LONG), floor, ceiling)
+    low, high = middle, middle
+    with np.errstate(all="ignore"):
+        for k in range(-10, 9):
+            low, high = np.maximum(middle - LONG(16) ** k, floor), np.minimum(middle + LONG(16) ** k, ceiling)
+            left = (low == floor) | (increasing(low) <= 0)
+            if np.all(left & ((high == ceiling) | (increasing(high) >= 0))):
+                break
+        for _ in range(105):
+            middle = (low + high) / 2
+            right = increasing(middle) > 0
+            low, high = np.where(right, low, middle), np.where(right, middle, high)
+    return (low + high) / 2
 
 
 def by_magnitude(prox: Function, v: Any) -> np.ndarray:

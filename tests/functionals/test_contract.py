@@ -18,9 +18,10 @@ from opalg.program.expression import Input
 from opalg.program.interpreter import evaluate
 from opalg.testing import check_functional
 from opalg.testing.catalogue import shape_for
-from tests.functionals.members import CASES, MEMBERS, NAMES, inner, offering, point
+from tests.functionals.members import CASES, MEMBERS, NAMES, inner, kinds, offering, point
 
 STEP = 1e-6
+SEEN_ON_REAL_ARRAYS = ("sizes", "layout", "repeatable", "algebra")
 
 
 def is_convex(f: Functional) -> bool:
@@ -39,7 +40,8 @@ def test_something_was_found() -> None:
 
 @pytest.mark.parametrize(("f", "kind"), CASES, ids=NAMES)
 def test_the_kit_finds_nothing(f: Functional, kind: str) -> None:
-    report = check_functional(f, kinds=[kind])
+    again = kind == "complex" and "real" in kinds(f)
+    report = check_functional(f, kinds=[kind], skip=SEEN_ON_REAL_ARRAYS if again else ())
     assert report, str(report)
     assert {"value", "facts", "dtype", "inputs", "missing", "extremes"} <= set(report.checked)
     assert f.offers("prox") == ("brute_force" in report.checked)

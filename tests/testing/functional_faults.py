@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +9,7 @@ import numpy as np
 import opalg as oa
 from tests.testing.own_functionals import (
     ABSOLUTE,
-    BALL,
     BATCHED,
-    BOX,
     COUNT,
     ELASTIC,
     FIT,
@@ -25,47 +21,28 @@ from tests.testing.own_functionals import (
     PHASED,
     POISSON,
     ROUND,
-    SIMPLEX,
     SQUARE,
     WEIGHTED,
     A,
     Own,
-    W,
     by_largest,
     clipped,
     coefficients,
-    divergence,
-    divergence_prox,
     facts,
     held,
-    huber,
     in_ball,
-    indicator,
-    into_ball,
     matrix,
-    norm,
     onto_simplex,
     safe,
-    shorten,
     shrink,
-    spread,
     total,
 )
+from tests.testing.prox_faults import PROXES, SETS, Fault, fault
 
 YES = oa.YES
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A fault: the functional, words that its hint or message must hold, and the property that must fail."""
-
-    name: str
-    build: Callable[[], Any]
-    words: str
-    property: str = "prox"
-
-
-def _fault(name: str, base: Own, words: str, of: str = "prox", **changes: Any) -> Fault:
+def fault(name: str, base: Own, words: str, of: str = "prox", **changes: Any) -> Fault:
     return Fault(name, lambda: base.but(**changes), words, of)
 
 
@@ -164,43 +141,6 @@ def _nan_at_zero(v: np.ndarray) -> np.ndarray:
     return v / np.abs(v) * np.abs(v) * 2
 
 
-PROXES = [
-    _fault("half the step", ABSOLUTE, "0.5 t", prox=lambda v, t: shrink(v, t / 2)),
-    _fault("twice the step", ABSOLUTE, "2 t", prox=lambda v, t: shrink(v, 2 * t)),
-    _fault("a half too many in the square", SQUARE, "0.5 t", prox=lambda v, t: v / (1 + t)),
-    _fault("the step squared", ABSOLUTE, "squared", prox=lambda v, t: shrink(v, t * t)),
-    _fault("the step inverted", ABSOLUTE, "inverted", prox=lambda v, t: shrink(v, 1 / max(t, 1e-300))),
-    _fault("the root of the step", ABSOLUTE, "root", prox=lambda v, t: shrink(v, t**0.5)),
-    _fault("the step not used", ABSOLUTE, "t is not used", prox=lambda v, t: shrink(v, 1.0)),
-    _fault("weights missing", WEIGHTED, "weights are missing", prox=shrink),
-    _fault("weights twice", WEIGHTED, "weights are missing", prox=lambda v, t: shrink(v, t * spread(W, v) ** 2)),
-    _fault("minus the prox", ABSOLUTE, "sign is wrong", prox=lambda v, t: -shrink(v, t)),
-    _fault("the rest instead of the prox", ABSOLUTE, "v - prox(v, t)", prox=lambda v, t: v - shrink(v, t)),
-    _fault("the prox of the conjugate", ABSOLUTE, "conjugate", prox=lambda v, t: v - shrink(v, 1.0)),
-    _fault("Moreau without its step", ABSOLUTE, "factor t", prox=lambda v, t: v - v / np.maximum(np.abs(v), t)),
-    _fault("the argument as it is", ABSOLUTE, "argument as it is", prox=lambda v, t: 1 * v),
-    _fault("sign lost", ABSOLUTE, "magnitudes only", prox=_lost_imaginary),
-    _fault("real and imaginary parts", ABSOLUTE, "one by one", prox=_parts),
-    _fault("a conjugate too many", ABSOLUTE, "conjugate", prox=lambda v, t: np.conj(shrink(v, t))),
-    _fault("groups along the other axis", GROUPS, "another axis", prox=lambda v, t: shorten(v, t, -1)),
-    _fault("zero groups divided", GROUPS, "0 / 0", "zeros", prox=_divided),
-    _fault("no maximum with zero", LENGTH, "", prox=_without_max),
-    _fault("a projection for a prox", SQUARE, "does not depend on t", prox=lambda v, t: v / np.maximum(by_largest(v), 1)),
-    _fault("delta squared", HUBER, "", prox=lambda v, t: (v - t * clipped(v, 0.25)).astype(v.dtype)),
-    _fault("delta misplaced", HUBER, "", prox=lambda v, t: np.where(np.abs(v) <= 0.5, v / (1 + t), shrink(v, t))),
-    _fault("background ignored", POISSON, "", prox=lambda v, t: divergence_prox(v, t, 0.0)),
-    _fault("data left out", FIT, "linear part", prox=lambda v, t: v / (1 + t)),
-    _fault("data with the wrong sign", FIT, "conjugate", prox=lambda v, t: (v - t * (FIT.prox(0 * v, 1.0) * 2)) / (1 + t)),
-    _fault("shrunk after scaling", ELASTIC, "", prox=lambda v, t: shrink(v / (1 + 2 * t), t)),
-    _fault("threshold without the root", COUNT, "", prox=lambda v, t: np.where(np.abs(v) > 2 * t, v, 0)),
-    _fault("threshold without the two", COUNT, "0.5 t", prox=lambda v, t: np.where(np.abs(v) > np.sqrt(t), v, 0)),
-    _fault("a soft threshold for a hard one", COUNT, "", prox=lambda v, t: shrink(v, np.sqrt(2 * t))),
-    _fault("the transposed matrix", FORM, "", prox=lambda v, t: FORM.prox(v, t) @ (np.eye(v.shape[-1]) + 0.1 * np.tri(v.shape[-1]))),
-    _fault("one entry forgotten", SQUARE, "such as (2, 3)", prox=lambda v, t: _last(v, v / (1 + 2 * t))),
-    _fault("negative entries forgotten", ABSOLUTE, "negative entries", kinds=("real",), prox=lambda v, t: np.where(v > 0, shrink(v, t), v)),
-]  # fmt: skip
-
-
 def _last(v: np.ndarray, u: np.ndarray) -> np.ndarray:
     if u.size:
         u.flat[-1] = v.flat[-1]
@@ -215,64 +155,111 @@ def _unclipped(v: np.ndarray) -> np.ndarray:
     return v - (np.sum(v) - 2) / max(v.size, 1)
 
 
-SETS = [
-    _fault("ball of another radius", BALL, "radius", prox=lambda v, t: into_ball(v, 1.0)),
-    _fault(
-        "ball at zero of another radius",
-        indicator(lambda v: norm(v) <= 1.5, lambda v: into_ball(v, 1.5, 0.0)),
-        "0.666667 times",
-        prox=lambda v, t: into_ball(v, 1.0, 0.0),
-    ),
-    _fault("ball without its center", BALL, "center", prox=lambda v, t: into_ball(v, 1.5, 0.0)),
-    _fault("simplex with another sum", SIMPLEX, "not in the domain", prox=lambda v, t: _off_by_the_sum(v)),
-    _fault("simplex without clipping", SIMPLEX, "not in the domain", prox=lambda v, t: _unclipped(v)),
-    _fault(
-        "simplex clipped and scaled", SIMPLEX, "nearest one", "brute_force", prox=lambda v, t: _scaled(v)
-    ),
-    _fault("absolute value for a maximum", NONNEG, "abs", prox=lambda v, t: np.abs(v)),
-    _fault("not clipped at all", NONNEG, "argument as it is", prox=lambda v, t: 1 * v),
-    _fault("box scaled", BOX, "", prox=lambda v, t: v / max(1, np.max(np.abs(v), initial=0.0) / 0.8)),
-    _fault("moved with each step", NONNEG, "", prox=lambda v, t: np.maximum(v - t, 0)),
-    _fault("finite outside", BOX, "takes the value", "facts", value=lambda v: total(np.maximum(np.abs(v) - 0.8, 0))),
-    _fault("a projection that goes on", BOX, "moved by projecting", "nonexpansive", prox=lambda v, t: np.clip(0.9 * v, -0.8, 0.8)),
-]  # fmt: skip
-
-
 def _scaled(v: np.ndarray) -> np.ndarray:
     u = np.maximum(v, 0)
     return 2 * u / np.sum(u) if np.any(u) else onto_simplex(v)
 
 
 DERIVATIVES = [
-    _fault("half the gradient", SQUARE, "0.5 times", "gradient", gradient=lambda v: v),
-    _fault("twice the gradient", HUBER, "2 times", "gradient", gradient=lambda v: 2 * clipped(v)),
-    _fault("minus the gradient", SQUARE, "sign", "gradient", gradient=lambda v: -2 * v),
-    _fault("absolute values", SQUARE, "signs or phases", "gradient", kinds=("real",), gradient=lambda v: (2 * np.abs(v)).astype(v.dtype)),
-    _fault("a conjugate missing", PHASED, "conjugate", "gradient",
-           gradient=lambda v: 2 * np.conj(coefficients(v)) * np.conj(np.vdot(coefficients(v), v))),
-    _fault("the data left out", FIT, "linear part", "gradient", gradient=lambda v: 1 * v),
-    _fault("a ridge left out", FORM, "quadratic part", "gradient", gradient=lambda v: v @ (matrix(v).T @ matrix(v)) + 0.5 * v),
-    _fault("the transposed matrix in the gradient", FORM, "", "gradient", gradient=lambda v: v @ (matrix(v) @ matrix(v).T)),
-    _fault("NaN in the gradient of zero", SQUARE, "0 / 0", "zeros", gradient=_nan_at_zero),
-    _fault("half the Hessian", SQUARE, "0.5 times", "hessian", hessian_vector=lambda v, d: 1 * d),
-    _fault("the Hessian not transposed", FORM, "not symmetric", "hessian", hessian_vector=lambda v, d: d @ (matrix(v) @ matrix(v))),
-    _fault("a term of the Hessian forgotten", ROUND, "rank one", "hessian",
-           hessian_vector=lambda v, d: d / np.hypot(1, by_largest(v)).astype(v.dtype)),
-    _fault("a diagonal Hessian", FORM, "diagonal", "hessian", hessian_vector=lambda v, d: np.diag(matrix(v).T @ matrix(v)) * d),
-]  # fmt: skip
+    fault("half the gradient", SQUARE, "0.5 times", "gradient", gradient=lambda v: v),
+    fault("twice the gradient", HUBER, "2 times", "gradient", gradient=lambda v: 2 * clipped(v)),
+    fault("minus the gradient", SQUARE, "sign", "gradient", gradient=lambda v: -2 * v),
+    fault(
+        "absolute values",
+        SQUARE,
+        "signs or phases",
+        "gradient",
+        kinds=("real",),
+        gradient=lambda v: (2 * np.abs(v)).astype(v.dtype),
+    ),
+    fault(
+        "a conjugate missing",
+        PHASED,
+        "conjugate",
+        "gradient",
+        gradient=lambda v: 2 * np.conj(coefficients(v)) * np.conj(np.vdot(coefficients(v), v)),
+    ),
+    fault("the data left out", FIT, "linear part", "gradient", gradient=lambda v: 1 * v),
+    fault(
+        "a ridge left out",
+        FORM,
+        "quadratic part",
+        "gradient",
+        gradient=lambda v: v @ (matrix(v).T @ matrix(v)) + 0.5 * v,
+    ),
+    fault(
+        "the transposed matrix in the gradient", FORM, "", "gradient", gradient=lambda v: v @ (matrix(v) @ matrix(v).T)
+    ),
+    fault("NaN in the gradient of zero", SQUARE, "0 / 0", "zeros", gradient=_nan_at_zero),
+    fault("half the Hessian", SQUARE, "0.5 times", "hessian", hessian_vector=lambda v, d: 1 * d),
+    fault(
+        "the Hessian not transposed",
+        FORM,
+        "not symmetric",
+        "hessian",
+        hessian_vector=lambda v, d: d @ (matrix(v) @ matrix(v)),
+    ),
+    fault(
+        "a term of the Hessian forgotten",
+        ROUND,
+        "rank one",
+        "hessian",
+        hessian_vector=lambda v, d: d / np.hypot(1, by_largest(v)).astype(v.dtype),
+    ),
+    fault(
+        "a diagonal Hessian",
+        FORM,
+        "diagonal",
+        "hessian",
+        hessian_vector=lambda v, d: np.diag(matrix(v).T @ matrix(v)) * d,
+    ),
+]
 
 DUALS = [
-    _fault("the conjugate's prox with the step inverted", SQUARE, "1 / step", "moreau", conjugate=_dual(prox=lambda q, t: q / (1 + 1 / (2 * t)))),
-    _fault("the conjugate's prox with twice its step", SQUARE, "2 times its step", "moreau", conjugate=_dual(prox=lambda q, t: q / (1 + t))),
-    _fault("f for its conjugate", SQUARE, "that of f", "moreau", conjugate=SQUARE),
-    _fault("a dual ball of another radius", ABSOLUTE, "0.5 times", "moreau",
-           conjugate=ABSOLUTE.conjugate.but(prox=lambda q, t: q / np.maximum(2 * np.abs(q), 1))),
-    _fault("a conjugate of half the size", SQUARE, "0.5 times", "fenchel", conjugate=_dual(value=lambda q: total(np.abs(q) ** 2) / 8)),
-    _fault("a conjugate with a small domain", ABSOLUTE, "check the radius", "fenchel",
-           conjugate=ABSOLUTE.conjugate.but(value=lambda q: in_ball(q, 0.8))),
-    _fault("a conjugate with a large domain", ABSOLUTE, "domain that is too large", "fenchel",
-           conjugate=ABSOLUTE.conjugate.but(value=lambda q: in_ball(q, 1.7))),
-]  # fmt: skip
+    fault(
+        "the conjugate's prox with the step inverted",
+        SQUARE,
+        "1 / step",
+        "moreau",
+        conjugate=_dual(prox=lambda q, t: q / (1 + 1 / (2 * t))),
+    ),
+    fault(
+        "the conjugate's prox with twice its step",
+        SQUARE,
+        "2 times its step",
+        "moreau",
+        conjugate=_dual(prox=lambda q, t: q / (1 + t)),
+    ),
+    fault("f for its conjugate", SQUARE, "that of f", "moreau", conjugate=SQUARE),
+    fault(
+        "a dual ball of another radius",
+        ABSOLUTE,
+        "0.5 times",
+        "moreau",
+        conjugate=ABSOLUTE.conjugate.but(prox=lambda q, t: q / np.maximum(2 * np.abs(q), 1)),
+    ),
+    fault(
+        "a conjugate of half the size",
+        SQUARE,
+        "0.5 times",
+        "fenchel",
+        conjugate=_dual(value=lambda q: total(np.abs(q) ** 2) / 8),
+    ),
+    fault(
+        "a conjugate with a small domain",
+        ABSOLUTE,
+        "check the radius",
+        "fenchel",
+        conjugate=ABSOLUTE.conjugate.but(value=lambda q: in_ball(q, 0.8)),
+    ),
+    fault(
+        "a conjugate with a large domain",
+        ABSOLUTE,
+        "domain that is too large",
+        "fenchel",
+        conjugate=ABSOLUTE.conjugate.but(value=lambda q: in_ball(q, 1.7)),
+    ),
+]
 
 FACTS = [
     _declaring("half the smoothness", SQUARE, "0.5 times", smoothness=1.0),
@@ -301,32 +288,69 @@ FACTS = [
 ]
 
 MANNERS = [
-    _fault("zero over zero at a step of zero", ABSOLUTE, "0 / 0", "steps", prox=_hard_at_zero),
-    _fault("a step of zero divided by", SQUARE, "0 / 0", "steps", prox=lambda v, t: (v / t) / (1 / np.float64(t) + 2)),
-    _fault("cancellation at huge steps", POISSON, "1e30", "steps", prox=_cancelling),
+    fault("zero over zero at a step of zero", ABSOLUTE, "0 / 0", "steps", prox=_hard_at_zero),
+    fault("a step of zero divided by", SQUARE, "0 / 0", "steps", prox=lambda v, t: (v / t) / (1 / np.float64(t) + 2)),
+    fault("cancellation at huge steps", POISSON, "1e30", "steps", prox=_cancelling),
     Fault("infinite weights", lambda: held(lambda v, t, w: v * (1 - t * w / np.maximum(np.abs(v), t * w))), "0 / 0"),
-    _fault("overflow in a norm", GROUPS, "overflow", "extremes", prox=_plain_shorten),
-    _fault("overflow in a value", LENGTH, "overflow", "extremes", value=lambda v: float(np.sqrt(np.sum(np.abs(v) ** 2)))),
-    _fault("the largest of nothing", ABSOLUTE, "start value", "sizes", prox=lambda v, t: shrink(v, t) * (1 + 0 * np.max(np.abs(v)))),
-    _fault("returns its argument", NONNEG, "Return a copy", "fresh", prox=lambda v, t: _view(v)),
+    fault("overflow in a norm", GROUPS, "overflow", "extremes", prox=_plain_shorten),
+    fault(
+        "overflow in a value", LENGTH, "overflow", "extremes", value=lambda v: float(np.sqrt(np.sum(np.abs(v) ** 2)))
+    ),
+    fault(
+        "the largest of nothing",
+        ABSOLUTE,
+        "start value",
+        "sizes",
+        prox=lambda v, t: shrink(v, t) * (1 + 0 * np.max(np.abs(v))),
+    ),
+    fault("returns its argument", NONNEG, "Return a copy", "fresh", prox=lambda v, t: _view(v)),
     Fault("returns a buffer", _buffered, "Return a copy", "fresh"),
-    _fault("overwrites its argument", SQUARE, "Work on a copy", "inputs", prox=_overwriting),
+    fault("overwrites its argument", SQUARE, "Work on a copy", "inputs", prox=_overwriting),
     Fault("a factor kept from the first call", _keeping_step, "kept from an earlier call"),
     Fault("a result kept for a place in memory", _keeping_result, "memory", "repeatable"),
     Fault("draws at random", _drawing, "state", "repeatable"),
-    _fault("promoted to double", SQUARE, "precision", "dtype", prox=lambda v, t: v / np.full((1,) * v.ndim, 1 + 2 * t)),
-    _fault("computed in single precision", SQUARE, "precision", "dtype",
-           prox=lambda v, t: (v / (1 + 2 * t)).astype(np.complex64 if np.iscomplexobj(v) else np.float32)),
-    _fault("entries as they lie in memory", WEIGHTED, "strides", "layout",
-           prox=lambda v, t: WEIGHTED.prox(v.ravel(order="K").reshape(v.shape), t)),
-    _fault("steps along the last axis", BATCHED, "last one", "batch", prox=lambda v, t: shrink(v, np.asarray(t, np.abs(v).dtype))),
-    _fault("one step for all samples", BATCHED, "All samples", "batch", prox=lambda v, t: shrink(v, np.asarray(t, np.abs(v).dtype).ravel()[0])),
-    _fault("another value for complex arrays", SQUARE, "complex one", "phases",
-           value=lambda v: total(np.abs(v) ** 2) * (0.5 if np.iscomplexobj(v) else 1), facts=None, gradient=None, prox=None),
-    _fault("NaN in the value of zero", SQUARE, "limit", "value", value=lambda v: total(np.abs(v) ** 4 / np.abs(v) ** 2)),
-    _fault("the wrong shape", SQUARE, "shape", "prox", prox=lambda v, t: (v / (1 + 2 * t)).ravel()),
-    _fault("an exception", SQUARE, "IndexError", "gradient", gradient=lambda v: 2 * v[9]),
-]  # fmt: skip
+    fault("promoted to double", SQUARE, "precision", "dtype", prox=lambda v, t: v / np.full((1,) * v.ndim, 1 + 2 * t)),
+    fault(
+        "computed in single precision",
+        SQUARE,
+        "precision",
+        "dtype",
+        prox=lambda v, t: (v / (1 + 2 * t)).astype(np.complex64 if np.iscomplexobj(v) else np.float32),
+    ),
+    fault(
+        "entries as they lie in memory",
+        WEIGHTED,
+        "strides",
+        "layout",
+        prox=lambda v, t: WEIGHTED.prox(v.ravel(order="K").reshape(v.shape), t),
+    ),
+    fault(
+        "steps along the last axis",
+        BATCHED,
+        "last one",
+        "batch",
+        prox=lambda v, t: shrink(v, np.asarray(t, np.abs(v).dtype)),
+    ),
+    fault(
+        "one step for all samples",
+        BATCHED,
+        "All samples",
+        "batch",
+        prox=lambda v, t: shrink(v, np.asarray(t, np.abs(v).dtype).ravel()[0]),
+    ),
+    fault(
+        "another value for complex arrays",
+        SQUARE,
+        "complex one",
+        "phases",
+        value=lambda v: total(np.abs(v) ** 2) * (0.5 if np.iscomplexobj(v) else 1),
+        facts=None,
+        gradient=None,
+        prox=None,
+    ),
+    fault("NaN in the value of zero", SQUARE, "limit", "value", value=lambda v: total(np.abs(v) ** 4 / np.abs(v) ** 2)),
+    fault("the wrong shape", SQUARE, "shape", "prox", prox=lambda v, t: (v / (1 + 2 * t)).ravel()),
+    fault("an exception", SQUARE, "IndexError", "gradient", gradient=lambda v: 2 * v[9]),
+]
 
 FAULTS = [*PROXES, *SETS, *DERIVATIVES, *DUALS, *FACTS, *MANNERS]
-__all__ = ["FAULTS", "Fault", "divergence", "huber"]

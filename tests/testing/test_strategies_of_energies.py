@@ -1,4 +1,4 @@
-"""The strategies for functionals and energies: what they draw passes the kit, adds up, has slopes, and compiles."""
+"""The strategies for energies: what they draw adds up, has slopes and compiles; functionals fit what was asked for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import opalg as oa
 from opalg.arrays import backend
 from opalg.errors import OpalgError
 from opalg.program.interpreter import evaluate
-from opalg.testing import check_functional
-from opalg.testing.strategies import arrays, energies, functionals, shapes
+from opalg.testing.strategies import arrays, energies, functionals
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 MODEST = settings(derandomize=True, deadline=None, database=None, suppress_health_check=QUIET)
@@ -29,14 +28,6 @@ def test_functionals_take_what_was_asked_for(f):
     f.check_shape((2, 3))
     f.check_kind("complex")
     assert np.isfinite(f.value(np.zeros((2, 3), complex))) or f.facts.indicator or repr(f).endswith("conjugate")
-
-
-@given(st.data())
-@settings(MODEST, max_examples=8)
-def test_every_functional_passes_the_kit(data):
-    shape = data.draw(shapes(max_dims=2, max_side=4))
-    f = data.draw(functionals(shape))
-    check_functional(f, shape, skip=["nonexpansive"]).raise_if_failed()
 
 
 @given(st.data())
