@@ -36,6 +36,8 @@ class Fact(enum.Enum):
     def __repr__(self) -> str:
         return self.value
 
+    __str__ = __repr__
+
 
 YES, NO, UNKNOWN = Fact.YES, Fact.NO, Fact.UNKNOWN
 

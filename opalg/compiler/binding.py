@@ -26,6 +26,7 @@ from opalg.program.opaque import opaque_functions
 from opalg.solving.certificate import RESOLUTION, Certificate, gap_certificate
 from opalg.solving.loop import Measurement
 
+UNRESOLVED = 1e-13  # what sums of parts of size one do not resolve in double precision
 SINGULAR = 1e-14  # an eigenvalue that is smaller beside the largest is taken for zero
 
 
@@ -289,7 +290,7 @@ class Binding:
         certificate = None
         if self.has_gap and tol >= RESOLUTION and excess <= 10 * self.lib.epsilon:
             dual, rounding = bound
-            certificate = gap_certificate(value, dual, rounding, self.floor)
+            certificate = gap_certificate(value, dual, rounding, self.floor(tol))
         if certificate is None:
             found = self.residual(iteration.state, self.slope_of(iteration))
             near = self._error_bound(found.value, sqrt(max(size, 0.0)))
@@ -306,19 +307,23 @@ class Binding:
         """The energy's constant, which no tolerance is relative to."""
         return self.number(self.problem.energy.constant)
 
-    @cached_property
-    def floor(self) -> float:
-        """The least size that a gap is relative to, for minima at zero: a small part of the energy at zero.
+    def floor(self, tol: float) -> float:
+        """The least size that a gap is relative to, for minima at zero.
 
-        Or at the start, where there is none at zero. Rounding of a minimiser to the working precision is not resolved.
+        A gap of `UNRESOLVED` times the energy at zero is below every tolerance; at the working precision, a minimiser's
+        rounding in a square is.
         """
-        part = max(1e-9, self.lib.epsilon)
+        return max(max(UNRESOLVED / tol, self.lib.epsilon) * self.energy_size, self.compiled.precise.tiny)
+
+    @cached_property
+    def energy_size(self) -> float:
+        """The sum of the sizes of the terms at zero, or at the start where there is none at zero."""
         for point in (self.problem.origin, self.problem.default_start):
             parts = [abs(term.trace(point)) for term in self.problem.terms if not term.functional.facts.indicator]
             size = self.number(sum_all(parts))
             if isfinite(size) and size > 0:
-                return max(part * size, self.compiled.precise.tiny)
-        return self.compiled.precise.tiny
+                return size
+        return 0.0
 
     def slope_of(self, iteration: Iteration) -> float | None:
         """The residual that an iteration measures as it goes; None where it does not."""

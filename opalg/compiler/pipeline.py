@@ -17,7 +17,7 @@ from opalg.compiler.plan import Plan
 from opalg.energies.affine import Constraint
 from opalg.energies.energy import EnergyExpression
 from opalg.energies.functions import indicator
-from opalg.errors import UnsupportedError
+from opalg.errors import ParameterError, UnsupportedError
 from opalg.methods.problem import Problem
 from opalg.solving.solution import Solution
 
@@ -104,7 +104,12 @@ def minimize(
     -------
     Solution
     """
-    for constraint in [subject_to] if isinstance(subject_to, Constraint) else subject_to:
+    for constraint in [subject_to] if not isinstance(subject_to, (list, tuple)) else subject_to:
+        if not isinstance(constraint, Constraint):
+            raise ParameterError(
+                f"subject_to takes constraints such as x >= 0 or A @ x == b, not {constraint!r}; a set becomes a term, "
+                f"which is added to the energy: E + oa.indicator(set, x)"
+            )
         energy = energy + indicator(constraint)
     for_solve = {k: options.pop(k) for k in SOLVE_OPTIONS if k in options}
     return compile(energy, **options).solve(**for_solve)

@@ -16,12 +16,14 @@ from opalg.energies.text import energy_text
 from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, YES
 from opalg.functionals.calculus import Functional
+from opalg.functionals.combining import level_set
 from opalg.functionals.weights import nonnegative
 from opalg.leaves import Leaf, Parameter
 from opalg.nodes import Node, node, walk
 from opalg.program import expression as ex
 from opalg.program.differentiate import hessian_vector, sum_of, vjp
 from opalg.program.expression import Expression, Input, Literal
+from opalg.program.notation import data_text
 
 
 class EnergyExpression(Node):
@@ -215,6 +217,24 @@ class Term(EnergyExpression):
         value = self.functional.define_value(self.expression.trace(point))
         return value if self.functional.facts.indicator else self.weight * value
 
+    def __le__(self, bound: Any) -> Any:
+        """The constraint that the term is at most a number, such as ``norm2(A @ x - y) <= r``.
+
+        Raises
+        ------
+        UnsupportedError
+            Where no projection onto the set ``{v : f(v) <= r}`` is known.
+        """
+        number = _scalar(bound, self, "a bound")
+        if number is None:
+            return NotImplemented
+        unweighted = isinstance(self.weight, Literal) and self.weight.value == 1.0
+        found = level_set(self.functional, number) if unweighted else None
+        if found is None:
+            raise _no_constraint(self)
+        found.check_kind(self.expression.kind)
+        return Constraint(self.expression, found, f"{self!r} <= {data_text(number)}")
+
 
 @node
 class Energy(EnergyExpression):
@@ -311,8 +331,9 @@ def _is_zero(number: Expression) -> bool:
 
 def _no_constraint(energy: EnergyExpression) -> UnsupportedError:
     return UnsupportedError(
-        f"bounds on {energy!r} are no constraints; only affine expressions are bounded, as in x <= 1. Add the energy "
-        f"with a weight instead, and raise the weight until the bound holds"
+        f"bounds on {energy!r} are no constraints; affine expressions are bounded, as in x <= 1, and norm1, norm2, "
+        f"norm_inf and sum_squares of one without weights from above, as in norm2(A @ x - y) <= r. Add the energy with "
+        f"a weight instead, and raise the weight until the bound holds"
     )
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from opalg.errors import DtypeError, ParameterError
 from opalg.facts import NO, YES, Fact
 from opalg.functionals.calculus import group_axes
+from opalg.functionals.combining import level_set
 from opalg.functionals.groups import Axis, as_axis, axes_of, behind_batch, check_axes, on_groups
 from opalg.functionals.length import safe_norms
-from opalg.functionals.norm_inf import onto_ball1
-from opalg.functionals.norms import clip_magnitude
+from opalg.functionals.norm_inf import NormInf, onto_ball1
+from opalg.functionals.norms import Norm1, Norm2, clip_magnitude
 from opalg.functionals.sets import WHOLE, Set
+from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.weights import Condition, Data, check_broadcasts, condition, data, nonnegative, real_data
 from opalg.leaves import Parameter
 from opalg.nodes import node
@@ -308,6 +310,26 @@ class BallInf(_Ball):
     def examples(rng: np.random.Generator) -> list[Any]:
         """Random members for the property tests, on arrays of shape (3, 4)."""
         return [BallInf(0.7), BallInf(rng.uniform(0.2, 1.5, (3, 4)), Parameter(rng.standard_normal((4,)), name="c"))]
+
+
+@level_set.register
+def _(functional: Norm1, bound: Expression) -> Ball1 | None:
+    return Ball1(bound) if functional.weights is None else None
+
+
+@level_set.register
+def _(functional: Norm2, bound: Expression) -> Ball2:
+    return Ball2(bound)
+
+
+@level_set.register
+def _(functional: NormInf, bound: Expression) -> BallInf | None:
+    return BallInf(bound) if functional.axis is None else None
+
+
+@level_set.register
+def _(functional: SumSquares, bound: Expression) -> Ball2 | None:
+    return Ball2(ex.sqrt(bound)) if functional.weights is None else None
 
 
 def ball1(radius: Any = 1.0, center: Any = 0.0, axis: int | tuple[int, ...] | None = None) -> Ball1:

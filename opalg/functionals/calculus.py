@@ -8,7 +8,7 @@ that is missing is not declared: ``f.offers("prox")`` tells, and the compiler sp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import singledispatch
 from typing import Any, ClassVar
 
@@ -178,6 +178,10 @@ class Functional(Node):
         """The functional of something as LaTeX; ``names`` are the symbols of the arrays that it holds."""
         name = type(self).__name__
         return rf"\operatorname{{{name}}}\left({inner}\right)"
+
+    def __repr__(self) -> str:
+        values = (repr(getattr(self, f.name)) for f in fields(self)) if is_dataclass(self) else ()
+        return f"{type(self).__name__}({', '.join(values)})"
 
     # What follows from it.
 

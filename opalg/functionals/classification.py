@@ -19,6 +19,8 @@ from opalg.program.expression import Expression, pointwise
 from opalg.program.interpreter import number
 from opalg.program.notation import data_latex, data_text
 
+_FAR = 80.0  # the exponential is finite in either precision
+
 
 class _OfMargins(Functional):
     """A sum of a function of the margins ``labels * v``."""
@@ -80,6 +82,16 @@ def _bend(margin: Expression) -> Expression:
     return decay / ex.square(1.0 + decay)
 
 
+def _slope(u: Expression) -> Expression:
+    """The derivative of ``log(1 + exp(-u))`` in few operations; beyond 80 it is nothing beside u."""
+    return -1.0 / (1.0 + ex.exp(ex.minimum(u, _FAR)))
+
+
+def _curvature(u: Expression) -> Expression:
+    slope = _slope(u)
+    return slope * (-1.0 - slope)
+
+
 def _start(v: Expression, t: Expression) -> Expression:
     """A bound of the prox on its far side from zero's tangent, from which Newton's method is monotone."""
     return ex.maximum(v, ex.minimum((v + 0.5 * t) / (1.0 + 0.25 * t), v + t))
@@ -119,7 +131,7 @@ class Logistic(_OfMargins):
 
     labels: Data
     word = "logistic"
-    scalar: ClassVar[ScalarFunction] = ScalarFunction.of(None, slope=lambda u: -_miss(u), curvature=_bend, start=_start)
+    scalar: ClassVar[ScalarFunction] = ScalarFunction.of(None, slope=_slope, curvature=_curvature, start=_start)
 
     def define_value(self, v: Expression) -> Expression:
         margin = self.labels * v

@@ -39,4 +39,10 @@ def argument_scaled(functional: Any, factor: Any) -> Any:
     return NotImplemented
 
 
-__all__ = ["added", "argument_scaled", "composed", "translated", "weighted"]
+@singledispatch
+def level_set(functional: Any, bound: Any) -> Any:
+    """The set ``{v : f(v) <= bound}``, which the constraint ``f(A @ x + b) <= bound`` asks for; None where unknown."""
+    return None
+
+
+__all__ = ["added", "argument_scaled", "composed", "level_set", "translated", "weighted"]

@@ -70,7 +70,8 @@ class MoreauEnvelope(Around):
 
     def __post_init__(self) -> None:
         if not isinstance(self.functional, Functional):
-            hint = "; write oa.functionals.Indicator(set)" if isinstance(self.functional, Set) else ""
+            hint = "; a term such as norm1(x) has its functional at term.functional"
+            hint = "; write oa.functionals.Indicator(set)" if isinstance(self.functional, Set) else hint
             raise DtypeError(f"moreau_envelope(f, mu) needs a functional, not {type(self.functional).__name__}{hint}")
         mu = real_data(self.mu, "the mu of a Moreau envelope")
         if mu.shape not in ((), (1,)):

@@ -37,6 +37,8 @@ class Exactness(Enum):
     def __repr__(self) -> str:
         return self.value
 
+    __str__ = __repr__
+
     def after(self, other: Exactness) -> Exactness:
         """The exactness of a prox that is built from one of this and one of the other sort: the weaker word."""
         order = list(Exactness)

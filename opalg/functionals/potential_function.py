@@ -90,7 +90,13 @@ class Potential:
                 f"a potential's variable runs over the reals, but {symbol} was declared otherwise; "
                 f"use a plain or real symbol, and domain=(0, None) for half the line"
             )
-        expression = sympy.sympify(expression, strict=True) if not isinstance(expression, sympy.Basic) else expression
+        if isinstance(expression, (int, float)):
+            expression = sympy.sympify(expression)
+        if not isinstance(expression, sympy.Basic):
+            raise UnsafeExpressionError(
+                f"a potential's formula must be a sympy expression in {symbol}, not {type(expression).__name__}; write "
+                f"for example sympy.sqrt({symbol}**2 + 1)"
+            )
         self.symbol = sympy.Dummy(symbol.name, real=True)
         self.lower, self.upper = ends_of(domain)
         bound = bind(expression.xreplace({symbol: self.symbol}), self.symbol, parameters)

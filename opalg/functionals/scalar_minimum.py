@@ -73,6 +73,8 @@ def minimise(f: ScalarFunction, v: Any, t: Any, values: list[Any], lib: Backend)
         else:
             (best,) = run((_better(f, lib),), (U, _BEST, *names), [candidate, best, *data], lib)
     best = lib.copy(v) if best is None else best
+    if not f.even and isinstance(t, float) and t > 0:
+        return best
     ends, more_names, more = _ends(f.lower, f.upper)
     turned = pointwise("sign", V) * U if f.even else U
     chosen = ex.where(pointwise("greater", T + 0.0 * V, 0.0), turned, clipped(V, ends))
@@ -89,6 +91,9 @@ def _stationary_points(f: ScalarFunction, v: Any, t: Any, values: list[Any], lib
     """The local minimum of each section on which ``u + t phi'(u)`` increases; an end of it where there is none."""
     found = []
     for section in _sections(f, t, values, lib):
+        if not has_end(section.lower) and not has_end(section.upper):
+            found.append(solve(Problem(f.equation, v, t, values, -inf, inf, V), lib))
+            continue
         names, data = (LOWER, UPPER, V, T, *f.parameters), [section.lower, section.upper, v, t, *values]
         lower, upper, start = run(_narrowed(f), names, data, lib)
         found.append(solve(Problem(f.equation, v, t, values, lower, upper, start), lib))
@@ -138,17 +143,17 @@ def _sections(f: ScalarFunction, t: Any, values: list[Any], lib: Backend) -> lis
     """The sections; where the step and the parameters are numbers, only those that exist, adjacent ones as one."""
     assert f.turns is not None
     shared = not any(len(getattr(a, "shape", ())) for a in (t, *values))
-    step, *given = [_row(a, lib) for a in (t, *values)] if shared else (t, *values)
+    step, *given = [_row(a, lib) for a in (t, *values)] if shared else [t, *values]
     places: list[Expression | None] = [None, *f.turns, None]
     if f.even:  # minimisers have the sign of v, and v is not negative here
         places = [Literal(0.0), *f.turns[(len(f.turns) + 1) // 2 :], None]
     found: list[_Section] = []
     for begin, end in pairwise(places):
-        section = _section(f, (begin, end), step, given, lib)
+        section = _section(f, (begin, end), step, given, shared, lib)
+        if section is None:
+            continue
         if not shared:
             found.append(section)
-            continue
-        if not _holds(section.from_begin, lib) and not _holds(section.to_end, lib):
             continue
         lower, upper = (_number(e, lib) for e in (section.lower, section.upper))
         now = _Section(lower, upper, _holds(section.from_begin, lib), _holds(section.to_end, lib))
@@ -172,15 +177,24 @@ def _number(a: Any, lib: Backend) -> float:
 
 
 def _section(
-    f: ScalarFunction, places: tuple[Expression | None, Expression | None], t: Any, values: list[Any], lib: Backend
-) -> _Section:
-    """The section between two turning points, None for the ends of the domain."""
+    f: ScalarFunction,
+    places: tuple[Expression | None, Expression | None],
+    t: Any,
+    values: list[Any],
+    shared: bool,
+    lib: Backend,
+) -> _Section | None:
+    """The section between two turning points, None for the ends of the domain; None where all entries have none."""
     inputs, data = (T, *f.parameters), [t, *values]
     outputs = _interval(f, *places, lib)
     begin, end, direction, at_begin, at_end = run(outputs, inputs, data, lib)
-    equation = _turning(f)
-    middle = run((0.5 * LOWER + 0.5 * UPPER,), (LOWER, UPPER), [begin, end], lib)[0]
-    root = solve(Problem(equation, direction, t, values, begin, end, middle), lib, flat=True)
+    root = begin
+    if not shared or _holds(at_begin, lib) != _holds(at_end, lib):  # else the rate does not pass through zero
+        equation = _turning(f)
+        middle = run((0.5 * LOWER + 0.5 * UPPER,), (LOWER, UPPER), [begin, end], lib)[0]
+        root = solve(Problem(equation, direction, t, values, begin, end, middle), lib, flat=True)
+    elif not _holds(at_begin, lib):
+        return None
     names = (U, LOWER, UPPER, *inputs)
     lower, upper = run(_cut(f, *places, lib), names, [root, begin, end, *data], lib)
     return _Section(lower, upper, at_begin, at_end)

@@ -153,18 +153,12 @@ def _moved_inside(f: ScalarFunction, u: Expression) -> Expression:
 
 def _convex(f: ScalarFunction, v: Any, t: Any, values: list[Any], lib: Backend) -> Any:
     lower, upper = f.lower, f.upper
-    inputs, data = (V, T, *f.parameters), [v, t, *values]
     if f.kinks:
-        names = (*inputs, LOWER, UPPER)
-        lower, upper = run(_split_at(f, lib), names, [*data, lower, upper], lib)
+        names = (V, T, *f.parameters, LOWER, UPPER)
+        lower, upper = run(_split_at(f, lib), names, [v, t, *values, lower, upper], lib)
     ends = (f.lower > -inf or bool(f.kinks), f.upper < inf or bool(f.kinks))
-    start = v
-    if f.start is not None or any(ends):
-        given = [*data, *([lower] * ends[0]), *([upper] * ends[1])]
-        names = (*inputs, *((LOWER,) * ends[0]), *((UPPER,) * ends[1]))
-        (start,) = run((_guess(f, ends),), names, given, lib)
     opened = (False, False) if f.kinks else _opened(f)
-    return solve(Problem(f.equation, v, t, values, lower, upper, start, opened), lib)
+    return solve(Problem(f.equation, v, t, values, lower, upper, _guess(f, ends), opened), lib)
 
 
 @lru_cache(maxsize=256)
@@ -182,7 +176,7 @@ def _opened(f: ScalarFunction) -> tuple[bool, bool]:
 def _guess(f: ScalarFunction, ends: tuple[bool, bool]) -> Expression:
     """Where Newton's method begins: v, or a point well inside the domain."""
     if f.start is not None:
-        return clipped(f.start + 0.0 * V, ends)
+        return clipped(f.start, ends)
     place: Expression = V
     if f.lower > -inf and f.upper < inf:
         margin = 0.01 * (f.upper - f.lower)

@@ -24,10 +24,10 @@ from opalg.nodes import substitute
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, pointwise
 
-BLOCK = 1 << 13  # entries that NumPy solves at a time: a dozen such arrays stay in the cache
+BLOCK = 1 << 13  # entries of eight bytes that NumPy solves at a time: a dozen such arrays stay in the cache
 _TORCH_BLOCK = 1 << 15  # the same on processors for Torch, whose calls cost more and run on several cores
 _NEWTON = 9  # plain Newton steps before the bracket is asked
-_UNCHECKED = 2  # of these, the steps before the first look at whether all entries have settled
+_OPENING = 3  # of these, the steps up to the first look at whether all entries have settled
 _BRACKETED = 200  # steps inside the bracket; bisections alone end after some 120
 
 U, V, T = Input("u", ()), Input("v", ()), Input("t", ())
@@ -138,13 +138,26 @@ def _newton(
     moved = ex.maximum(moved, 0.125 * U + 0.875 * LOWER) if opened[0] else moved
     moved = ex.minimum(moved, 0.125 * U + 0.875 * UPPER) if opened[1] else moved
     moved = clipped(moved, (ends[0] and not opened[0], ends[1] and not opened[1]))
-    settled = pointwise("less_equal", abs(moved - U), lib.epsilon**0.75 * abs(moved))
+    # a step that squares to nothing, or no more than the rounding of the residual
+    length = lib.epsilon**0.75 * abs(moved) + 4.0 * lib.epsilon * equation.noise
+    settled = pointwise("less_equal", abs(moved - U), length)
     # an infinite rate stops the step anywhere, and a negative one holds it at the wrong end
     sound = _both(pointwise("greater", rate, 0.0), pointwise("less_equal", rate, largest(lib)))
     settled = _both(settled, sound)
     if all(ends) and not any(opened):
         settled = _either(settled, pointwise("less_equal", UPPER, LOWER))
     return moved, pointwise("logical_not", settled)
+
+
+@lru_cache(maxsize=256)
+def _opening(
+    equation: Equation, ends: tuple[bool, bool], opened: tuple[bool, bool], start: Expression, lib: Backend
+) -> tuple[Expression, Expression]:
+    """The first steps from a formula, and which entries the last of them has not settled."""
+    step = _newton(equation, ends, opened, lib)
+    for _ in range(_OPENING - 1):
+        start = substitute(step[0], {U: start})
+    return substitute(step[0], {U: start}), substitute(step[1], {U: start})
 
 
 @lru_cache(maxsize=256)
@@ -220,8 +233,8 @@ class Problem:
         Values of the parameters.
     lower, upper : array or float
         The ends between which the left side increases.
-    start : array
-        Where Newton's method begins.
+    start : array or Expression
+        Where Newton's method begins: an array, or a formula in the inputs.
     opened : pair of bool
         Whether the residual is infinite at the lower and at the upper end.
     """
@@ -276,22 +289,21 @@ def _block(lib: Backend, length: int) -> int:
     """How many entries to solve at a time; on graphics cards and in unknown libraries all."""
     if lib.name == "torch" and str(lib.device) == "cpu":
         return _TORCH_BLOCK
-    return BLOCK if lib.name == "numpy" else length
+    return BLOCK << (lib.precision == "float32") if lib.name == "numpy" else length
 
 
 def _plain(p: Problem, lib: Backend) -> tuple[Any, Any]:
     """Newton's method, and which entries it has not settled."""
     ends = (has_end(p.lower), has_end(p.upper))
-    step, unsettled = _newton(p.equation, ends, p.opened, lib)
     inputs, data = _arguments(p, ends)
-    u = p.start
-    for turn in range(_NEWTON):
-        if turn < _UNCHECKED:
-            (u,) = run((step,), (U, *inputs), [u, *data], lib)
-            continue
-        u, open_ = run((step, unsettled), (U, *inputs), [u, *data], lib)
-        if (turn % 2 == 0 or lib.name == "numpy") and not lib.xp.any(open_):
+    formula = p.start if isinstance(p.start, Expression) else U
+    names, given = (inputs, data) if formula is p.start else ((U, *inputs), [p.start, *data])
+    u, open_ = run(_opening(p.equation, ends, p.opened, formula, lib), names, given, lib)
+    steps = _newton(p.equation, ends, p.opened, lib)
+    for turn in range(_OPENING, _NEWTON):
+        if (turn % 2 or lib.name == "numpy") and not lib.xp.any(open_):
             break
+        u, open_ = run(steps, (U, *inputs), [u, *data], lib)
     return u, open_
 
 
@@ -334,7 +346,8 @@ def _padded(places: Any, lib: Backend) -> Any:
 def _inside(p: Problem, lib: Backend) -> Any:
     """Newton's method inside brackets."""
     inputs, data = _arguments(p)
-    u, length = p.start, p.v.shape[0]
+    u = run((p.start,), inputs, data, lib)[0] if isinstance(p.start, Expression) else p.start
+    length = p.v.shape[0]
     bracket = _reach(p.equation, lib) if p.equation.reach is not None else _widest(lib)
     lower, upper = run(bracket, (U, *inputs), [u, *data], lib)
     free = (V, T, *p.equation.parameters)

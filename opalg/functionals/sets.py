@@ -92,6 +92,19 @@ class Set(Node):
 
     # What follows from it.
 
+    def __call__(self, *arguments: Any) -> Any:
+        """Refuse: a set is no function.
+
+        Raises
+        ------
+        ParameterError
+            Always; it says what to type instead.
+        """
+        raise ParameterError(
+            f"{self!r} is a set, not a function; write oa.indicator({self!r}, x) for a term, {self!r}.project(v) for "
+            f"the nearest point, {self!r}.contains(v) for an answer"
+        )
+
     def offers(self, ability: str) -> bool:
         """Whether ``"support"``, ``"dual_gauge"`` or ``"dual_projection"`` exists."""
         if ability not in SET_ABILITIES:

@@ -13,6 +13,7 @@ from opalg.errors import UnsupportedError
 from opalg.facts import NO, YES, Bound, Fact, exact, upper
 from opalg.functionals.calculus import Exactness, Functional
 from opalg.functionals.composed_prox import can_compose, composed_prox
+from opalg.functionals.linear import Linear
 from opalg.nodes import substitute, walk
 from opalg.operators.algebra import Identity, LinearOperator, Scaled, add, compose, scale
 from opalg.operators.batched import trim_to
@@ -189,8 +190,8 @@ def why_not_convex(problem: Problem) -> str:
 
 
 def has_negative_weight(term: Term) -> bool:
-    """Whether the weight is a negative number; an indicator has no weight to speak of."""
-    if term.functional.facts.indicator or not isinstance(term.weight, Literal):
+    """Whether the weight is a negative number; an indicator has none to speak of, and a linear term may have it."""
+    if term.functional.facts.indicator or not isinstance(term.weight, Literal) or isinstance(term.functional, Linear):
         return False
     return term.weight.value.real < 0
 
@@ -320,23 +321,35 @@ def pulled_back(terms: Iterable[Term], variable: Variable, duals: Iterable[Expre
 def natural_penalty(problem: Problem, split: list[Term]) -> Expression:
     """``sum w f(A x0 + b) / sum |A x0 + b|^2`` over the split terms that are no indicators.
 
-    A penalty has the unit of an energy over a square. Where there are indicators only, a tenth of the smooth part's
-    Lipschitz constant over the operators' squared norms stands in, or 1.
+    A penalty has the unit of an energy over a square. It is taken at the start, at zero where the start leaves nothing
+    of the terms but rounding, or has no price; where there are indicators only, a tenth of the smooth part's Lipschitz
+    constant over the operators' squared norms stands in, or 1.
     """
     priced = [t for t in split if not t.functional.facts.indicator and t not in problem.without_value]
-    points = [in_domain(t.functional, t.expression.trace(problem.default_start)) for t in priced]
-    price = sum_of([t.weight * t.functional.define_value(p) for t, p in zip(priced, points, strict=True)])
-    size = sum_of([ex.norm_squared(p) for p in points])
     smooth = problem.smoothness
     norms = [squared_norm(t) for t in split]
     reach = sum_of([n.expression for n in norms if n is not None])
     reach = ex.where(ex.pointwise("greater", reach, 0.0), reach, 1.0)  # operators that are zero have no unit
-    spare = Literal(1.0) if smooth is None else 0.1 * smooth.expression / reach
-    # on the border of a domain, as of a logarithm, there is no price
-    priced_at = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("less", price, inf))
-    usable = ex.pointwise("logical_and", priced_at, ex.pointwise("greater", size, 0.0))
-    spare = ex.where(ex.pointwise("greater", spare, 0.0), spare, 1.0)
-    return ex.where(usable, price / ex.where(usable, size, 1.0), spare) if priced else spare
+    found = Literal(1.0) if smooth is None else 0.1 * smooth.expression / reach
+    found = ex.where(ex.pointwise("greater", found, 0.0), found, 1.0)
+    for point in (problem.origin, problem.default_start) if priced else ():
+        found = price_at(priced, point, found)
+    return found
+
+
+def price_at(terms: list[Term], point: dict[Variable, Expression], otherwise: Expression) -> Expression:
+    """``sum w f(A x + b) / sum |A x + b|^2``, or something else where that has no meaning.
+
+    So it is where all ``A x + b`` vanish up to rounding, and on the border of a domain, as of a logarithm.
+    """
+    places = [in_domain(t.functional, t.expression.trace(point)) for t in terms]
+    price = sum_of([t.weight * t.functional.define_value(p) for t, p in zip(terms, places, strict=True)])
+    size = sum_of([ex.norm_squared(p) for p in places])
+    whole = [ex.norm_squared(t.expression.linear_trace(point)) for t in terms]
+    whole += [ex.norm_squared(t.expression.offset) for t in terms if t.expression.offset is not None]
+    priced = ex.pointwise("logical_and", ex.pointwise("greater", price, 0.0), ex.pointwise("less", price, inf))
+    usable = ex.pointwise("logical_and", priced, ex.pointwise("greater", size, 1e-24 * sum_of(whole)))
+    return ex.where(usable, price / ex.where(usable, size, 1.0), otherwise)
 
 
 def in_domain(functional: Functional, v: Expression) -> Expression:

@@ -32,6 +32,7 @@ def first_weight(module: Any) -> Any:
 
 
 def check_weight(weight: Any, name: str, lib: Backend) -> None:
+    """Raise DtypeError where a weight of a network is of another precision than the arrays."""
     if weight.dtype not in (lib.dtypes["real"], lib.dtypes["complex"]):
         found = str(weight.dtype).rpartition(".")[2]
         raise DtypeError(

@@ -145,7 +145,10 @@ RADIAL = {
     "quadratic": (fs.Quadratic(oa.Diagonal(W)), square(W)),
     "elastic_net": (fs.ElasticNet(0.6, 0.4), net(0.6, 0.4)),
     "elastic_net-entries": (fs.ElasticNet(W, ROW), net(W, ROW)),
-    "elastic_net-parameters": (fs.ElasticNet(oa.Parameter(0.6, nonneg=True), oa.Parameter(W, nonneg=True)), net(0.6, W)),
+    "elastic_net-parameters": (
+        fs.ElasticNet(oa.Parameter(0.6, nonneg=True), oa.Parameter(W, nonneg=True)),
+        net(0.6, W),
+    ),
     "huber": (fs.Huber(0.8), huber(0.8)),
     "huber-entries": (fs.Huber(W), huber(W)),
     "huber-parameter": (fs.Huber(oa.Parameter(ROW, positive=True)), huber(ROW)),
@@ -195,7 +198,17 @@ SMOOTH = {
     for name, case in SCALARS.items()
     if name.split("-")[0]
     in {
-        *("sum_squares", "quadratic", "huber", "charbonnier", "log_cosh", "cauchy", "geman_mcclure", "logistic", "linear"),
+        *(
+            "sum_squares",
+            "quadratic",
+            "huber",
+            "charbonnier",
+            "log_cosh",
+            "cauchy",
+            "geman_mcclure",
+            "logistic",
+            "linear",
+        ),
         "squared_distance",
     }
 }

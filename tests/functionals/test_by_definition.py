@@ -184,7 +184,10 @@ def test_every_library_gives_the_same_prox(name: str, lib: oa.Backend) -> None:
     assert f.value(lib.asarray(points(model))) == pytest.approx(model.total(points(model)), rel=1e-9, abs=1e-12)
 
 
-ALONE = {*RADIAL, *NONCONVEX, "log_barrier", "entropy", "quantile", "nonneg", "number", "norm1"} - {"ball_inf", "quadratic"}
+ALONE = {*RADIAL, *NONCONVEX, "log_barrier", "entropy", "quantile", "nonneg", "number", "norm1"} - {
+    "ball_inf",
+    "quadratic",
+}
 ITERATED = {"charbonnier", "log_cosh", "cauchy", "geman_mcclure", "entropy", "logistic"}
 
 

@@ -17,7 +17,16 @@ T = (0.01, 0.37, 30.0)
 TALL = np.array(T, LONG).reshape(-1, 1, 1)
 VANISHING = ("norm1", "norm1-number", "sum_squares", "sum_squares-entries", "huber", "huber-entries")
 FAMILIES = (
-    *("norm1-entries", "sum_squares", "quadratic", "elastic_net", "huber-entries", "charbonnier", "log_cosh", "ball_inf"),
+    *(
+        "norm1-entries",
+        "sum_squares",
+        "quadratic",
+        "elastic_net",
+        "huber-entries",
+        "charbonnier",
+        "log_cosh",
+        "ball_inf",
+    ),
     *("kl-background", "log_barrier", "entropy", "logistic", "hinge", "quantile", "linear", "nonneg", "box"),
     *("squared_distance", "support_function", "cauchy", "geman_mcclure-parameter", "truncated_quadratic"),
     *("norm0-entries", "norm_half"),

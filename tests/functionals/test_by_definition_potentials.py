@@ -42,14 +42,14 @@ CONVEX = {
     ),
     "log cosh": (
         oa.Potential(T, S * sympy.log(sympy.cosh(T / S)), **declared()),
-        Scalar(
-            lambda u: SCALE * (np.logaddexp(u / SCALE, -u / SCALE) - np.log(LONG(2))), lambda u: np.tanh(u / SCALE)
-        ),
+        Scalar(lambda u: SCALE * (np.logaddexp(u / SCALE, -u / SCALE) - np.log(LONG(2))), lambda u: np.tanh(u / SCALE)),
         True,
         1 / SCALE,
     ),
     "huber": (
-        oa.Potential(T, sympy.Piecewise((T**2 / 2, sympy.Abs(T) <= S), (S * (sympy.Abs(T) - S / 2), True)), **declared()),
+        oa.Potential(
+            T, sympy.Piecewise((T**2 / 2, sympy.Abs(T) <= S), (S * (sympy.Abs(T) - S / 2), True)), **declared()
+        ),
         Scalar(
             lambda u: np.where(np.abs(u) <= SCALE, u * u / 2, SCALE * (np.abs(u) - SCALE / 2)),
             lambda u: np.clip(u, -SCALE, SCALE),
@@ -152,7 +152,9 @@ def test_values_and_derivatives(name: str) -> None:
     f, v = fs.PotentialSum(potential), inside(model)
     np.testing.assert_allclose(f.value(v), model.total(v.astype(LONG)), rtol=1e-12)
     if f.offers("gradient"):
-        np.testing.assert_allclose(f.gradient(v), np.asarray(model.slope(v.astype(LONG)), float), rtol=1e-11, atol=1e-14)
+        np.testing.assert_allclose(
+            f.gradient(v), np.asarray(model.slope(v.astype(LONG)), float), rtol=1e-11, atol=1e-14
+        )
     if np.isfinite(model.low):
         assert f.value(np.full((3, 4), model.low - 0.5)) == np.inf
     first = sympy.diff(T**4 / 4, T)
@@ -193,7 +195,9 @@ def test_prox_by_bisection(name: str) -> None:
     np.testing.assert_allclose(f.prox(batch, np.array(SIZES)), expected, rtol=1e-10, atol=1e-12)
     if even:
         z = v * np.exp(1j * np.arange(4))
-        np.testing.assert_allclose(f.prox(z, 0.5), by_magnitude(lambda m: model.prox(m, 0.5), z), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(
+            f.prox(z, 0.5), by_magnitude(lambda m: model.prox(m, 0.5), z), rtol=1e-10, atol=1e-12
+        )
     else:
         with pytest.raises(oa.DtypeError):
             f.prox(v + 1j, 0.5)

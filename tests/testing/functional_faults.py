@@ -32,7 +32,6 @@ from tests.testing.own_functionals import (
     held,
     in_ball,
     matrix,
-    onto_simplex,
     safe,
     shrink,
     total,
@@ -40,10 +39,6 @@ from tests.testing.own_functionals import (
 from tests.testing.prox_faults import PROXES, SETS, Fault, fault
 
 YES = oa.YES
-
-
-def fault(name: str, base: Own, words: str, of: str = "prox", **changes: Any) -> Fault:
-    return Fault(name, lambda: base.but(**changes), words, of)
 
 
 def _declaring(name: str, base: Own, words: str, **said: Any) -> Fault:
@@ -56,34 +51,15 @@ def _hard_at_zero(v: np.ndarray, t: float) -> np.ndarray:
     return np.where(np.abs(v) >= t, v * (1 - t / np.abs(v)), 0).astype(v.dtype)
 
 
-def _parts(v: np.ndarray, t: float) -> np.ndarray:
-    if np.iscomplexobj(v):
-        return (shrink(v.real, t) + 1j * shrink(v.imag, t)).astype(v.dtype)
-    return shrink(v, t)
-
-
 def _plain_shorten(v: np.ndarray, t: float, axis: Any = 0) -> np.ndarray:
     """Squares overflow in single precision."""
     size = np.sqrt(np.sum(np.abs(v) ** 2, axis=axis, keepdims=True))
     return v * safe(np.maximum(size - t, 0).astype(size.dtype), size)
 
 
-def _divided(v: np.ndarray, t: float) -> np.ndarray:
-    size = by_largest(v, 0)
-    return v / size * np.maximum(size - t, 0)
-
-
 def _cancelling(v: np.ndarray, t: float) -> np.ndarray:
     half = (v + 0.3 - t) / 2
     return (half + np.sqrt(half**2 + 2.0 * t) - 0.3).astype(v.dtype)
-
-
-def _without_max(v: np.ndarray, t: float) -> np.ndarray:
-    return v * (1 - safe(t, by_largest(v))).astype(v.dtype)
-
-
-def _lost_imaginary(v: np.ndarray, t: float) -> np.ndarray:
-    return np.maximum(np.abs(v) - t, 0).astype(v.dtype)
 
 
 def _overwriting(v: np.ndarray, t: float) -> np.ndarray:
@@ -139,25 +115,6 @@ def _dual(**changes: Any) -> Any:
 
 def _nan_at_zero(v: np.ndarray) -> np.ndarray:
     return v / np.abs(v) * np.abs(v) * 2
-
-
-def _last(v: np.ndarray, u: np.ndarray) -> np.ndarray:
-    if u.size:
-        u.flat[-1] = v.flat[-1]
-    return u
-
-
-def _off_by_the_sum(v: np.ndarray) -> np.ndarray:
-    return onto_simplex(v, 1.0)
-
-
-def _unclipped(v: np.ndarray) -> np.ndarray:
-    return v - (np.sum(v) - 2) / max(v.size, 1)
-
-
-def _scaled(v: np.ndarray) -> np.ndarray:
-    u = np.maximum(v, 0)
-    return 2 * u / np.sum(u) if np.any(u) else onto_simplex(v)
 
 
 DERIVATIVES = [

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import numpy as np
 import opalg as oa
-from opalg import nonneg  # someone else's, and nothing that is checked
+from opalg import nonneg  # a set, which is checked as its indicator
+from opalg import Gradient  # someone else's class, whose examples are not checked
 
 blur = oa.Convolve(np.array([[0.2, 0.6, 0.1]]), shape=(4, 5))
 stages = [oa.Identity((3,)), 2.0 * blur]
@@ -75,7 +76,7 @@ def folder(tmp_path):
 def test_every_object_of_a_module_is_a_test(folder):
     done = run(folder, "--opalg-check", "my_things", "-v")
     assert done.returncode == 0, done.stdout + done.stderr
-    names = ["blur", "stages[0]", "stages[1]", "by_name['norm']", "energy", "difference()"]
+    names = ["nonneg", "blur", "stages[0]", "stages[1]", "by_name['norm']", "energy", "difference()"]
     for name in names:
         assert f"my_things::{name} PASSED" in done.stdout, done.stdout
     assert f"{len(names)} passed" in done.stdout
