@@ -2,9 +2,10 @@
 
     python benchmarks/functionals.py [--size 1024] [--repeat 15] [--only NAME] [--json FILE]
 
-Prints, for each functional, the median of the ratios of paired runs in float64 and float32, and how many copies of the
-array the prox takes the time of (one copy reads it once and writes it once). Both sides are run in turn in one process
-and give the same numbers, which is checked; of several ways by hand the fastest counts.
+Prints, for each functional, the median of the ratios of paired runs in float64 and float32, how many copies of the
+array the prox takes the time of (one copy reads it once and writes it once), and how many passes over memory the
+compiled prox counts, in which a read and a write are one; an iteration counts as one call. Both sides are run in turn
+in one process and give the same numbers, which is checked; of several ways by hand the fastest counts.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from typing import Any
 import numpy as np
 from operators import keep_memory
 from prox_cases import CASES, Case
+
+from opalg.arrays import backend_of
+from opalg.emit import Function
+from opalg.program.expression import Input
 
 PATIENCE = 1.5  # seconds for one row, unless fewer than three pairs were timed
 
@@ -62,6 +67,14 @@ def row(name: str, case: Case, size: int, dtype: str, repeat: int) -> tuple[floa
     return statistics.median(ratios), statistics.median(copies)
 
 
+def passes(case: Case, size: int) -> float:
+    """The passes over memory of the compiled prox; a read of the array and a write of one like it are one pass."""
+    v = case.argument(size, "float64")
+    lib = backend_of(v)
+    x, step = Input("v", v.shape, lib.kind_of(v)), Input("t", (), "real", role="control")
+    return Function([case.functional.define_prox(x, step)], [x, step], lib).cost.passes / 2
+
+
 def main() -> None:
     """Print one line for each functional."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -72,14 +85,14 @@ def main() -> None:
     options = parser.parse_args()
     keep_memory()
     found: dict[str, list[float]] = {}
-    print(f"{'prox at ' + str(options.size) + ' x ' + str(options.size):34s} float64  float32   copies")
+    print(f"{'prox at ' + str(options.size) + ' x ' + str(options.size):34s} float64  float32   copies   passes")
     for name, case in CASES.items():
         if options.only.lower() not in name.lower():
             continue
         double, copies = row(name, case, options.size, "float64", options.repeat)
         single, _ = row(name, case, options.size, "float32", options.repeat)
-        found[name] = [double, single, copies]
-        print(f"{name:34s} {double:7.2f}  {single:7.2f}  {copies:7.1f}", flush=True)
+        found[name] = [double, single, copies, passes(case, options.size)]
+        print(f"{name:34s} {double:7.2f}  {single:7.2f}  {copies:7.1f}  {found[name][-1]:7.1f}", flush=True)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)

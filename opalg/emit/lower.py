@@ -151,8 +151,24 @@ def _clip(e: Pointwise) -> Expression:
                     x, upper = inner, above
                 elif e.function == "minimum" and above == _INF:
                     x, lower = inner, below
-            return Pointwise("clip", (x, lower, upper))
+            return Pointwise("clip", (_one_sided(x, lower), lower, upper))
     return e
+
+
+def _one_sided(x: Expression, lower: Expression) -> Expression:
+    """``y - b`` in place of ``y - clip(y, -b, b)``, a soft threshold, where all that is below zero is cut off next."""
+    if not (isinstance(x, Pointwise) and x.function == "subtract" and _is_nonnegative(lower)):
+        return x
+    y, inner = x.arguments
+    if isinstance(inner, Pointwise) and inner.function == "clip" and inner.arguments[0] == y:
+        below, above = inner.arguments[1:]
+        mirrored = Pointwise("negative", (above,)) if not isinstance(above, Literal) else Literal(-above.value)
+        return Pointwise("subtract", (y, above)) if below == mirrored else x
+    return x
+
+
+def _is_nonnegative(e: Expression) -> bool:
+    return isinstance(e, Literal) and isinstance(e.value, float) and e.value >= 0
 
 
 def _as_kind(e: Expression, kind: str) -> Expression:

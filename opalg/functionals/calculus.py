@@ -138,6 +138,13 @@ class Functional(Node):
         """The nearest point of the conjugate's domain."""
         raise NotImplementedError
 
+    def dual_gauge_bound(self, q: Expression) -> Expression | None:
+        """A number ``g`` such that ``q / max(g, 1)`` is in the conjugate's domain, and 1 or less for q in it.
+
+        By default the gauge; None where no such number is known.
+        """
+        return self.define_dual_gauge(q) if self.offers("dual_gauge") else None
+
     @property
     def facts(self) -> FunctionalFacts:
         """What is known about this functional."""

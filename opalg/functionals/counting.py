@@ -133,7 +133,8 @@ class Norm0(_Weighted):
     word, exponent, degree = "norm0", "0", 0.0
 
     def define_value(self, v: Expression) -> Expression:
-        counted = ex.where(ex.pointwise("greater", abs(v), 0.0), self._weights, 0.0)
+        size = abs(v)
+        counted = ex.where(ex.pointwise("greater", size, 0.0), self._weights, size)  # not 0, so that NaN shows
         return ex.total(ex.broadcast_to(counted, v.shape))
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
@@ -191,7 +192,7 @@ class NormHalf(_Weighted):
         r = ((0.75 * 3.0**0.5) * strength) / ex.maximum(m * ex.sqrt(m), _LEAST)
         angle = ex.pointwise("atan", r / ex.sqrt(1.0 - ex.square(r)))
         factor = 2.0 / 3.0 + (2.0 / 3.0) * ex.pointwise("cos", pi / 3.0 + (2.0 / 3.0) * angle)
-        return ex.where(ex.pointwise("greater", size, threshold), v * factor, 0.0)
+        return ex.where(ex.pointwise("less_equal", size, threshold), 0.0, v * factor)
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:

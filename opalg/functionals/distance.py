@@ -100,7 +100,7 @@ class Distance(_OfSet):
         apart = v - nearest
         size = safe_norms(apart, group_axes(v, t))
         part = ex.safe_divide(t, ex.maximum(size, t))
-        return ex.where(ex.pointwise("greater", size, t), v - part * apart, nearest)
+        return ex.where(ex.pointwise("less_equal", size, t), nearest, v - part * apart)  # NaN is not near
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         return self.set.define_support(q)

@@ -11,12 +11,15 @@ from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, upper
 from opalg.functionals.around import Around, safe_prox, safe_value
 from opalg.functionals.calculus import Functional, FunctionalFacts
+from opalg.functionals.groups import axes_of
 from opalg.functionals.indicator import Indicator
+from opalg.functionals.length import safe_norms
 from opalg.functionals.norms import Norm1, Norm2, Norm21
+from opalg.functionals.scaled import Weighted
 from opalg.functionals.sets import Box, Set
 from opalg.functionals.stationary import stationary_value
 from opalg.functionals.sum_squares import SumSquares
-from opalg.functionals.weights import Condition, Data, condition, real_data, require_positive, sign_hint
+from opalg.functionals.weights import Condition, Data, condition, positive, real_data, require_positive, sign_hint
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
@@ -96,7 +99,7 @@ class MoreauEnvelope(Around):
         if self.functional.facts.convex is YES and self.functional.offers("dual_projection"):
             conjugate = self.functional.define_conjugate_value(v)
             if isinstance(conjugate, Literal) and conjugate.value == 0:  # no difference of large numbers
-                return self.functional.define_dual_projection(v / self.mu)
+                return _dual_projection(self.functional, v / self.mu)
         return (v - self._nearest(v)) / self.mu
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
@@ -185,6 +188,22 @@ class MoreauEnvelope(Around):
             MoreauEnvelope(SumSquares(), 0.5),
             MoreauEnvelope(Indicator(Box(-0.4, 0.6)), 1.5),
         ]
+
+
+def _dual_projection(functional: Functional, q: Expression) -> Expression:
+    """The nearest point of the conjugate's domain, also where squares of entries would overflow."""
+    match functional:
+        case Norm2():
+            return q / ex.maximum(safe_norms(q, None), 1.0)
+        case Norm21(axis=axis, weights=weights):
+            norms = safe_norms(q, axes_of(axis))
+            if weights is None:
+                return q / ex.maximum(norms, 1.0)
+            radius = functional.spread(weights, q.shape)
+            return q * ex.safe_divide(radius, ex.maximum(norms, radius))
+        case Weighted(functional=inner, weight=weight) if positive(weight) is YES:
+            return weight * _dual_projection(inner, q / weight)
+    return functional.define_dual_projection(q)
 
 
 def moreau_envelope(f: Functional, mu: Any) -> MoreauEnvelope:

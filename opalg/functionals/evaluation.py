@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite, log2, prod, sqrt
+from math import isfinite, isnan, log2, prod, sqrt
 from typing import Any
 
 from opalg.arrays import Backend, backend_of, library_name
+from opalg.arrays.backend import precision_of
 from opalg.emit import call
 from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.facts import YES
@@ -28,13 +29,26 @@ class _Program:
 
 
 def value_at(functional: Any, v: Any) -> float:
-    """The value of a functional at an array; infinity outside its domain."""
+    """The value of a functional at an array; infinity outside its domain.
+
+    What overflows single precision on the way is tried in double.
+    """
     known = _program(functional, "value", v, _value_program)
-    (violation, value), (x,), lib = known.outputs, known.inputs, known.lib
+    (violation, _), (x,), lib = known.outputs, known.inputs, known.lib
     if not is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
         return float("inf")  # the formula of the value need not make sense out here
-    v, unit = in_safe_units(v, known.degree, known.kind, lib)
-    number = lib.item(call([value], [x], [v], lib)[0]).real
+    found = _value_inside(known, v)
+    if isfinite(found) or precision_of(v) != "float32":
+        return found
+    v = backend_of(v, "float64").asarray(v)
+    again = _value_inside(_program(functional, "value", v, _value_program), v)
+    return found if isnan(again) else again
+
+
+def _value_inside(known: _Program, v: Any) -> float:
+    """The value at an array of the domain."""
+    v, unit = in_safe_units(v, known.degree, known.kind, known.lib)
+    number = known.lib.item(call(known.outputs[1:], known.inputs, [v], known.lib)[0]).real
     return number if unit == 1.0 else float(unit**known.degree * number)  # type: ignore[operator]
 
 
@@ -97,7 +111,8 @@ def _prox_program(functional: Any, x: Input) -> tuple[list[Expression], list[Inp
 
 
 def _batched_prox(functional: Any, v: Any, t: Any) -> Any:
-    placed = functional.behind(len(t.shape))
+    own = len(getattr(v, "shape", ())) - len(t.shape)
+    placed = functional.behind(len(t.shape)) if own > 0 else functional  # a step for each entry moves no axes
     v, kind, lib = checked_argument(v, placed)
     shape, batch = tuple(v.shape), tuple(t.shape)
     if shape[: len(batch)] != batch:

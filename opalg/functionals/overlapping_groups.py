@@ -160,7 +160,7 @@ class GroupNorm(Functional):
             )
 
     def text(self, inner: str) -> str:
-        return f"{self!r}({inner})"
+        return f"functionals.{self!r}({inner})"
 
     def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
         weight = "" if self.weights is None else f"{data_latex(self.weights, names)}_g "

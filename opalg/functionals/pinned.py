@@ -110,7 +110,8 @@ class Pinned(Functional):
         return ex.largest(ex.where(self._pinned(v), abs(v), 0.0))
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        return self._free(self.functional.define_prox(v, t))
+        # a product, so that NaN shows
+        return ex.pointwise("logical_not", self._pinned(v)) * self.functional.define_prox(v, t)
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         return self.functional.define_conjugate_value(self._free(q))

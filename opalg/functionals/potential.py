@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from opalg.arrays import backend_of
-from opalg.arrays.backend import precision_of
 from opalg.errors import DtypeError
 from opalg.facts import NO, UNKNOWN, YES, Bound
 from opalg.functionals.calculus import Functional, FunctionalFacts
@@ -170,14 +167,6 @@ class PotentialSum(Functional):
         if ability == "dual_gauge":
             return known[0].is_extended_negative is True and known[1].is_extended_positive is True
         return super().offers(ability)
-
-    def value(self, v: Any) -> float:
-        """The value at an array; infinity outside the domain. What overflows single precision is tried in double."""
-        found = super().value(v)
-        if isfinite(found) or precision_of(v) != "float32":
-            return found
-        lib = backend_of(v, "float64")
-        return super().value(lib.asarray(v))
 
     @property
     def exactness(self) -> Exactness | None:

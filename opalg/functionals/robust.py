@@ -28,7 +28,6 @@ _SMOOTH = FunctionalFacts(
     phase_invariant=YES,
 )
 _NO_DUAL = "it is not convex, and its conjugate is that of a constant; use huber for a convex robust loss"
-_FAR = 1e17  # in units of the scale; the square is finite in either precision
 _TURN_OF_CAUCHY = sqrt(3.0)  # in units of the scale, where the curvature turns; that of Geman and McClure turns at 1
 
 
@@ -47,8 +46,8 @@ def _damped(u: Expression, scale: Expression) -> Expression:
 
 
 def _simple_damping(u: Expression, scale: Expression) -> Expression:
-    """The same in fewer operations, for steps to a prox, to which forces below 1e-17 of u do not matter."""
-    return 1.0 / (1.0 + ex.square(clip_magnitude(u, _FAR * scale) * (1.0 / scale)))
+    """The same in fewer operations, for steps to a prox: no force where the square overflows, which is far below u."""
+    return 1.0 / (1.0 + ex.square(u * (1.0 / scale)))
 
 
 def _value_of_cauchy(u: Expression, scale: Expression) -> Expression:

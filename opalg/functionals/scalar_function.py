@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import inf
 from typing import Any
 
@@ -101,7 +101,7 @@ class ScalarFunction:
             even,
         )
 
-    @property
+    @cached_property
     def equation(self) -> Equation:
         """``u + t slope(u) = v``."""
         return stationary(self.slope, self.curvature, self.parameters, self.turns is None)

@@ -141,27 +141,42 @@ def _better(f: ScalarFunction, lib: Backend) -> Expression:
 
 def _sections(f: ScalarFunction, t: Any, values: list[Any], lib: Backend) -> list[_Section]:
     """The sections; where the step and the parameters are numbers, only those that exist, adjacent ones as one."""
-    assert f.turns is not None
-    shared = not any(len(getattr(a, "shape", ())) for a in (t, *values))
-    step, *given = [_row(a, lib) for a in (t, *values)] if shared else [t, *values]
-    places: list[Expression | None] = [None, *f.turns, None]
-    if f.even:  # minimisers have the sign of v, and v is not negative here
-        places = [Literal(0.0), *f.turns[(len(f.turns) + 1) // 2 :], None]
+    if any(len(getattr(a, "shape", ())) for a in (t, *values)):
+        return [s for s in (_section(f, places, t, values, False, lib) for places in _intervals(f)) if s is not None]
+    if all(isinstance(a, float) for a in (t, *values)):
+        return list(_kept_shared_sections(f, t, tuple(values), lib))
+    return _shared_sections(f, t, values, lib)
+
+
+@lru_cache(maxsize=256)
+def _kept_shared_sections(f: ScalarFunction, t: float, values: tuple[float, ...], lib: Backend) -> tuple[_Section, ...]:
+    return tuple(_shared_sections(f, t, list(values), lib))
+
+
+def _shared_sections(f: ScalarFunction, t: Any, values: list[Any], lib: Backend) -> list[_Section]:
+    """The sections of all entries, for numbers."""
+    step, *given = [_row(a, lib) for a in (t, *values)]
     found: list[_Section] = []
-    for begin, end in pairwise(places):
-        section = _section(f, (begin, end), step, given, shared, lib)
+    for places in _intervals(f):
+        section = _section(f, places, step, given, True, lib)
         if section is None:
-            continue
-        if not shared:
-            found.append(section)
             continue
         lower, upper = (_number(e, lib) for e in (section.lower, section.upper))
         now = _Section(lower, upper, _holds(section.from_begin, lib), _holds(section.to_end, lib))
-        if found and found[-1].to_end and now.from_begin and begin not in f.kinks:
+        if found and found[-1].to_end and now.from_begin and places[0] not in f.kinks:
             found[-1] = _Section(found[-1].lower, now.upper, found[-1].from_begin, now.to_end)
         else:
             found.append(now)
     return found
+
+
+def _intervals(f: ScalarFunction) -> list[tuple[Expression | None, Expression | None]]:
+    """Between which points the second derivative is monotone; None for the ends of the domain."""
+    assert f.turns is not None
+    places: list[Expression | None] = [None, *f.turns, None]
+    if f.even:  # minimisers have the sign of v, and v is not negative here
+        places = [Literal(0.0), *f.turns[(len(f.turns) + 1) // 2 :], None]
+    return list(pairwise(places))
 
 
 def _row(a: Any, lib: Backend) -> Any:

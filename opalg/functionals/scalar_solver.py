@@ -2,8 +2,8 @@
 
 Newton's method runs first, as compiled kernels over blocks that stay in the cache, and ends for a block when all its
 entries have settled. Entries that have not settled then are gathered and solved by Newton's method inside a bracket: a
-step that leaves the bracket, or does not halve the one before, becomes a bisection, of the exponents where the ends of
-the bracket differ by orders of magnitude. So 1e-300 and 1e300 are both found within a hundred steps.
+step that leaves the bracket, or is not much shorter than the one before, becomes a bisection, of the exponents where
+the ends of the bracket differ by orders of magnitude. So 1e-300 and 1e300 are both found within a hundred steps.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from opalg.nodes import substitute
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, pointwise
 
-BLOCK = 1 << 13  # entries of eight bytes that NumPy solves at a time: a dozen such arrays stay in the cache
+BLOCK = 1 << 15  # entries of eight bytes that NumPy solves at a time; smaller blocks cost more calls than they gain
 _TORCH_BLOCK = 1 << 15  # the same on processors for Torch, whose calls cost more and run on several cores
 _NEWTON = 9  # plain Newton steps before the bracket is asked
-_OPENING = 3  # of these, the steps up to the first look at whether all entries have settled
+_OPENING = {"float32": 2, "float64": 3}  # of these, the steps up to the first look at whether all have settled
 _BRACKETED = 200  # steps inside the bracket; bisections alone end after some 120
 
 U, V, T = Input("u", ()), Input("v", ()), Input("t", ())
@@ -138,12 +138,16 @@ def _newton(
     moved = ex.maximum(moved, 0.125 * U + 0.875 * LOWER) if opened[0] else moved
     moved = ex.minimum(moved, 0.125 * U + 0.875 * UPPER) if opened[1] else moved
     moved = clipped(moved, (ends[0] and not opened[0], ends[1] and not opened[1]))
-    # a step that squares to nothing, or no more than the rounding of the residual
-    length = lib.epsilon**0.75 * abs(moved) + 4.0 * lib.epsilon * equation.noise
-    settled = pointwise("less_equal", abs(moved - U), length)
+    # the step squares to nothing beside the root, or what it leaves of the residual is less than its rounding
+    rest, small = abs(equation.residual), lib.epsilon**0.7
+    if any(ends):  # at an end the residual may be anything
+        near = pointwise("less_equal", abs(moved - U), small * abs(moved))
+        settled = _either(near, pointwise("less_equal", rest, small * equation.noise))
+    else:
+        settled = pointwise("less_equal", rest, small * (equation.noise + rate * abs(moved)))
     # an infinite rate stops the step anywhere, and a negative one holds it at the wrong end
-    sound = _both(pointwise("greater", rate, 0.0), pointwise("less_equal", rate, largest(lib)))
-    settled = _both(settled, sound)
+    settled = _both(settled, pointwise("less_equal", rate, largest(lib)))
+    settled = settled if equation.reach is not None else _both(settled, pointwise("greater", rate, 0.0))
     if all(ends) and not any(opened):
         settled = _either(settled, pointwise("less_equal", UPPER, LOWER))
     return moved, pointwise("logical_not", settled)
@@ -155,7 +159,7 @@ def _opening(
 ) -> tuple[Expression, Expression]:
     """The first steps from a formula, and which entries the last of them has not settled."""
     step = _newton(equation, ends, opened, lib)
-    for _ in range(_OPENING - 1):
+    for _ in range(_OPENING[lib.precision] - 1):
         start = substitute(step[0], {U: start})
     return substitute(step[0], {U: start}), substitute(step[1], {U: start})
 
@@ -171,7 +175,10 @@ def _bracketed(equation: Equation, lib: Backend) -> tuple[Expression, ...]:
     length = abs(newton - U)
     usable = pointwise("less_equal", rate, largest(lib))
     inside = _both(pointwise("greater", newton, low), pointwise("less", newton, high))
-    accepted = _both(_both(inside, usable), pointwise("less_equal", length, 0.5 * _LAST))
+    # a power is left by Newton's method from far out in steps of one factor: bisecting exponents is faster
+    creeping = pointwise("less", abs(newton), 0.3 * abs(U))
+    quick = _both(pointwise("less_equal", length, 0.25 * _LAST), pointwise("logical_not", creeping))
+    accepted = _both(_both(inside, usable), quick)
     target = ex.where(accepted, newton, _middle(low, high, lib))
     settled = _both(pointwise("less_equal", length, lib.epsilon**0.75 * abs(U)), usable)
     settled = _either(settled, pointwise("less_equal", abs(value), 2 * lib.epsilon * equation.noise))
@@ -300,7 +307,7 @@ def _plain(p: Problem, lib: Backend) -> tuple[Any, Any]:
     names, given = (inputs, data) if formula is p.start else ((U, *inputs), [p.start, *data])
     u, open_ = run(_opening(p.equation, ends, p.opened, formula, lib), names, given, lib)
     steps = _newton(p.equation, ends, p.opened, lib)
-    for turn in range(_OPENING, _NEWTON):
+    for turn in range(_OPENING[lib.precision], _NEWTON):
         if (turn % 2 or lib.name == "numpy") and not lib.xp.any(open_):
             break
         u, open_ = run(steps, (U, *inputs), [u, *data], lib)

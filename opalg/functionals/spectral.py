@@ -148,8 +148,10 @@ class RankBall(Set):
         return v if self.rank >= min(v.shape[-2:]) else truncate_singular(v, self.rank)
 
     def define_violation(self, v: Expression) -> Expression:
-        fits = self.rank >= min(v.shape[-2:])
-        return Literal(0.0) if fits else beyond_rank(v, self.rank)
+        if self.rank < min(v.shape[-2:]):
+            return beyond_rank(v, self.rank)
+        largest = ex.largest(abs(v))
+        return ex.where(ex.pointwise("greater_equal", largest, 0.0), 0.0, largest)  # every matrix, but not NaN
 
     @property
     def convex(self) -> Fact:

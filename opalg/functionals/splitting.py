@@ -29,6 +29,7 @@ _MOST_STEPS = 20000
 _GOAL = 4.0  # units of rounding at which the gap counts as closed
 _BEARABLE = 1e4  # units at which it does once rounding lets it shrink no further
 _PATIENCE = 200  # steps without progress after which it does not shrink, and a half of all steps so far
+_MEMORY = 1000  # those after which the best point so far is taken, where its gap is bearable and the present one is not
 _MOST_CHANGE = 100.0  # the largest factor by which s changes at once
 _EXTREME, _POLISH = 10.0, 400  # the factor beyond which an s rounds badly, and the steps to mend that
 _CHANGES = {1, *range(2, 33, 2), *(k << n for k in (20, 24, 28, 32) for n in range(1, 10))}  # ever more rarely
@@ -245,11 +246,17 @@ class _Run:
         self.inputs = (step.y, before, step.s, *step.given)
         self.reach = compute([_sizes(step.v, steps)], (step.v,), given[:1], lib)[0]
         self.one = lib.xp.ones_like(self.reach)
+        known = lib.xp.isfinite(self.reach)
+        if not bool(lib.xp.all(known)):  # nothing is left of a sample that holds NaN, and it is done at once
+            given = (given[0] + lib.xp.where(known, 0.0 * self.one, float("nan") * self.one), *given[1:])
+            self.given = given
         self.s = self.one / lib.xp.where(self.reach > 0, self.reach, self.one)
         self.y, self.w = given[0] * self.s, given[0]
         self.z = self.q = self.w
         self.dual, self.part = 0.0 * self.one, self.reach  # the largest sizes so far of q, and of w, z and v
         self.progress = _Progress(lib, self.one)
+        self.progress.done = lib.xp.logical_not(known)
+        self.best = (self.w, self.z, self.q)  # of each sample, once its gap is bearable
 
     def go(self, steps: int, changes: bool) -> bool:
         """At most so many steps; whether all samples are done."""
@@ -261,7 +268,10 @@ class _Run:
             self.dual = xp.maximum(self.dual, own)
             if count < 16 or count % 4 == 0:
                 whole = xp.minimum(self.dual, self.s * (left + right + self.reach))
-                if self.progress.finished(count, gap / xp.where(whole > 0, whole, self.one) / self.lib.epsilon):
+                finished = self.progress.finished(count, gap / xp.where(whole > 0, whole, self.one) / self.lib.epsilon)
+                self._remember(self.progress.improved)
+                if finished or (changes and self.progress.recalled_all(count, steps)):
+                    self._recall(self.progress.recalled)
                     return True
             self.part = xp.maximum(self.part, xp.maximum(left, right))
             if changes and count in _CHANGES:
@@ -271,19 +281,41 @@ class _Run:
             self.y = xp.where(self.progress.done, self.y, following)
         return False
 
+    def _remember(self, improved: Any) -> None:
+        """Keep the points of samples whose gap has become smaller, and is bearable."""
+        xp = self.lib.xp
+        if bool(xp.any(improved)):
+            pairs = zip((self.w, self.z, self.q), self.best, strict=True)
+            self.best = tuple(xp.where(improved, new, old) for new, old in pairs)
+
+    def _recall(self, recalled: Any) -> None:
+        """Go back to the best points of samples that have moved away from them."""
+        xp = self.lib.xp
+        if bool(xp.any(recalled)):
+            pairs = zip((self.w, self.z, self.q), self.best, strict=True)
+            self.w, self.z, self.q = (xp.where(recalled, old, new) for new, old in pairs)
+
     def polished(self) -> tuple[Any, ...]:
         """w, z and q, where s has become extreme after some more steps with a natural one, which rounds less."""
         xp, kept = self.lib.xp, (self.w, self.z, self.q)
         extreme = xp.logical_or(self.s > _EXTREME * self.natural, self.natural > _EXTREME * self.s)
         if self.lib.item(xp.max(xp.where(extreme, self.one, 0.0 * self.one))).real == 0:
-            return kept
+            return self._resolved(*kept)
         self.s = xp.where(extreme, self.natural, self.s)
         self.y = xp.where(extreme, self.q + self.s * self.w, self.y)
         self.progress = _Progress(self.lib, self.one)
-        self.progress.done = xp.logical_not(extreme)
+        self.progress.done = xp.logical_not(xp.logical_and(extreme, xp.isfinite(self.reach)))
         self.go(_POLISH, changes=False)
         pairs = zip((self.w, self.z, self.q), kept, strict=True)
-        return tuple(xp.where(self.progress.done, better, other) for better, other in pairs)
+        return self._resolved(*(xp.where(self.progress.done, better, other) for better, other in pairs))
+
+    def _resolved(self, w: Any, z: Any, q: Any) -> tuple[Any, ...]:
+        """w, z and q; for long steps ``(v - w - z) / t``, which may be smaller than the rounding of q."""
+        xp, (v, t) = self.lib.xp, self.given[:2]
+        long = t * self.s > 1.0
+        if self.lib.item(xp.max(xp.where(long, self.one, 0.0 * self.one))).real == 0:
+            return w, z, q
+        return w, z, xp.where(long, (v - w - z) / xp.where(long, t, self.one), q)
 
     @property
     def natural(self) -> Any:
@@ -306,7 +338,7 @@ class _Progress:
     def __init__(self, lib: Backend, one: Any) -> None:
         self.lib, self.one = lib, one
         self.best, self.since = one / lib.tiny, 0.0 * one
-        self.done = one < 0
+        self.done = self.improved = self.recalled = one < 0
 
     def finished(self, count: int, gap: Any) -> bool:
         """Whether all are done, given the gaps after so many steps in units of rounding."""
@@ -315,9 +347,21 @@ class _Progress:
         self.best = xp.where(better, gap, self.best)
         self.since = xp.where(better, count * self.one, self.since)
         stuck = xp.logical_and(count - self.since > max(_PATIENCE, count // 2), gap <= _BEARABLE)
+        self.improved = xp.logical_and(better, xp.logical_and(gap <= _BEARABLE, xp.logical_not(self.done)))
         self.done = xp.logical_or(self.done, xp.logical_or(gap <= _GOAL, stuck))
         left = xp.where(self.done, 0.0 * self.one, self.one)
         return self.lib.item(xp.max(left)).real == 0
+
+    def recalled_all(self, count: int, most: int) -> bool:
+        """Whether all are done once those are that have long left a point with a bearable gap, or are out of steps."""
+        xp = self.lib.xp
+        if count <= _MEMORY:
+            return False
+        left = self.since < (count if count == most else count - max(_MEMORY, count // 2))
+        back = xp.logical_and(xp.logical_and(left, self.best <= _BEARABLE), xp.logical_not(self.done))
+        self.recalled = xp.logical_or(self.recalled, back)
+        self.done = xp.logical_or(self.done, back)
+        return bool(xp.all(self.done))
 
     @property
     def worst(self) -> float:

@@ -192,6 +192,17 @@ class Sum(Functional):
             return self._tilted.define_dual_gauge(q)
         return Literal(0.0) if self._peak is None else self._peak.gauge(q, self._box)
 
+    def dual_gauge_bound(self, q: Expression) -> Expression | None:
+        """The gauge; of homogeneous summands ``1 + g(q - P q)``, with the projection P and the gauge g of one of them.
+
+        Gauges are subadditive, that at ``P q`` is at most 1, and the domain contains that of each summand's conjugate.
+        """
+        if self.offers("dual_gauge") or not self._gauge_like or self.facts.bounded_below is not YES:
+            return super().dual_gauge_bound(q)
+        beyond = self.define_prox(q, Literal(1.0))
+        gauges = [f.define_dual_gauge(beyond) for f in self._flat if f.offers("dual_gauge")]
+        return 1.0 + reduce(ex.minimum, gauges) if gauges else None
+
     def define_dual_projection(self, q: Expression) -> Expression:
         if self._tilted is not None:
             return self._tilted.define_dual_projection(q)

@@ -121,14 +121,9 @@ def dual_value(duals: dict[Term, Expression]) -> tuple[Expression, Expression] |
 
     None where a conjugate's domain does not contain 0, so that scaling may lead out of it.
     """
-    gauges = [
-        term.functional.define_dual_gauge(over_weight(term, q))
-        for term, q in duals.items()
-        if term.functional.offers("dual_gauge")
-    ]
     shrink: Expression = Literal(1.0)
-    for gauge in gauges:
-        if not isinstance(gauge, Literal):
+    for gauge in (term.functional.dual_gauge_bound(over_weight(term, q)) for term, q in duals.items()):
+        if gauge is not None and not isinstance(gauge, Literal):
             shrink = ex.minimum(shrink, 1.0 / ex.maximum(gauge, 1.0))
     if not isinstance(shrink, Literal) and any(t.functional.facts.bounded_below is not YES for t in duals):
         return None
@@ -179,13 +174,17 @@ def by_free_terms(
 
 def unwillingness(term: Term) -> tuple[bool, bool]:
     """An order of free terms: first those that take anything, of which smooth ones first."""
-    q = Input("q", term.expression.shape, term.expression.kind)
-    return not isinstance(term.functional.define_dual_gauge(q), Literal), term.functional.facts.smooth is not YES
+    return not isinstance(gauge_of(term), Literal), term.functional.facts.smooth is not YES
+
+
+def gauge_of(term: Term) -> Expression | None:
+    """How far any point is to be scaled to be in the domain of a term's conjugate; None where that is not known."""
+    return term.functional.dual_gauge_bound(Input("q", term.expression.shape, term.expression.kind))
 
 
 def is_free(term: Term, variable: Variable) -> bool:
     """Whether a term can take up any imbalance of a variable."""
-    if term.expression.variables != (variable,) or not term.functional.offers("dual_gauge"):
+    if term.expression.variables != (variable,) or gauge_of(term) is None:
         return False
     return term.expression.operator_of(variable).facts.gram_scale is not None
 
@@ -205,7 +204,7 @@ def by_solving(
         wanted = -operator.trace(imbalance(variable, balanced)) / (operator.facts.gram_scale or Literal(1.0))
         inside = term.functional.define_dual_projection(over_weight(term, wanted))
         balanced[term] = inside if term.functional.facts.indicator else term.weight * inside
-    flexible = [t for t in problem.terms if t.functional.offers("dual_gauge")]
+    flexible = [t for t in problem.terms if gauge_of(t) is not None]
     penalty: Expression = next((c for c in lowering.controls if c.name == "rho"), Literal(1.0))
     grams = [gram_with_curvature(t, variable, penalty) for t in flexible]
     if not grams:

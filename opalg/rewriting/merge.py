@@ -76,8 +76,12 @@ def _together(first: Term, second: Term) -> Term | None:
     summed = sum_of_functionals(*functionals)
     if not summed.offers("prox") or summed.exactness is Exactness.ITERATIVE:
         return None
-    certified = all(f.offers("conjugate_value") for f in functionals)
-    return Term(Literal(1.0), summed, first.expression) if summed.offers("conjugate_value") or not certified else None
+    if all(f.offers("conjugate_value") for f in functionals) and not summed.offers("conjugate_value"):
+        return None
+    q = Input("q", first.expression.shape, first.expression.kind)
+    if all(f.offers("dual_gauge") for f in functionals) and summed.dual_gauge_bound(q) is None:
+        return None
+    return Term(Literal(1.0), summed, first.expression)
 
 
 def _both(first: Term, second: Term) -> Box:

@@ -212,3 +212,9 @@ SMOOTH = {
         "squared_distance",
     }
 }
+FAMILIES = (
+    *("norm1-entries", "sum_squares", "quadratic", "elastic_net", "huber-entries", "charbonnier", "log_cosh"),
+    *("ball_inf", "kl-background", "log_barrier", "entropy", "logistic", "hinge", "quantile", "linear", "nonneg"),
+    *("box", "squared_distance", "support_function", "cauchy", "geman_mcclure-parameter", "truncated_quadratic"),
+    *("norm0-entries", "norm_half"),
+)

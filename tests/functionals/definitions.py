@@ -1,4 +1,4 @@
-"""Definitions in NumPy that know nothing of the library: scalar functions with a prox by bisection, and what they become."""
+"""Definitions in NumPy that know nothing of the library: functions of an entry, bisection, and projections."""
 
 from __future__ import annotations
 

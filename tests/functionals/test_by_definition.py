@@ -1,4 +1,4 @@
-"""Functionals of each entry against their formulas: values, gradients, conjugates, and proxes by bisection in long double."""
+"""Functionals of each entry against their formulas: values, gradients, conjugates, and proxes by bisection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import opalg as oa
-from tests.functionals.definition_cases import CONVEX, NONCONVEX, RADIAL, SCALARS, SHAPE, SMOOTH, W
+from tests.functionals.definition_cases import CONVEX, FAMILIES, NONCONVEX, RADIAL, SCALARS, SHAPE, SMOOTH, W
 from tests.functionals.definitions import LONG, STEPS, Scalar, by_magnitude, inner, slope_along
 
 TALL = np.array(STEPS).reshape(-1, 1, 1)
@@ -174,7 +174,7 @@ def test_conjugates_are_infinite_beyond_the_slopes(name: str) -> None:
     assert SCALARS[name][0].conjugate.value(np.full(SHAPE, OUTSIDE[name])) == np.inf
 
 
-@pytest.mark.parametrize("name", SCALARS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_library_gives_the_same_prox(name: str, lib: oa.Backend) -> None:
     f, model = SCALARS[name]
     v = starts()

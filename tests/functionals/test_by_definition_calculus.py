@@ -1,4 +1,4 @@
-"""The calculus against the same operations on formulas: weights, shifts, scalings, tilts, intervals, and chains of them."""
+"""The calculus against the same operations on formulas: weights, shifts, scalings, tilts, intervals, and chains."""
 
 from __future__ import annotations
 
@@ -9,28 +9,13 @@ import pytest
 
 import opalg as oa
 from opalg import functionals as fs
-from tests.functionals.definition_cases import CONVEX, NONCONVEX, RADIAL, ROW, SCALARS, SHAPE, C, L, W, huber
+from tests.functionals.definition_cases import CONVEX, FAMILIES, NONCONVEX, RADIAL, ROW, SCALARS, SHAPE, C, L, W, huber
 from tests.functionals.definitions import LONG, Scalar, inner, root
 from tests.functionals.test_by_definition import close, points, scale, starts
 
-T = (0.01, 0.37, 30.0)
+T = (0.1, 8.0)
 TALL = np.array(T, LONG).reshape(-1, 1, 1)
 VANISHING = ("norm1", "norm1-number", "sum_squares", "sum_squares-entries", "huber", "huber-entries")
-FAMILIES = (
-    *(
-        "norm1-entries",
-        "sum_squares",
-        "quadratic",
-        "elastic_net",
-        "huber-entries",
-        "charbonnier",
-        "log_cosh",
-        "ball_inf",
-    ),
-    *("kl-background", "log_barrier", "entropy", "logistic", "hinge", "quantile", "linear", "nonneg", "box"),
-    *("squared_distance", "support_function", "cauchy", "geman_mcclure-parameter", "truncated_quadratic"),
-    *("norm0-entries", "norm_half"),
-)
 BASES = {name: SCALARS[name] for name in FAMILIES}
 
 
@@ -145,7 +130,7 @@ def test_constants_and_factors(name: str) -> None:
         np.testing.assert_allclose(g.conjugate.value(q), expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", [name for name in BASES if name in CONVEX])
 def test_chains_of_operations(name: str, seed: int) -> None:
     f, model = BASES[name]

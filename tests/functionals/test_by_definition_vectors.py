@@ -1,4 +1,4 @@
-"""Norms of groups, magnitudes in order, and matrices, and projections, against definitions that sort, pool and decompose."""
+"""Norms of groups, magnitudes in order and matrices, and projections, by sorting, pooling and decomposing."""
 
 from __future__ import annotations
 
@@ -380,7 +380,7 @@ def test_gradients_where_there_are(name: str) -> None:
     v, d = draw(case, "real", 5), draw(case, "real", 6)
     expected = (case.value(v + 1e-5 * d) - case.value(v - 1e-5 * d)) / 2e-5
     if not case.functional.offers("gradient"):
-        with pytest.raises(oa.UnsupportedError, match="differentiable|gradient"):
+        with pytest.raises(oa.UnsupportedError, match=r"gradient"):
             case.functional.gradient(v)
         return
     np.testing.assert_allclose(inner(case.functional.gradient(v), d), expected, rtol=1e-7)
