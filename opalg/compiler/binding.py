@@ -24,7 +24,7 @@ from opalg.program.expression import Expression, Input
 from opalg.program.interpreter import evaluate
 from opalg.program.opaque import opaque_functions
 from opalg.solving.certificate import RESOLUTION, Certificate, gap_certificate
-from opalg.solving.loop import Measurement
+from opalg.solving.loop import Measurement, quiet
 
 UNRESOLVED = 1e-13  # what sums of parts of size one do not resolve in double precision
 SINGULAR = 1e-14  # an eigenvalue that is smaller beside the largest is taken for zero
@@ -59,16 +59,17 @@ class Binding:
 
     def number(self, expression: Expression, controls: Mapping[Input, float] | None = None) -> float:
         """A scalar formula of leaves (and controls) at these values, in double precision."""
-        precise = self.compiled.precise
-        if self.compiled.opaque and opaque_functions(expression):
-            at = {c: self.lib.asarray(v, "real") for c, v in (controls or {}).items()}
-            (value,) = evaluate([expression], {**self._arrays(self.lib), **at}, self.lib)
-            return float(self.lib.item(value).real)
-        if not controls:
-            (value,) = evaluate([expression], self._arrays(precise), precise, self.known)
-        else:
-            at = {c: precise.asarray(v, "real") for c, v in controls.items()}
-            (value,) = evaluate([expression], {**self._arrays(precise), **at}, precise)
+        precise, at = self.compiled.precise, controls or {}
+        with quiet():  # on the border of a domain values may be infinite, and formulas say what then holds
+            if self.compiled.opaque and opaque_functions(expression):
+                known = {c: self.lib.asarray(v, "real") for c, v in at.items()}
+                (value,) = evaluate([expression], {**self._arrays(self.lib), **known}, self.lib)
+                return float(self.lib.item(value).real)
+            if not at:
+                (value,) = evaluate([expression], self._arrays(precise), precise, self.known)
+            else:
+                known = {c: precise.asarray(v, "real") for c, v in at.items()}
+                (value,) = evaluate([expression], {**self._arrays(precise), **known}, precise)
         return float(precise.item(value).real)
 
     def _arrays(self, lib: Backend) -> dict[Leaf, Any]:
@@ -369,7 +370,8 @@ class Binding:
         points = {v: Input(f"x{i}", v.shape, v.kind) for i, v in enumerate(self.problem.variables)}
         bindings = {points[v]: precise.asarray(x[v], v.kind) for v in points}
         terms = [t for t in self.problem.terms if t not in self.problem.without_value]
-        wanted = [*(t.trace(points) for t in terms), *(relative_violation(t, points) for t in terms)]
+        start = self.problem.default_start
+        wanted = [*(t.trace(points) for t in terms), *(relative_violation(t, points, start) for t in terms)]
         found = [float(precise.item(v).real) for v in evaluate(wanted, {**self._arrays(precise), **bindings}, precise)]
         values, excesses = found[: len(terms)], found[len(terms) :]
         limit = max(tol, 1e3 * self.lib.epsilon)

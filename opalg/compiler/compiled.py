@@ -17,6 +17,8 @@ from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal
 from opalg.program.opaque import opaque_functions
 
+VANISHED = 1e-10  # entries this much smaller than at the start are taken for zero
+
 
 class CompiledEnergy:
     """The functions of a lowering, compiled once for a backend; bound again whenever parameters change.
@@ -119,7 +121,8 @@ class CompiledEnergy:
         outputs: list[Expression] = [without_constant(self.problem, point) if self.has_value else Literal(0.0)]
         if gap is not None:
             outputs += [gap.dual, gap.rounding]
-        outputs.append(largest_of([relative_violation(t, point) for t in self.problem.rough_terms]))
+        start = self.problem.default_start
+        outputs.append(largest_of([relative_violation(t, point, start) for t in self.problem.rough_terms]))
         outputs.append(sum_all([ex.norm_squared(point[v]) for v in variables]))
         return Function(outputs, [*low.state, *([] if working else handed), *low.controls], lib, "certificate")
 
@@ -154,14 +157,21 @@ class CompiledEnergy:
         return out
 
 
-def relative_violation(term: Term, point: Mapping[Variable, Expression]) -> Expression:
-    """By how much a term leaves its domain, relative to the largest entry of what it is computed from."""
+def relative_violation(
+    term: Term, point: Mapping[Variable, Expression], start: Mapping[Variable, Expression]
+) -> Expression:
+    """By how much a term leaves its domain, relative to the largest entry of what it is computed from.
+
+    Where that vanishes at the solution, it is relative to a small part of what it is at the start.
+    """
     violation = term.functional.define_violation(term.expression.trace(point))
     if isinstance(violation, Literal):
         return Literal(0.0)
     size = ex.largest(abs(term.expression.linear_trace(point)))
     if term.expression.offset is not None:
         size = ex.maximum(size, ex.largest(abs(term.expression.offset)))
+    else:
+        size = ex.maximum(size, VANISHED * ex.largest(abs(term.expression.linear_trace(start))))
     return ex.safe_divide(violation, size)
 
 

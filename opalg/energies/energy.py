@@ -266,7 +266,8 @@ def slopes_of(terms: Sequence[Term], point: Mapping[Variable, Input]) -> list[Ex
     ]
     inputs = list(point.values())
     found = vjp(moved, cotangents, inputs)
-    return [ex.broadcast_to(Literal(0.0) if g is None else g, x.shape) for g, x in zip(found, inputs, strict=True)]
+    zeros = {"real": Literal(0.0), "complex": Literal(0j)}
+    return [ex.broadcast_to(zeros[x.kind] if g is None else g, x.shape) for g, x in zip(found, inputs, strict=True)]
 
 
 def lib_number(lib: Backend, value: Any) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.facts import YES, Bound, exact
-from opalg.functionals.around import Around, grouped, is_literal, latex_grouped, step_times
+from opalg.functionals.around import Around, differentiable, grouped, is_literal, latex_grouped, step_times
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import argument_scaled
 from opalg.functionals.huber import Huber
@@ -144,6 +144,11 @@ class ArgumentScaled(Around):
         if self.factor.shape == ():
             return bound.scaled(self._squared)
         return bound.times(exact(ex.largest(self._squared)))
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """As its functional."""
+        return differentiable(self.functional)
 
     def behind(self, batch: int) -> Functional:
         return ArgumentScaled(self.functional.behind(batch), self.factor)

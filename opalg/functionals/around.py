@@ -58,9 +58,15 @@ class Around(Functional):
 
 def finite_everywhere(functional: Functional) -> bool:
     """Whether a functional is known to be finite at every array."""
-    if isinstance(functional, Around):
-        return functional.everywhere
+    found: bool | None = getattr(functional, "everywhere", None)
+    if found is not None:
+        return found
     return functional.facts.smooth is YES or type(functional).define_violation is Functional.define_violation
+
+
+def differentiable(functional: Functional) -> bool:
+    """Whether a functional is known to have a gradient wherever it is finite, or inside a domain."""
+    return functional.facts.smooth is YES or functional.differentiable_inside
 
 
 def takes(functional: Functional, kind: str) -> bool:
@@ -251,6 +257,7 @@ __all__ = [
     "Around",
     "SafeUnit",
     "above_zero",
+    "differentiable",
     "entries",
     "finite_everywhere",
     "grouped",

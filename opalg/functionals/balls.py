@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class _Ball(Set):
         name = self._name
         object.__setattr__(self, "radius", real_data(self.radius, f"the radius of {name}"))
         object.__setattr__(self, "center", data(self.center, f"the center of {name}"))
+        if isinstance(self.radius, Literal) and self.radius.value == inf:
+            raise ParameterError(f"the radius of {name} is infinite, and so is the ball; leave the constraint out")
         if nonnegative(self.radius) is NO:
             raise ParameterError(f"the radius of {name} must be at least 0; a ball of negative radius is empty")
         if self._axis is not None:
@@ -131,7 +134,7 @@ class Ball1(_Ball):
     Raises
     ------
     ParameterError
-        For a negative radius.
+        For a negative or an infinite radius.
     DtypeError
         For a complex radius, and for a complex center with real arrays.
     ShapeError
@@ -198,7 +201,7 @@ class Ball2(_Ball):
     Raises
     ------
     ParameterError
-        For a negative radius.
+        For a negative or an infinite radius.
     DtypeError
         For a complex radius, and for a complex center with real arrays.
     ShapeError
@@ -259,7 +262,7 @@ class BallInf(_Ball):
     Raises
     ------
     ParameterError
-        For a negative radius.
+        For a negative or an infinite radius.
     DtypeError
         For a complex radius, and for a complex center with real arrays.
     ShapeError

@@ -17,16 +17,18 @@ from opalg.errors import NotAffineError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, Fact, upper
 from opalg.functionals.combining import added, argument_scaled, composed, translated, weighted
 from opalg.functionals.evaluation import (
+    check_differentiable,
     checked_argument,
     gradient_at,
     hessian_product_at,
     is_within,
     is_zero,
+    need,
     prox_at,
     value_at,
 )
 from opalg.functionals.exactness import Exactness
-from opalg.functionals.weights import Condition, positive
+from opalg.functionals.weights import Condition, positive, reciprocal
 from opalg.nodes import Node, node, substitute
 from opalg.operators.algebra import LinearOperator
 from opalg.program import expression as ex
@@ -88,6 +90,7 @@ class Functional(Node):
 
     __array_ufunc__ = None
     squares: ClassVar[bool] = False  # whether formulas of a homogeneous functional square entries (see in_safe_units)
+    differentiable_inside: ClassVar[bool] = False  # whether it has a gradient inside a domain that is not everything
 
     # What a subclass says, in the step language.
 
@@ -151,6 +154,13 @@ class Functional(Node):
         return FunctionalFacts()
 
     @property
+    def vanishes_at_zero_only(self) -> bool:
+        """Whether it is known to be 0 at 0 and positive elsewhere, so that an infinite weight holds entries at 0."""
+        known = self.facts
+        modulus = known.strong_convexity
+        return known.homogeneity == 2.0 and modulus is not None and positive(modulus) is YES
+
+    @property
     def exactness(self) -> Exactness | None:
         """How exactly the prox is known; None where none is offered."""
         return Exactness.CLOSED_FORM if self.offers("prox") else None
@@ -202,6 +212,21 @@ class Functional(Node):
 
     __mul__ = __rmul__
 
+    def __truediv__(self, divisor: Any) -> Any:
+        """``f / c``, the weight ``1 / c``: see `Weighted`."""
+        return weighted(self, reciprocal(divisor, "the divisor of a functional"))
+
+    def __neg__(self) -> Any:
+        """``-f``, a functional where f is linear or a sum of squares; others have negative weights in terms only."""
+        return weighted(self, -1.0)
+
+    def __sub__(self, other: Any) -> Any:
+        """``f - g``, where ``-g`` is a functional, and ``f - 3.0``."""
+        return added(self, -other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return added(-self, other)
+
     def __add__(self, other: Any) -> Any:
         """``f + g``, a functional that offers the prox where a rule is known, and ``f + 3.0``: see `Sum`."""
         return added(self, other)
@@ -244,13 +269,15 @@ class Functional(Node):
         ------
         UnsupportedError
             Where the functional is not differentiable.
+        ParameterError
+            Where it is inside its domain only, and the array lies outside, or on the border.
         """
-        self._need("gradient")
+        check_differentiable(self, v)
         return gradient_at(self, v)
 
     def hessian_vector(self, v: Any, direction: Any) -> Any:
         """The Hessian at v times a direction (at kinks of the gradient, a one-sided choice)."""
-        self._need("gradient")
+        check_differentiable(self, v)
         return hessian_product_at(self, v, direction)
 
     def prox(self, v: Any, t: Any = 1.0) -> Any:
@@ -273,7 +300,7 @@ class Functional(Node):
         UnsupportedError
             Where no prox is known.
         ParameterError
-            For a negative or complex step.
+            For a negative, infinite or complex step.
         ShapeError
             Where the shape of t is not that of leading axes of v.
         """
@@ -281,14 +308,7 @@ class Functional(Node):
         return prox_at(self, v, t)
 
     def _need(self, ability: str) -> None:
-        found = self.__dict__.setdefault("_offered", set())
-        if ability in found:
-            return
-        if self.offers(ability):
-            found.add(ability)
-        else:
-            reason = self.why_not(ability)
-            raise UnsupportedError(f"{self!r} has no {ability.replace('_', ' ')}" + (f": {reason}" if reason else ""))
+        need(self, ability)
 
 
 @singledispatch
@@ -408,6 +428,14 @@ class Conjugate(Functional):
         if ability == "conjugate_value":
             return convex
         return ability == "gradient" and super().offers("gradient")
+
+    def why_not(self, ability: str) -> str:
+        f = self.functional
+        if f.facts.convex is not YES:
+            return f"{f!r} is not known to be convex"
+        if ability == "gradient":
+            return f"{f!r} is not known to be strongly convex; use the prox of its conjugate"
+        return f"{f!r} has none" + (f", since {f.why_not(ability)}" if f.why_not(ability) else "")
 
     @property
     def conjugate(self) -> Functional:

@@ -11,7 +11,16 @@ import numpy as np
 from opalg.arrays import library_name
 from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound
-from opalg.functionals.around import Around, finite_everywhere, grouped, is_literal, lasting, safe_prox, safe_value
+from opalg.functionals.around import (
+    Around,
+    differentiable,
+    finite_everywhere,
+    grouped,
+    is_literal,
+    lasting,
+    safe_prox,
+    safe_value,
+)
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import composed
 from opalg.functionals.composed_prox import can_compose, composed_prox, curvature_form
@@ -254,6 +263,11 @@ class Composition(Around):
         facts = self.operator.facts
         lowest = facts.gram_scale if facts.gram_scale is not None else rewrite(self.operator.gram).facts.lowest
         return None if lowest is None else known.strong_convexity * ex.maximum(lowest, 0.0)
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """As its functional."""
+        return differentiable(self.functional)
 
     @property
     def everywhere(self) -> bool:

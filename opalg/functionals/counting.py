@@ -9,44 +9,27 @@ from typing import Any, ClassVar
 import numpy as np
 
 from opalg.facts import NO, UNKNOWN, YES
-from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.weights import (
-    Condition,
-    Data,
-    check_broadcasts,
-    condition,
-    nonnegative,
-    positive,
-    real_data,
-    sign_hint,
-    weights_of,
-)
+from opalg.functionals.calculus import FunctionalFacts
+from opalg.functionals.pinned import WeightedSum
+from opalg.functionals.weights import Condition, Data, condition, nonnegative, positive, weights_of
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.program import expression as ex
-from opalg.program.expression import Expression, Literal
+from opalg.program.expression import Expression
 from opalg.program.notation import data_latex, data_text
 
 _LEAST = 1e-34  # a divisor that keeps derivatives at zero finite in either precision
 
 
-class _Weighted(Functional):
+class _Weighted(WeightedSum):
     """What the two have in common: nonnegative weights, and facts that follow from the degree of homogeneity."""
 
-    weights: Data
     word: ClassVar[str]
     exponent: ClassVar[str]
     degree: ClassVar[float]
 
     def __post_init__(self) -> None:
-        if self.weights is not None:
-            name = f"the weights of {type(self).__name__}"
-            object.__setattr__(self, "weights", real_data(self.weights, name))
-
-    @property
-    def _weights(self) -> Expression:
-        weights: Expression = Literal(1.0) if self.weights is None else self.weights
-        return weights
+        self._take_weights()
 
     def offers(self, ability: str) -> bool:
         return nonnegative(self._weights) is not NO and super().offers(ability)
@@ -67,18 +50,12 @@ class _Weighted(Functional):
     def define_conditions(self) -> list[Condition]:
         return condition(self._weights, False, f"the weights of {self.word} must be nonnegative")
 
-    def hint(self) -> str:
-        return sign_hint([self._weights], strict=False)
-
     def why_not(self, ability: str) -> str:
         if ability == "gradient":
             return "it jumps or has an infinite slope at zero; use norm1, or charbonnier for a smooth penalty"
         if ability in ("conjugate_value", "dual_gauge", "dual_projection"):
             return "it is not convex, and its conjugate is that of zero; use norm1 for a convex penalty"
-        return "its weights are negative somewhere; give nonnegative ones"
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        check_broadcasts(self.weights, shape, self, "weights")
+        return self._negative()
 
     def text(self, inner: str) -> str:
         return f"{self.word}({inner}" + (")" if self.weights is None else f", weights={data_text(self.weights)})")
@@ -106,7 +83,8 @@ class Norm0(_Weighted):
     Parameters
     ----------
     weights : array, number, Parameter or Expression, optional
-        Real weights ``w >= 0`` that broadcast to v; 1 where not given.
+        Real weights ``w >= 0`` that broadcast to v; 1 where not given. Entries of an array may be infinite: they hold
+        the entry of v at zero (`Pinned`).
 
     Raises
     ------
@@ -154,7 +132,8 @@ class NormHalf(_Weighted):
     Parameters
     ----------
     weights : array, number, Parameter or Expression, optional
-        Real weights ``w >= 0`` that broadcast to v; 1 where not given.
+        Real weights ``w >= 0`` that broadcast to v; 1 where not given. Entries of an array may be infinite: they hold
+        the entry of v at zero (`Pinned`).
 
     Raises
     ------
@@ -208,7 +187,7 @@ def norm0(e: Any, weights: Any = None) -> Any:
     e : affine expression
         Of any shape, real or complex.
     weights : array or Parameter, optional
-        Nonnegative weights, one per entry.
+        Nonnegative weights, one per entry; infinite ones hold their entry at 0.
 
     Examples
     --------
@@ -229,7 +208,7 @@ def norm_half(e: Any, weights: Any = None) -> Any:
     e : affine expression
         Of any shape, real or complex.
     weights : array or Parameter, optional
-        Nonnegative weights, one per entry.
+        Nonnegative weights, one per entry; infinite ones hold their entry at 0.
 
     Examples
     --------

@@ -157,7 +157,7 @@ def _conclude(jumps: list[Any], smooth: Fact, curvatures: _Curvatures | None) ->
         convex = YES if all(jump.is_nonnegative for jump in jumps) else UNKNOWN
         lowest = sympy.Min(*values) if convex is YES else None
         return convex, highest, lowest if lowest is not None and lowest.is_finite else None
-    certain = curvatures.sharp and any(value.is_negative for value in values)
+    certain = curvatures.sharp and any(value.is_extended_negative for value in values)
     return NO if certain else UNKNOWN, highest, None
 
 

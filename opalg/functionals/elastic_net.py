@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from opalg.facts import NO, UNKNOWN, YES
-from opalg.functionals.calculus import Functional, FunctionalFacts
+from opalg.functionals.calculus import FunctionalFacts
 from opalg.functionals.norms import clip_magnitude
+from opalg.functionals.pinned import WeightedSum
 from opalg.functionals.weights import (
     Condition,
     Data,
@@ -28,14 +29,15 @@ from opalg.program.notation import data_text, factor_latex
 
 
 @node
-class ElasticNet(Functional):
+class ElasticNet(WeightedSum):
     """``f(v) = sum_i a_i |v_i| + b_i |v_i|^2``: magnitudes and plain squares, with no factor of one half.
 
     Parameters
     ----------
     l1, l2 : number, array, Parameter or Expression, optional
         The real weights ``a >= 0`` of the magnitudes and ``b >= 0`` of the squares, which broadcast to v; 1 where not
-        given. Zou and Hastie write the same; others put one half before the squares.
+        given. Zou and Hastie write the same; others put one half before the squares. Where an entry of an array is
+        infinite, the entry of v is held at zero (`Pinned`).
 
     Raises
     ------
@@ -61,6 +63,7 @@ class ElasticNet(Functional):
 
     l1: Data = 1.0
     l2: Data = 1.0
+    weight_fields = ("l1", "l2")
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2"):
@@ -111,6 +114,11 @@ class ElasticNet(Functional):
             phase_invariant=YES,
         )
 
+    @property
+    def vanishes_at_zero_only(self) -> bool:
+        """Whether one of the weights is positive in each entry."""
+        return positive(self.l1 + self.l2) is YES
+
     def define_conditions(self) -> list[Condition]:
         of_l1 = condition(self.l1, False, "the l1 of elastic_net must be nonnegative")
         return of_l1 + condition(self.l2, False, "the l2 of elastic_net must be nonnegative")
@@ -158,7 +166,8 @@ def elastic_net(e: Any, l1: Any = 1.0, l2: Any = 1.0) -> Any:
     e : affine expression
         Of any shape, real or complex.
     l1, l2 : number, array or Parameter, optional
-        Nonnegative weights of the magnitudes and of the squares, for all entries or one for each.
+        Nonnegative weights of the magnitudes and of the squares, for all entries or one for each; infinite ones hold
+        their entry at 0.
 
     Examples
     --------

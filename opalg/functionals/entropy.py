@@ -52,6 +52,8 @@ class Entropy(Functional):
     array([1.])
     """
 
+    differentiable_inside = True
+
     def define_value(self, v: Expression) -> Expression:
         inside = pointwise("greater", v, 0.0)
         return ex.total(ex.where(inside, v * ex.log(ex.where(inside, v, 1.0)), 0.0))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite, isnan, log2, prod, sqrt
+from math import inf, isfinite, isnan, log2, prod, sqrt
 from typing import Any
+
+import numpy as np
 
 from opalg.arrays import Backend, backend_of, library_name
 from opalg.arrays.backend import precision_of
 from opalg.emit import call
-from opalg.errors import DtypeError, ParameterError, ShapeError
-from opalg.facts import YES
+from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
+from opalg.facts import NO, YES
 from opalg.program.expression import Expression, Input, Literal
 
 _KEPT = 32  # programs of one functional
@@ -37,8 +39,11 @@ def value_at(functional: Any, v: Any) -> float:
     (violation, _), (x,), lib = known.outputs, known.inputs, known.lib
     if not is_zero(violation) and not is_within(call([violation], [x], [v], lib)[0], v, lib):
         return float("inf")  # the formula of the value need not make sense out here
-    found = _value_inside(known, v)
-    if isfinite(found) or precision_of(v) != "float32":
+    if precision_of(v) != "float32":
+        return _value_inside(known, v)
+    with np.errstate(over="ignore"):  # looked for here
+        found = _value_inside(known, v)
+    if isfinite(found):
         return found
     v = backend_of(v, "float64").asarray(v)
     again = _value_inside(_program(functional, "value", v, _value_program), v)
@@ -85,8 +90,8 @@ def prox_at(functional: Any, v: Any, t: Any) -> Any:
     if batch and not (prod(batch) == 1 and shape[: len(batch)] != batch):
         return _batched_prox(functional, v, t)
     known = _program(functional, "prox", v, _prox_program)
-    if isinstance(t, complex) or "complex" in str(getattr(t, "dtype", "")) or not float(t) >= 0:
-        raise ParameterError(f"the step t of a prox must be nonnegative, not {t!r}")
+    if isinstance(t, complex) or "complex" in str(getattr(t, "dtype", "")) or not 0 <= float(t) < inf:
+        raise ParameterError(f"the step t of a prox must be finite and nonnegative, not {t!r}")
     step, lib = float(t), known.lib
     if step == 0:
         known = _program(functional, "projection", v, _projection_program)
@@ -121,8 +126,8 @@ def _batched_prox(functional: Any, v: Any, t: Any) -> Any:
             f"is that of leading axes of the argument"
         )
     steps = lib.asarray(t)
-    if lib.kind_of(steps) != "real" or (0 not in batch and not lib.item(lib.xp.min(steps)).real >= 0):
-        raise ParameterError("the steps t of a prox must be real and nonnegative")
+    if lib.kind_of(steps) != "real" or (0 not in batch and not _are_steps(steps, lib)):
+        raise ParameterError("the steps t of a prox must be real, finite and nonnegative")
     steps = lib.xp.reshape(steps, batch + (1,) * (len(shape) - len(batch)))
     x, step = Input("v", shape, kind), Input("t", tuple(steps.shape))
     degree = _degree(functional, "prox")
@@ -131,6 +136,10 @@ def _batched_prox(functional: Any, v: Any, t: Any) -> Any:
         steps = steps * lib.asarray(_of_step(unit, degree))
     found = call([placed.define_prox(x, step)], [x, step], [v, steps], lib)[0]
     return found if unit == 1.0 else found * lib.asarray(unit)
+
+
+def _are_steps(steps: Any, lib: Backend) -> bool:
+    return lib.item(lib.xp.min(steps)).real >= 0 and lib.item(lib.xp.max(steps)).real < inf
 
 
 def _program(
@@ -193,18 +202,76 @@ def is_within(violation: Any, v: Any, lib: Backend) -> bool:
     return bool(lib.item(violation).real <= 10 * lib.epsilon * scale)
 
 
+def need(functional: Any, ability: str) -> None:
+    """Raise where a functional does not offer an ability, and say why.
+
+    Raises
+    ------
+    UnsupportedError
+        Where it is missing.
+    """
+    found = functional.__dict__.setdefault("_offered", set())
+    if ability in found:
+        return
+    if not functional.offers(ability):
+        reason = functional.why_not(ability) or _usual_reason(functional, ability)
+        raise UnsupportedError(f"{functional!r} has no {ability.replace('_', ' ')}: {reason}")
+    found.add(ability)
+
+
+def _usual_reason(functional: Any, ability: str) -> str:
+    """Why an ability is missing, where the functional itself has nothing to say."""
+    known = functional.facts
+    if ability == "gradient":
+        smooth = "is not" if known.smooth is NO else "is not known to be"
+        return f"it {smooth} differentiable" + ("; use its prox" if functional.offers("prox") else "")
+    if ability == "prox":
+        return "no formula of it is known"
+    if known.convex is YES:
+        return "no formula of its conjugate is known"
+    return f"it {'is not' if known.convex is NO else 'is not known to be'} convex"
+
+
+def check_differentiable(functional: Any, v: Any) -> None:
+    """Raise where a functional has no gradient at an array.
+
+    Raises
+    ------
+    UnsupportedError
+        Where it is not differentiable.
+    ParameterError
+        Where it is inside its domain only, and the array lies outside, or where its gradient is infinite.
+    """
+    if "gradient" in functional.__dict__.get("_offered", ()):
+        return
+    if functional.offers("gradient") or not functional.differentiable_inside:
+        need(functional, "gradient")
+        return
+    remedy = "give one inside, such as a prox gives"
+    if value_at(functional, v) == float("inf"):
+        raise ParameterError(f"the array lies outside the domain of {functional!r}, so there is no gradient; {remedy}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lib, found = backend_of(v), gradient_at(functional, v)
+    if not lib.xp.all(lib.xp.logical_or(lib.xp.isfinite(found), lib.xp.isnan(v))):
+        raise ParameterError(
+            f"the array lies on the border of the domain of {functional!r}, where its gradient is infinite; {remedy}"
+        )
+
+
 def is_zero(expression: Expression) -> bool:
     """Whether an expression is the number 0."""
     return isinstance(expression, Literal) and expression.value == 0
 
 
 __all__ = [
+    "check_differentiable",
     "checked_argument",
     "gradient_at",
     "hessian_product_at",
     "in_safe_units",
     "is_within",
     "is_zero",
+    "need",
     "prox_at",
     "value_at",
 ]

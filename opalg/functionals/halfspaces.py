@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import YES, Fact
 from opalg.functionals.length import safe_norms
-from opalg.functionals.sets import WHOLE, Set
+from opalg.functionals.sets import WHOLE, Set, small_matrix
 from opalg.functionals.weights import Data, check_broadcasts, data, is_fixed, real_data
-from opalg.leaves import Parameter
+from opalg.leaves import Constant, Parameter
 from opalg.nodes import node
 from opalg.operators.algebra import LinearOperator
 from opalg.operators.diagonal import Diagonal, diagonal_of
@@ -165,11 +166,15 @@ class Halfspaces(Set):
             raise DtypeError(f"halfspaces(A, b) needs an operator, not {found}; use Matrix(A), or halfspace(a, b)")
         object.__setattr__(self, "offset", real_data(self.offset, "the upper bound of half-spaces"))
         check_broadcasts(self.offset, self.operator.out_shape, self, "an upper bound")
-        _row_squares(self.operator)
+        _ = self._row_squares  # refuses others
+
+    @cached_property
+    def _row_squares(self) -> Expression:
+        return _row_squares(self.operator)
 
     def _excess(self, v: Expression, offset: Any) -> Expression:
         """How far each row exceeds its bound, over the square of its length."""
-        return ex.maximum(self.operator.trace(v) - offset, 0.0) / _row_squares(self.operator)
+        return ex.maximum(self.operator.trace(v) - offset, 0.0) / self._row_squares
 
     def define_project(self, v: Expression, t: Expression = WHOLE) -> Expression:
         return v - self.operator.trace_adjoint(self._excess(v, self.offset))
@@ -215,6 +220,8 @@ def _row_squares(operator: LinearOperator) -> Expression:
     """The diagonal of ``A A.H``, all that it has."""
     found = operator.facts.cogram_scale
     if found is None:
+        found = _of_matrix(operator)
+    if found is None:
         found = diagonal_of(operator.cogram.simplify())
     if found is not None and found.kind == "complex":
         found = ex.pointwise("real", found)
@@ -224,6 +231,16 @@ def _row_squares(operator: LinearOperator) -> Expression:
             f"A x <= b; write the constraint A @ x <= b instead, which is split"
         )
     return found
+
+
+def _of_matrix(operator: LinearOperator) -> Expression | None:
+    """The squares of the rows of a dense constant matrix, where their products are zero exactly."""
+    matrix = small_matrix(operator)
+    if matrix is None:
+        return None
+    cogram = matrix @ matrix.conj().T
+    squares = np.diag(cogram).real
+    return Constant(np.ascontiguousarray(squares)) if np.array_equal(cogram, np.diag(squares)) else None
 
 
 def halfspace(normal: Any, offset: Any = 0.0) -> Halfspace:

@@ -65,6 +65,8 @@ class Huber(Functional):
         object.__setattr__(self, "delta", real_data(self.delta, "the delta of Huber"))
         require_positive(self.delta, "the delta of Huber")
 
+    vanishes_at_zero_only = True  # type: ignore[assignment]
+
     def define_value(self, v: Expression) -> Expression:
         size = v if v.kind != "complex" else abs(v)
         inside = clip_magnitude(size, self.delta)

@@ -10,7 +10,7 @@ import numpy as np
 from opalg.errors import DtypeError, ParameterError
 from opalg.facts import NO, YES
 from opalg.functionals.calculus import Functional, FunctionalFacts
-from opalg.functionals.positive_root import positive_root
+from opalg.functionals.positive_root import positive_root, shifted_root
 from opalg.functionals.weights import Condition, Data, check_broadcasts, condition, nonnegative, real_data, sign_hint
 from opalg.leaves import Parameter
 from opalg.nodes import node
@@ -70,6 +70,8 @@ class KLDivergence(Functional):
                 "subtracted, leave it in the data and give it as background="
             )
 
+    differentiable_inside = True
+
     def define_value(self, v: Expression) -> Expression:
         y, mean = self.data, v + self.background
         counted, inside = pointwise("greater", y, 0.0), pointwise("greater", mean, 0.0)
@@ -92,7 +94,9 @@ class KLDivergence(Functional):
         return ex.safe_divide(ex.safe_divide(self.data, mean), mean) * ex.broadcast_to(d, v.shape)
 
     def define_prox(self, v: Expression, t: Expression) -> Expression:
-        return positive_root(v + (self.background - t), t * self.data) - self.background
+        if not self._has_background:
+            return positive_root(v - t, t * self.data)
+        return shifted_root(v, t, self.data, self.background)
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         counted, inside = pointwise("greater", self.data, 0.0), pointwise("less", q, 1.0)

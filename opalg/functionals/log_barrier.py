@@ -50,6 +50,8 @@ class LogBarrier(Functional):
     array([2. , 0.5])
     """
 
+    differentiable_inside = True
+
     def define_value(self, v: Expression) -> Expression:
         return -ex.total(_log(v))
 

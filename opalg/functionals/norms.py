@@ -102,6 +102,11 @@ class Norm1(WeightedSum):
     def define_conditions(self) -> list[Condition]:
         return condition(self._weights, False, "the weights of norm1 must be nonnegative")
 
+    def why_not(self, ability: str) -> str:
+        if ability == "gradient":
+            return "it is not differentiable where an entry is 0; use huber(e, delta), or its prox"
+        return self._negative()
+
     def text(self, inner: str) -> str:
         return f"norm1({inner})" if self.weights is None else f"norm1({inner}, weights={data_text(self.weights)})"
 
@@ -158,6 +163,7 @@ class Norm2(Functional):
     """
 
     squares = True
+    vanishes_at_zero_only = True  # type: ignore[assignment]
 
     def define_value(self, v: Expression) -> Expression:
         return ex.sqrt(ex.norm_squared(v))
@@ -179,6 +185,11 @@ class Norm2(Functional):
         return FunctionalFacts(
             convex=YES, smooth=NO, quadratic=NO, bounded_below=YES, homogeneity=1.0, phase_invariant=YES
         )
+
+    def why_not(self, ability: str) -> str:
+        if ability == "gradient":
+            return "it is not differentiable at 0; use sum_squares(e), or its prox"
+        return ""
 
     def text(self, inner: str) -> str:
         return f"norm2({inner})"
@@ -285,6 +296,11 @@ class Norm21(WeightedSum):
 
     def define_conditions(self) -> list[Condition]:
         return condition(self._weights, False, "the weights of norm21 must be nonnegative")
+
+    def why_not(self, ability: str) -> str:
+        if ability == "gradient":
+            return "it is not differentiable where a group is 0; use functionals.HuberNorm21(delta, axis), or its prox"
+        return self._negative()
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         check_axes(self.axis, shape, self)

@@ -4,40 +4,53 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import reduce
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from opalg.facts import NO
+from opalg.facts import NO, YES
 from opalg.functionals.calculus import Exactness, Functional, FunctionalFacts
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.sets import point
-from opalg.functionals.weights import Data, check_broadcasts, real_data, sign_hint, split_infinite
+from opalg.functionals.weights import (
+    Data,
+    check_broadcasts,
+    nonnegative,
+    positive,
+    real_data,
+    sign_hint,
+    split_infinite,
+)
 from opalg.leaves import Constant
 from opalg.nodes import node
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal, Shape
+from opalg.program.interpreter import number
 
 
 class WeightedSum(Functional):
     """A weighted sum over entries or groups of a function that is zero at zero and least there.
 
     Where some weights are infinite, the constructor gives a `Pinned` with the finite ones; where there is but one
-    weight and that is infinite, the indicator of zero.
+    weight and that is infinite, the indicator of zero. Where a subclass has weights in several fields, it names them.
     """
 
     weights: Data
+    weight_fields: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         given = {**dict(zip((f.name for f in dataclasses.fields(cls)), args, strict=False)), **kwargs}  # type: ignore[arg-type]
-        split = split_infinite(given.get("weights"))
-        if split is None:
+        splits = {name: split_infinite(given.get(name)) for name in cls.weight_fields}
+        split = {name: found for name, found in splits.items() if found is not None}
+        if not split:
             return super().__new__(cls)
-        finite, where = split
-        if prod(where.shape) == 1:
+        if any(prod(where.shape) == 1 for _, where in split.values()):
             return Indicator(point(0.0))
-        return Pinned(cls(**{**given, "weights": finite}), Constant(where))
+        finite = {name: weights for name, (weights, _) in split.items()}
+        where = reduce(np.logical_or, [held for _, held in split.values()])
+        return Pinned(cls(**{**given, **finite}), Constant(where))
 
     def _take_weights(self) -> None:
         """Turn what the user gave into an expression."""
@@ -59,6 +72,18 @@ class WeightedSum(Functional):
 
     def hint(self) -> str:
         return sign_hint([self._weights], strict=False)
+
+    @property
+    def vanishes_at_zero_only(self) -> bool:
+        """Whether all weights are known to be positive."""
+        return positive(self._weights) is YES
+
+    def _negative(self) -> str:
+        """Why nothing is minimised where a weight is negative; empty where none is known to be."""
+        if nonnegative(self._weights) is not NO:
+            return ""
+        lowest = number(ex.smallest(self._weights))
+        return f"its smallest weight is {lowest:g}; give nonnegative ones, and write what is subtracted as -c * f(x)"
 
 
 @node
@@ -128,7 +153,13 @@ class Pinned(Functional):
     @property
     def facts(self) -> FunctionalFacts:
         known = self.functional.facts
-        return dataclasses.replace(known, smooth=NO, smoothness=None, quadratic=NO)
+        convex = YES if np.all(self.where.value) else known.convex
+        return dataclasses.replace(known, convex=convex, smooth=NO, smoothness=None, quadratic=NO)
+
+    @property
+    def vanishes_at_zero_only(self) -> bool:
+        """As its functional."""
+        return self.functional.vanishes_at_zero_only
 
     @property
     def exactness(self) -> Exactness | None:
@@ -169,6 +200,7 @@ class Pinned(Functional):
         """Random members for the property tests, on arrays of shape (3, 4)."""
         weighted: dict[str, Any] = {c.__name__: c for c in WeightedSum.__subclasses__()}
         Norm1, Norm21, SumSquares = (weighted[name] for name in ("Norm1", "Norm21", "SumSquares"))
+        ElasticNet = weighted["ElasticNet"]
         weights = rng.uniform(0.1, 2.0, (3, 4))
         weights[0, 1], weights[1, 1], weights[2, 3] = 0.0, np.inf, np.inf
         positive = np.where(weights == 0, 0.4, weights)
@@ -178,6 +210,7 @@ class Pinned(Functional):
             SumSquares(positive),
             Norm21(axis=0, weights=np.array([0.0, np.inf, 0.7, 1.2])),
             Norm21(axis=-1, weights=np.array([0.3, np.inf, 0.7])),
+            ElasticNet(0.3, weights),
         ]
 
 

@@ -43,7 +43,8 @@ class PlugAndPlay(NetworkFunctional):
         firmly nonexpansive.
     exact : bool
         The user's word that D is the prox of a function, as the denoiser of a gradient-step network is whose gradient
-        has a Lipschitz constant below 1 (Hurault, Leclaire and Papadakis 2022).
+        has a Lipschitz constant below 1 (Hurault, Leclaire and Papadakis 2022). The prox is known as exactly as that
+        word, so that ``exactness`` says that it was declared.
 
     Raises
     ------
@@ -111,7 +112,7 @@ class PlugAndPlay(NetworkFunctional):
 
     @property
     def exactness(self) -> Exactness | None:
-        return Exactness.CLOSED_FORM if self.exact else Exactness.DECLARED
+        return Exactness.DECLARED
 
     @property
     def declared(self) -> Declared:

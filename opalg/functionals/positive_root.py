@@ -32,4 +32,25 @@ def positive_root(middle: Expression, product: Expression) -> Expression:
     return ex.maximum(middle, 0.0) + (0.5 / _UNIT) * (inner / (abs(scaled) + root))
 
 
-__all__ = ["positive_root"]
+def shifted_root(v: Expression, t: Expression, product: Expression, shift: Expression) -> Expression:
+    """``s - shift`` for the positive root of ``s^2 - (v + shift - t) s = t product``, also where it is much smaller.
+
+    Parameters
+    ----------
+    v, t, product, shift : Expression
+        Real; t and the product are not negative.
+
+    Notes
+    -----
+    ``u = s - shift`` solves ``u^2 - m u = p`` with ``m = v - t - shift`` and ``p = v shift + t (product - shift)``.
+    It is ``max(m, 0) + p / h`` with ``h = (|m| + d) / 2`` and ``d^2 = (v + shift - t)^2 + 4 t product``. Since
+    ``h >= |shift|``, the terms of ``p / h`` do not overflow.
+    """
+    middle = v - (t + shift)
+    squared = ex.square(_UNIT * (v + (shift - t))) + (4.0 * _UNIT**2) * (t * product)
+    half = (0.5 / _UNIT) * (abs(_UNIT * middle) + ex.sqrt(ex.maximum(squared, _FLOOR)))
+    quotient = v * (shift / half) + (t / half) * (product - shift)
+    return ex.maximum(ex.maximum(middle, 0.0) + quotient, -shift)
+
+
+__all__ = ["positive_root", "shifted_root"]

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from opalg.errors import DtypeError, ShapeError
-from opalg.functionals.around import Around, finite_everywhere, is_literal, latex_grouped, safe_prox, safe_value
+from opalg.functionals.around import (
+    Around,
+    differentiable,
+    finite_everywhere,
+    is_literal,
+    latex_grouped,
+    safe_prox,
+    safe_value,
+)
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
@@ -89,6 +97,11 @@ class Postcomposed(Around):
     @property
     def squares(self) -> bool:  # type: ignore[override]
         return self._multiple.squares
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """As its multiple."""
+        return differentiable(self._multiple)
 
     @property
     def everywhere(self) -> bool:

@@ -122,7 +122,8 @@ class PotentialSum(Functional):
 
     def define_conjugate_value(self, q: Expression) -> Expression:
         size = self._magnitude(q)  # a rounding beyond the domain is not infinitely far
-        size = self._projected(size) if self.offers("dual_projection") else size
+        if self.offers("dual_projection"):
+            size = _clipped(size, *self._closed_slopes)
         return ex.total(self.potential.define_conjugate(size, self._values))
 
     def define_dual_projection(self, q: Expression) -> Expression:
@@ -131,9 +132,7 @@ class PotentialSum(Functional):
         return inside if q.kind != "complex" else q * ex.safe_divide(inside, size)
 
     def _projected(self, size: Expression) -> Expression:
-        lower, upper = self._slopes
-        inside = size if lower is None else ex.maximum(size, lower)
-        return inside if upper is None else ex.minimum(inside, upper)
+        return _clipped(size, *self._slopes)
 
     def define_dual_gauge(self, q: Expression) -> Expression:
         size = self._magnitude(q)
@@ -147,10 +146,16 @@ class PotentialSum(Functional):
     @property
     def _slopes(self) -> tuple[Expression | None, Expression | None]:
         """The ends of the conjugate's domain; None for infinite ones, and next to zero where that is not in it."""
-        known, excluded = self.potential.slope_range, self.potential.excluded_slopes
+        excluded, (lower, upper) = self.potential.excluded_slopes, self._closed_slopes
+        return Literal(_BORDER) if excluded[0] else lower, Literal(-_BORDER) if excluded[1] else upper
+
+    @property
+    def _closed_slopes(self) -> tuple[Expression | None, Expression | None]:
+        """The limits of the slopes; None for infinite ones."""
+        known = self.potential.slope_range
         assert known is not None
         lower, upper = (self.potential.bound(end, self._values) if end.is_finite else None for end in known)
-        return Literal(_BORDER) if excluded[0] else lower, Literal(-_BORDER) if excluded[1] else upper
+        return lower, upper
 
     def offers(self, ability: str) -> bool:
         if ability == "gradient":
@@ -167,6 +172,12 @@ class PotentialSum(Functional):
         if ability == "dual_gauge":
             return known[0].is_extended_negative is True and known[1].is_extended_positive is True
         return super().offers(ability)
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """Whether sympy proved the potential differentiable in its domain."""
+        proved = self.potential.facts.smooth is YES
+        return proved and self.potential.bounded_domain and self.potential.meets_assumptions(self._values)
 
     @property
     def exactness(self) -> Exactness | None:
@@ -226,7 +237,7 @@ class PotentialSum(Functional):
             )
 
     def why_not(self, ability: str) -> str:
-        remedy = self.hint() or "declare parameters positive=True where they are"
+        remedy = self.hint() or "split it into a sum of simpler potentials"
         if ability == "gradient":
             if self.potential.bounded_domain:
                 return "its potential has a domain, outside of which it is infinite; use its prox"
@@ -267,6 +278,11 @@ class PotentialSum(Functional):
             Potential(t, sympy.Abs(t) + s * t**2, s=scale),
         ]
         return [PotentialSum(p) for p in potentials]
+
+
+def _clipped(x: Expression, lower: Expression | None, upper: Expression | None) -> Expression:
+    inside = x if lower is None else ex.maximum(x, lower)
+    return inside if upper is None else ex.minimum(inside, upper)
 
 
 def pointwise(potential: Potential, e: Any) -> Any:

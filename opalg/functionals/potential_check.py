@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opalg.arrays import backend
-from opalg.functionals.scalar_conjugate import ScalarConjugate
+from opalg.functionals.scalar_conjugate import ScalarConjugate, ScalarMaximiser
 from opalg.functionals.scalar_prox import ScalarProx
 from opalg.program.expression import Expression, Input, Literal
 from opalg.program.interpreter import evaluate
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _POINTS = 256
 _ORDERS = 8  # arguments and steps run from 1e-8 to 1e8
+_WITHIN = 1e60  # points farther out belong to slopes that the function does not have
 _ROUNDINGS = 32  # errors of the argument that a formula may make
 
 
@@ -40,19 +41,41 @@ def agrees_with_prox(form: Expression, function: ScalarFunction, samples: list[A
 def agrees_with_conjugate(
     form: Expression, function: ScalarFunction, samples: list[Any], places: tuple[Input, ...]
 ) -> bool:
-    """Whether a formula over ``places`` (argument, parameters) is the conjugate, to the rounding of its definition."""
+    """Whether a formula over ``places`` (argument, parameters) is the conjugate, to the rounding of its definition.
+
+    The arguments are slopes of points of the domain, and numbers of all sizes, zero included, which lie beyond the
+    slopes at finite ends of the domain too.
+    """
     lib, rng = backend("numpy", "float64"), np.random.default_rng(1)
     u = rng.choice([-1.0, 1.0], _POINTS) * 10.0 ** rng.uniform(-_ORDERS, _ORDERS, _POINTS)
     u = _into(u, function, rng)
-    at = {_argument(): u, **dict(zip(function.parameters, samples, strict=True))}
-    assert function.value is not None
+    free = rng.choice([-1.0, 1.0], _POINTS) * 10.0 ** rng.uniform(-2 * _ORDERS, _ORDERS, _POINTS)
+    free[0] = 0.0
     with np.errstate(all="ignore"):
-        q, value = (np.broadcast_to(a, u.shape) for a in evaluate([function.slope, function.value], at, lib))
-        usable = np.isfinite(q) & np.isfinite(value)
-        wanted = ScalarConjugate(function).evaluate(lib, np.where(usable, q, 0.0), *samples)
-        found = _values(form, places, [q, *samples], lib)
-        scale = np.abs(q * u) + np.abs(value) + np.abs(wanted)
-    return bool(usable.sum() > _POINTS // 4 and np.all(np.abs(found - wanted)[usable] <= 1e-12 * scale[usable]))
+        (q,) = evaluate([function.slope], _points(u, function, samples), lib)
+        found = [_conjugate_errors(form, function, samples, places, e) for e in (np.broadcast_to(q, u.shape), free)]
+    usable = [int(known.sum()) for known, _ in found]
+    return usable[0] > _POINTS // 4 and all(bool(np.all(right[known])) for known, right in found)
+
+
+def _points(u: np.ndarray, function: ScalarFunction, samples: list[Any]) -> dict[Any, Any]:
+    return {_argument(): u, **dict(zip(function.parameters, samples, strict=True))}
+
+
+def _conjugate_errors(
+    form: Expression, function: ScalarFunction, samples: list[Any], places: tuple[Input, ...], q: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which arguments have a maximiser within reach, and whether the formula is right there."""
+    lib = backend("numpy", "float64")
+    assert function.value is not None
+    given = np.where(np.isfinite(q), q, 0.0)
+    u = ScalarMaximiser(function).evaluate(lib, given, *samples)
+    wanted = ScalarConjugate(function).evaluate(lib, given, *samples)
+    (value,) = evaluate([function.value], _points(u, function, samples), lib)
+    found = _values(form, places, [given, *samples], lib)
+    usable = np.isfinite(q) & (np.abs(u) < _WITHIN) & np.isfinite(value)
+    scale = np.abs(q * u) + np.abs(value) + np.abs(wanted)
+    return usable, np.abs(found - wanted) <= 1e-12 * scale + lib.tiny / lib.epsilon
 
 
 def _into(u: np.ndarray, function: ScalarFunction, rng: np.random.Generator) -> np.ndarray:

@@ -14,36 +14,104 @@ from opalg.program.expression import Expression, Literal
 from opalg.program.formula import expression_of
 
 _SMALL = 64  # fractions of numbers up to this enter sympy as they are
+_RESERVED = ("self", "symbol", "expression", "domain")  # arguments of a Potential that are no parameters
 _SIMPLIFY_LIMIT = 80  # operations; larger derivatives are taken as sympy differentiates them
 
 
 def refuse_text(symbol: Any, expression: Any, parameters: Mapping[str, Any]) -> None:
     """Raise UnsafeExpressionError where something is text, or named by what is no identifier."""
-    for value in (symbol, expression, *parameters.values()):
+    for value in (symbol, expression):
         if isinstance(value, (str, bytes)):
             raise UnsafeExpressionError(
                 f"a potential is built from sympy objects, but {value!r} is text, and text is never evaluated; "
                 f"write t = sympy.Symbol('t') and Potential(t, t**2)"
             )
-    for name in parameters:
+    for name, value in parameters.items():
         if not name.isidentifier():
             raise UnsafeExpressionError(f"{name!r} is no name for a parameter of a potential; use an identifier")
+        if isinstance(value, (str, bytes)):
+            raise UnsafeExpressionError(
+                f"the parameter {name!r} of a potential is the text {value!r}, and text is never evaluated; "
+                f"give a number, an array or a Parameter, for example {name}=1.0"
+            )
+
+
+def variable_of(symbol: Any) -> Any:
+    """The real dummy symbol that takes the place of a potential's variable.
+
+    Raises
+    ------
+    UnsafeExpressionError
+        For what is no symbol, and for a name that is no identifier.
+    ParameterError
+        For a symbol with other assumptions than that it is real.
+    """
+    import sympy
+
+    from opalg.functionals.potential_symbols import PlainDummy
+
+    if not isinstance(symbol, sympy.Symbol):
+        raise UnsafeExpressionError(f"a potential's variable must be a sympy Symbol, not {type(symbol).__name__}")
+    _check_name(symbol)
+    real = sympy.Symbol("t", real=True).assumptions0
+    if not symbol.assumptions0.items() <= real.items():
+        raise ParameterError(
+            f"a potential's variable runs over the reals, but {symbol} was declared otherwise; "
+            f"use a plain or real symbol, and domain=(0, None) for half the line"
+        )
+    return PlainDummy(symbol.name, real=True)
+
+
+def _check_name(symbol: Any) -> None:
+    if not symbol.name.isidentifier():
+        raise UnsafeExpressionError(
+            f"{symbol.name!r} is no name for a symbol of a potential; use an identifier, such as sympy.Symbol('t')"
+        )
+
+
+def formula_of(expression: Any, symbol: Any) -> Any:
+    """A formula as a sympy expression; UnsafeExpressionError for what is none, such as a comparison."""
+    import sympy
+
+    found = sympy.sympify(expression) if isinstance(expression, (int, float)) else expression
+    if not isinstance(found, sympy.Expr) or getattr(found, "is_Matrix", False):
+        raise UnsafeExpressionError(
+            f"a potential's formula must be a sympy expression in {symbol} with real values, not "
+            f"{type(found).__name__}; write for example sympy.sqrt({symbol}**2 + 1), and give domain=(lower, upper) "
+            f"where it does not hold everywhere"
+        )
+    return found
 
 
 def ends_of(domain: Any) -> tuple[Any, Any]:
     """The ends of a domain as sympy numbers."""
     import sympy
 
-    if isinstance(domain, sympy.Interval):
-        return domain.start, domain.end
-    ends = (None, None) if domain is None else domain
+    ends = (domain.start, domain.end) if isinstance(domain, sympy.Interval) else (None, None)
+    ends = domain if domain is not None and not isinstance(domain, sympy.Interval) else ends
     if not isinstance(ends, (tuple, list)) or len(ends) != 2 or any(isinstance(e, str) for e in ends):
         raise ParameterError(f"a potential's domain is a pair of numbers or None, such as (0, None), not {domain!r}")
-    lower = -sympy.oo if ends[0] is None else sympy.Rational(float(ends[0]))
-    upper = sympy.oo if ends[1] is None else sympy.Rational(float(ends[1]))
+    lower = -sympy.oo if ends[0] is None else _end(ends[0])
+    upper = sympy.oo if ends[1] is None else _end(ends[1])
     if not lower < upper:
-        raise ParameterError(f"a potential's domain {domain!r} is empty")
+        raise ParameterError(f"a potential's domain {domain!r} is empty; give (lower, upper) with lower < upper")
     return lower, upper
+
+
+def _end(end: Any) -> Any:
+    """One end of a domain, infinite ones included."""
+    import sympy
+
+    try:
+        value = float("nan") if isinstance(end, Expression) else float(end)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if value != value:
+        raise ParameterError(
+            f"an end of a potential's domain must be a real number or None, not {end!r}; it depends on no parameter: "
+            f"give numbers such as domain=(0, 1), and scale the variable in the formula"
+        )
+    return sympy.Rational(value) if abs(value) < float("inf") else sympy.oo if value > 0 else -sympy.oo
 
 
 def bind(expression: Any, symbol: Any, given: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...], tuple[Expression, ...]]:
@@ -52,6 +120,7 @@ def bind(expression: Any, symbol: Any, given: Mapping[str, Any]) -> tuple[Any, t
 
     free = sorted((s for s in expression.free_symbols if s != symbol), key=lambda s: s.name)
     names = [s.name for s in free if expression_of(s) is None]
+    _check_names([s for s in free if expression_of(s) is None])
     unknown = sorted(set(given) - set(names))
     if unknown or len(set(names)) < len(names):
         raise ParameterError(
@@ -80,6 +149,16 @@ def bind(expression: Any, symbol: Any, given: Mapping[str, Any]) -> tuple[Any, t
     return expression.xreplace(replaced), tuple(stands_for), tuple(stands_for.values())
 
 
+def _check_names(symbols: list[Any]) -> None:
+    for s in symbols:
+        _check_name(s)
+        if s.name in _RESERVED:
+            raise ParameterError(
+                f"a parameter of a potential cannot be named {s.name!r}, which Potential itself has as an argument; "
+                f"name the symbol otherwise, for example {s.name}_"
+            )
+
+
 def _is_small(number: Any) -> bool:
     """Whether sympy can calculate with a number exactly without drowning in digits."""
     return bool(number.is_Rational and abs(number.p) <= _SMALL and number.q <= _SMALL)
@@ -94,29 +173,58 @@ def _number(value: float, stands_for: dict[Any, Expression]) -> Any:
         return exact
     if not np.isfinite(value):
         raise UnsafeExpressionError(f"a potential's formula contains the number {value}, which is not finite")
-    symbol = sympy.Dummy(f"{abs(value):.6g}", positive=True)
+    from opalg.functionals.potential_symbols import PlainDummy
+
+    symbol = PlainDummy(f"{abs(value):.6g}", positive=True)
     stands_for[symbol] = Literal(abs(value))
     return symbol if value > 0 else -symbol
 
 
 def _parameter_symbol(name: str, value: Expression) -> Any:
-    import sympy
+    from opalg.functionals.potential_symbols import PlainDummy
 
     if positive(value) is YES:
-        return sympy.Dummy(name, positive=True)
-    return sympy.Dummy(name, nonnegative=True) if nonnegative(value) is YES else sympy.Dummy(name, real=True)
+        return PlainDummy(name, positive=True)
+    return PlainDummy(name, nonnegative=True) if nonnegative(value) is YES else PlainDummy(name, real=True)
 
 
 def derivative(formula: Any, symbol: Any) -> Any:
     """The derivative in its shortest form that brings no pieces of its own."""
     import sympy
 
+    sizes = _magnitudes(formula, symbol)
+    if sizes:
+        return _by_magnitudes(formula, symbol, sizes)
     raw = formula.diff(symbol)
     if sympy.count_ops(raw) > _SIMPLIFY_LIMIT or raw.has(sympy.Piecewise, sympy.DiracDelta):
         return raw
     simple = sympy.simplify(raw)
-    forms = [f for f in (raw, simple, sympy.factor(simple)) if not f.has(sympy.Piecewise)]
+    forms = [f for f in (raw, simple, sympy.factor(simple)) if not f.has(sympy.Piecewise, sympy.im, sympy.re)]
     return min(forms, key=sympy.count_ops)
+
+
+def _magnitudes(formula: Any, symbol: Any) -> list[Any]:
+    """The magnitudes in a formula, where one of them has an exponent that is no number: sympy makes roots of these."""
+    import sympy
+
+    found = [a for a in formula.atoms(sympy.Abs) if a.has(symbol)]
+    powers = [p for p in formula.atoms(sympy.Pow) if isinstance(p.base, sympy.Abs) and not p.exp.is_number]
+    return found if any(p.base in found for p in powers) else []
+
+
+def _by_magnitudes(formula: Any, symbol: Any, sizes: list[Any]) -> Any:
+    """The derivative by the chain rule over magnitudes of real arguments, ``d|g| = sign(g) dg``."""
+    import sympy
+
+    places = {size: sympy.Dummy("a", positive=True) for size in sizes}
+    plain = formula.xreplace(places)
+    found = plain.diff(symbol)
+    for size, place in places.items():
+        inner = size.args[0]
+        found += plain.diff(place) * sympy.sign(inner) * inner.diff(symbol)
+    signs = {sympy.sign(size.args[0]) ** 2: sympy.S.One for size in sizes}
+    found = sympy.powsimp(sympy.expand(found).xreplace(signs))
+    return found.xreplace({place: size for size, place in places.items()})
 
 
 def without_deltas(formula: Any) -> Any:
@@ -126,4 +234,4 @@ def without_deltas(formula: Any) -> Any:
     return formula.replace(sympy.DiracDelta, lambda *arguments: sympy.S.Zero)
 
 
-__all__ = ["bind", "derivative", "ends_of", "refuse_text", "without_deltas"]
+__all__ = ["bind", "derivative", "ends_of", "formula_of", "refuse_text", "variable_of", "without_deltas"]

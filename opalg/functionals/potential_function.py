@@ -6,11 +6,18 @@ from functools import cached_property
 from math import inf
 from typing import Any
 
-from opalg.errors import ParameterError, UnsafeExpressionError
 from opalg.facts import UNKNOWN, YES, Fact
 from opalg.functionals.curvature import Cut, ScalarFacts, analyse, cut, limit
 from opalg.functionals.potential_check import agrees_with_conjugate, agrees_with_prox, samples_of
-from opalg.functionals.potential_formula import bind, derivative, ends_of, refuse_text, without_deltas
+from opalg.functionals.potential_formula import (
+    bind,
+    derivative,
+    ends_of,
+    formula_of,
+    refuse_text,
+    variable_of,
+    without_deltas,
+)
 from opalg.functionals.potential_prox import clipped_prox, conjugate_candidates, prox_candidates
 from opalg.functionals.potential_shape import Ends, ends, kinks, turns, whole
 from opalg.functionals.scalar_conjugate import scalar_conjugate
@@ -63,9 +70,11 @@ class Potential:
     Raises
     ------
     UnsafeExpressionError
-        For text, for names that are no identifiers, for symbols without a value, and for what opalg cannot translate.
+        For text, for names that are no identifiers, for symbols without a value, for what is no real function, and for
+        what opalg cannot translate.
     ParameterError
-        For parameters that the formula does not have, and for a symbol that is not simply real.
+        For parameters that the formula does not have, for a variable with other assumptions than that it is real, and
+        for a domain that is empty or whose ends are no numbers.
 
     Examples
     --------
@@ -79,27 +88,12 @@ class Potential:
     Max(0, -t + v) + Min(0, t + v)
     """
 
-    def __init__(self, symbol: Any, expression: Any, domain: Any = None, **parameters: Any) -> None:
-        import sympy
-
+    def __init__(self, /, symbol: Any, expression: Any, domain: Any = None, **parameters: Any) -> None:
         refuse_text(symbol, expression, parameters)
-        if not isinstance(symbol, sympy.Symbol):
-            raise UnsafeExpressionError(f"a potential's variable must be a sympy Symbol, not {type(symbol).__name__}")
-        if symbol.is_nonnegative or symbol.is_nonpositive or symbol.is_extended_real is False:
-            raise ParameterError(
-                f"a potential's variable runs over the reals, but {symbol} was declared otherwise; "
-                f"use a plain or real symbol, and domain=(0, None) for half the line"
-            )
-        if isinstance(expression, (int, float)):
-            expression = sympy.sympify(expression)
-        if not isinstance(expression, sympy.Basic):
-            raise UnsafeExpressionError(
-                f"a potential's formula must be a sympy expression in {symbol}, not {type(expression).__name__}; write "
-                f"for example sympy.sqrt({symbol}**2 + 1)"
-            )
-        self.symbol = sympy.Dummy(symbol.name, real=True)
-        self.lower, self.upper = ends_of(domain)
+        self.symbol = variable_of(symbol)
+        expression = formula_of(expression, symbol)
         bound = bind(expression.xreplace({symbol: self.symbol}), self.symbol, parameters)
+        self.lower, self.upper = ends_of(domain)
         self.formula, self._symbols, self.parameters = bound
         self.names = tuple(s.name for s in self._symbols)
         self.first = derivative(self.formula, self.symbol)
@@ -262,7 +256,38 @@ class Potential:
         return ex.broadcast_to(found, v.shape)
 
     def define_conjugate(self, q: Expression, parameters: tuple[Expression, ...]) -> Expression:
-        """The conjugate at a real expression, entry by entry."""
+        """The conjugate at a real expression, entry by entry; at the ends of its domain the limits there."""
+        ends = [(end, border) for end, border in self._borders if border is not None]
+        inside = q
+        for end, _ in ends:  # a formula may fail on an end, and its derivatives with it
+            inside = ex.where(self._is_at(end, q, parameters), self._slope_inside(parameters), inside)
+        found = self._conjugate_inside(inside, parameters)
+        for end, border in ends:
+            value = self.bound(border, parameters) if border.is_finite else inf
+            found = ex.where(self._is_at(end, q, parameters), value, found)
+        return found
+
+    @cached_property
+    def _borders(self) -> tuple[tuple[Any, Any], ...]:
+        """The ends of the conjugate's domain, and its value there."""
+        known = self.slope_range
+        assert known is not None or self._ends is None
+        return () if known is None or self._ends is None else tuple(zip(known, self._ends.borders, strict=True))
+
+    def _is_at(self, end: Any, q: Expression, parameters: tuple[Expression, ...]) -> Expression:
+        assert self.slope_range is not None
+        lower = end == self.slope_range[0]
+        return pointwise("less_equal" if lower else "greater_equal", q, self.bound(end, parameters))
+
+    def _slope_inside(self, parameters: tuple[Expression, ...]) -> Expression:
+        """A slope between the two ends."""
+        assert self.slope_range is not None
+        lower, upper = self.slope_range
+        if lower.is_infinite or upper.is_infinite:
+            return self.bound(lower + 1 if upper.is_infinite else upper - 1, parameters)
+        return self.bound((lower + upper) / 2, parameters)
+
+    def _conjugate_inside(self, q: Expression, parameters: tuple[Expression, ...]) -> Expression:
         if self.conjugate_formula is not None:
             bindings = {conjugate_symbol(): q, **self._bindings(q, parameters)}
             return ex.broadcast_to(from_sympy(self.conjugate_formula, bindings), q.shape)
@@ -304,7 +329,7 @@ class Potential:
         return from_sympy(formula, dict(zip(self._symbols, parameters, strict=True)))
 
     def __repr__(self) -> str:
-        return f"Potential({str(self.symbol).lstrip('_')} -> {self.readable()})"
+        return f"Potential({self.symbol} -> {self.readable()})"
 
     def readable(self) -> str:
         """The formula as text for people."""

@@ -73,11 +73,14 @@ class Ends:
         Limits of the function and of its derivative.
     infinite : pair of bool
         Which ends of the domain are infinite.
+    borders : pair
+        The conjugate at the slopes of infinite ends, perhaps infinite; None where there are none, or not known.
     """
 
     values: tuple[Any, Any]
     slopes: tuple[Any, Any]
     infinite: tuple[bool, bool]
+    borders: tuple[Any, Any] = (None, None)
 
     @property
     def coercive(self) -> Fact:
@@ -128,13 +131,30 @@ def ends(cut: Cut) -> Ends:
     """How a function ends."""
     last = cut.pieces[-1]
     upper = [limit(f, cut.symbol, last.upper, "-") for f in (last.formula, last.formula.diff(cut.symbol))]
+    above = _border(last, cut.symbol, last.upper, upper[1], "-")
     if cut.even:
         mirrored = None if upper[1] is None else -upper[1]
-        return Ends((upper[0], upper[0]), (mirrored, upper[1]), (bool(last.upper.is_infinite),) * 2)
+        far = bool(last.upper.is_infinite)
+        return Ends((upper[0], upper[0]), (mirrored, upper[1]), (far, far), (above, above))
     first = cut.pieces[0]
     lower = [limit(f, cut.symbol, first.lower, "+") for f in (first.formula, first.formula.diff(cut.symbol))]
+    below = _border(first, cut.symbol, first.lower, lower[1], "+")
     infinite = bool(first.lower.is_infinite), bool(last.upper.is_infinite)
-    return Ends((lower[0], upper[0]), (lower[1], upper[1]), infinite)
+    return Ends((lower[0], upper[0]), (lower[1], upper[1]), infinite, (below, above))
+
+
+def _border(piece: Piece, symbol: Any, end: Any, slope: Any, side: str) -> Any:
+    """The limit of ``slope u - phi(u)`` at an infinite end; None for lines, for which every formula is right."""
+    import sympy
+
+    if slope is None or not slope.is_finite or end.is_finite or piece.formula.is_polynomial(symbol):
+        return None
+    gap = slope * symbol - piece.formula
+    for form in (gap, sympy.logcombine(sympy.expand(gap), force=True)):
+        found = limit(form, symbol, end, side)
+        if found is not None and (found.is_finite or found.is_infinite):
+            return found
+    return None
 
 
 __all__ = ["Ends", "ends", "kinks", "turns", "whole"]

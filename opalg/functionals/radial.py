@@ -24,6 +24,7 @@ class Radial(Functional):
     field: ClassVar[str]
     word: ClassVar[str]
     scalar: ClassVar[ScalarFunction]
+    vanishes_at_zero_only = True  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         name = f"the {self.field} of {type(self).__name__}"

@@ -27,7 +27,7 @@ from opalg.program.expression import Expression, Input, pointwise
 BLOCK = 1 << 15  # entries of eight bytes that NumPy solves at a time; smaller blocks cost more calls than they gain
 _TORCH_BLOCK = 1 << 15  # the same on processors for Torch, whose calls cost more and run on several cores
 _NEWTON = 9  # plain Newton steps before the bracket is asked
-_OPENING = {"float32": 2, "float64": 3}  # of these, the steps up to the first look at whether all have settled
+_OPENING = 3  # of these, the steps up to the first look at whether all entries have settled
 _BRACKETED = 200  # steps inside the bracket; bisections alone end after some 120
 
 U, V, T = Input("u", ()), Input("v", ()), Input("t", ())
@@ -138,16 +138,17 @@ def _newton(
     moved = ex.maximum(moved, 0.125 * U + 0.875 * LOWER) if opened[0] else moved
     moved = ex.minimum(moved, 0.125 * U + 0.875 * UPPER) if opened[1] else moved
     moved = clipped(moved, (ends[0] and not opened[0], ends[1] and not opened[1]))
-    # the step squares to nothing beside the root, or what it leaves of the residual is less than its rounding
-    rest, small = abs(equation.residual), lib.epsilon**0.7
-    if any(ends):  # at an end the residual may be anything
+    # a residual that the step squares to nothing: rates are at least 1 where the slope increases
+    convex, rest, small = equation.reach is not None, abs(equation.residual), lib.epsilon**0.7
+    scale = ex.as_expression(small) if convex else small * ex.minimum(rate, 1.0)
+    if any(ends):  # at an end the residual may be anything, so that the step counts as well
         near = pointwise("less_equal", abs(moved - U), small * abs(moved))
-        settled = _either(near, pointwise("less_equal", rest, small * equation.noise))
+        # an infinite rate stops the step anywhere, and a negative one holds it at the wrong end
+        near = _both(near, pointwise("less_equal", rate, largest(lib)))
+        near = near if convex else _both(near, pointwise("greater", rate, 0.0))
+        settled = _either(near, pointwise("less_equal", rest, scale * equation.noise))
     else:
-        settled = pointwise("less_equal", rest, small * (equation.noise + rate * abs(moved)))
-    # an infinite rate stops the step anywhere, and a negative one holds it at the wrong end
-    settled = _both(settled, pointwise("less_equal", rate, largest(lib)))
-    settled = settled if equation.reach is not None else _both(settled, pointwise("greater", rate, 0.0))
+        settled = pointwise("less_equal", rest, scale * (equation.noise + abs(moved)))
     if all(ends) and not any(opened):
         settled = _either(settled, pointwise("less_equal", UPPER, LOWER))
     return moved, pointwise("logical_not", settled)
@@ -159,7 +160,7 @@ def _opening(
 ) -> tuple[Expression, Expression]:
     """The first steps from a formula, and which entries the last of them has not settled."""
     step = _newton(equation, ends, opened, lib)
-    for _ in range(_OPENING[lib.precision] - 1):
+    for _ in range(_OPENING - 1):
         start = substitute(step[0], {U: start})
     return substitute(step[0], {U: start}), substitute(step[1], {U: start})
 
@@ -307,7 +308,7 @@ def _plain(p: Problem, lib: Backend) -> tuple[Any, Any]:
     names, given = (inputs, data) if formula is p.start else ((U, *inputs), [p.start, *data])
     u, open_ = run(_opening(p.equation, ends, p.opened, formula, lib), names, given, lib)
     steps = _newton(p.equation, ends, p.opened, lib)
-    for turn in range(_OPENING[lib.precision], _NEWTON):
+    for turn in range(_OPENING, _NEWTON):
         if (turn % 2 or lib.name == "numpy") and not lib.xp.any(open_):
             break
         u, open_ = run(steps, (U, *inputs), [u, *data], lib)

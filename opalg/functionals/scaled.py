@@ -14,6 +14,7 @@ from opalg.facts import NO, UNKNOWN, YES, Bound, Fact, exact
 from opalg.functionals.around import (
     Around,
     above_zero,
+    differentiable,
     entries,
     finite_everywhere,
     grouped,
@@ -28,7 +29,8 @@ from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import weighted
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
-from opalg.functionals.norms import Norm1, Norm2, Norm21
+from opalg.functionals.linear import Linear
+from opalg.functionals.norms import Norm1, Norm21
 from opalg.functionals.sets import Box, Point
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.weights import (
@@ -48,6 +50,7 @@ from opalg.operators.algebra import LinearOperator, compose, scale
 from opalg.operators.diagonal import Diagonal
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal
+from opalg.program.interpreter import number
 from opalg.program.notation import data_text, factor_latex, is_sum
 
 
@@ -106,15 +109,15 @@ class Weighted(Around):
         held = self.held if held is None else held
         if nonnegative(weight) is NO:
             raise ParameterError(
-                f"the weight of {self.functional!r} must be nonnegative; a term of negative weight is written "
-                f"-c * f(x), and the energy is then not convex"
+                f"the weight of {self.functional!r} must be nonnegative, but is {number(ex.smallest(weight)):g}; a "
+                f"negative multiple is not known to be convex, and is written as a term, -c * f(x) or g(x) - f(x)"
             )
         if (weight.shape != () or getattr(held, "shape", ()) != ()) and self.functional.facts.separable is not YES:
             raise UnsupportedError(
                 f"one weight per entry needs a functional that is a sum over the entries, which {self.functional!r} is "
                 f"not known to be; scale its argument instead, as in f(oa.Diagonal(w) @ x)"
             )
-        if held is not None and not _vanishes_at_zero_only(self.functional):
+        if held is not None and not self.functional.vanishes_at_zero_only:
             raise ParameterError(
                 f"an infinite weight of {self.functional!r} has no meaning, since it is not known to vanish at 0 only; "
                 f"constrain it by oa.indicator instead"
@@ -131,6 +134,11 @@ class Weighted(Around):
     @property
     def _all_held(self) -> bool:
         return isinstance(self.held, Literal)
+
+    @property
+    def _unchanged(self) -> bool:
+        """Whether the weight changes nothing: a domain stays where the weight is zero, too."""
+        return self.functional.facts.indicator and self.held is None
 
     def _released(self, q: Expression, at_held: Any) -> Expression:
         """The expression, with something else where v is held at 0."""
@@ -182,6 +190,8 @@ class Weighted(Around):
     def define_conjugate_value(self, q: Expression) -> Expression:
         if self._all_held:
             return Literal(0.0)
+        if self._unchanged:
+            return self.functional.define_conjugate_value(q)
         safe = above_zero(self.weight)
         weight = where_positive(self.weight, self.weight, Literal(0.0))
         shifted = ex.broadcast_to(q / safe, q.shape)
@@ -190,6 +200,8 @@ class Weighted(Around):
     def define_dual_gauge(self, q: Expression) -> Expression:
         if self._all_held:
             return Literal(0.0)
+        if self._unchanged:
+            return self.functional.define_dual_gauge(q)
         if self._scalar and self.held is None:
             found = self.functional.define_dual_gauge(q)
             return found if is_literal(found, 0.0) else ex.safe_divide(found, self.weight)
@@ -199,6 +211,8 @@ class Weighted(Around):
     def define_dual_projection(self, q: Expression) -> Expression:
         if self._all_held:
             return q
+        if self._unchanged:
+            return self.functional.define_dual_projection(q)
         safe = above_zero(self.weight)
         inside = self.weight * self.functional.define_dual_projection(ex.broadcast_to(q / safe, q.shape))
         return ex.broadcast_to(self._released(where_positive(self.weight, inside, Literal(0.0)), q), q.shape)
@@ -209,6 +223,8 @@ class Weighted(Around):
         known = self.functional.offers(ability)
         if self._all_held:
             return ability != "prox" or known
+        if self._unchanged:
+            return known
         sure = positive(self.weight) is YES
         if ability == "conjugate_value":
             closed = sure or (finite_everywhere(self.functional) and self.functional.offers("dual_projection"))
@@ -218,6 +234,16 @@ class Weighted(Around):
         if ability == "dual_gauge":
             return known and (sure or (self.functional.facts.homogeneity == 1.0 and finite_everywhere(self.functional)))
         return known
+
+    def why_not(self, ability: str) -> str:
+        if ability == "gradient" and self.held is not None:
+            return "some of its weights are infinite, so that it is infinite next to where it is finite"
+        if ability in ("gradient", "prox") or not self.functional.offers(ability):
+            return self.functional.why_not(ability)
+        if positive(self.weight) is YES:
+            return "its conjugate is no sum over entries that could be weighted one by one; give it one weight for all"
+        remedy = sign_hint([self.weight], strict=True) or "give positive weights"
+        return f"its weight may be zero, where the conjugate is that of the domain alone; {remedy}"
 
     @property
     def _has_conjugate_entries(self) -> bool:
@@ -255,6 +281,16 @@ class Weighted(Around):
         return None if modulus is None or sign is not YES else ex.smallest(self.weight) * modulus
 
     @property
+    def vanishes_at_zero_only(self) -> bool:
+        """As its functional, where the weight is known to be positive."""
+        return positive(self.weight) is YES and self.functional.vanishes_at_zero_only
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """As its functional, where no weight is infinite."""
+        return self.held is None and differentiable(self.functional)
+
+    @property
     def everywhere(self) -> bool:
         return self.held is None and finite_everywhere(self.functional)
 
@@ -276,7 +312,9 @@ class Weighted(Around):
     def text(self, inner: str) -> str:
         if self._scalar and self.held is None:
             return f"{self._factor_text()} * {grouped(self.functional.text(inner))}"
-        return f"{self!r}({inner})"
+        if self.held is None:
+            return f"({self._factor_text()} * functionals.{self.functional!r})({inner})"
+        return f"functionals.{self!r}({inner})"
 
     def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
         weight = r"\infty" if self._all_held else factor_latex(self.weight, names)
@@ -316,22 +354,26 @@ def _without_infinities(weight: Any) -> tuple[Expression, Any]:
     return (Literal(1.0), Literal(True)) if infinite.all() else (Constant(finite), Constant(infinite))
 
 
-def _vanishes_at_zero_only(functional: Functional) -> bool:
-    """Whether 0 is where a functional is 0, and it is positive elsewhere."""
-    if isinstance(functional, (Norm1, SumSquares)):
-        return functional.weights is None or positive(functional.weights) is YES
-    if isinstance(functional, Weighted):
-        return positive(functional.weight) is YES and _vanishes_at_zero_only(functional.functional)
-    if isinstance(functional, (Norm2, Norm21, Huber)):
-        return True
-    known = functional.facts
-    modulus = known.strong_convexity
-    return known.homogeneity == 2.0 and modulus is not None and positive(modulus) is YES
+def _negative_multiple(functional: Functional, weight: Any) -> Functional | None:
+    """``weight * f`` for a weight that is known to be negative, where that is a functional of the same sort."""
+    known = not isinstance(weight, (Literal, float)) and split_infinite(weight) is not None
+    factor = None if known else real_data(weight, "the weight of a functional")
+    if factor is None or nonnegative(factor) is not NO:
+        return None
+    if isinstance(functional, Weighted) and functional.held is None and functional._scalar:
+        return _negative_multiple(functional.functional, factor * functional.weight)
+    if isinstance(functional, Linear):
+        return Linear(factor * functional.slope)
+    if isinstance(functional, SumSquares):
+        return SumSquares(factor if functional.weights is None else factor * functional.weights)
+    return None
 
 
 @weighted.register(Functional)
 def times_weight(functional: Functional, weight: Any) -> Any:
     """``weight * f`` in its simplest form: weights of weights merge, those per entry go into norms and squares.
+
+    Negative numbers and arrays go into slopes and squares; a parameter is a weight, which is to be nonnegative.
 
     Raises
     ------
@@ -344,6 +386,9 @@ def times_weight(functional: Functional, weight: Any) -> Any:
     >>> 3.0 * (2.0 * oa.functionals.Norm2())
     Weighted(Norm2(), 6)
     """
+    turned = _negative_multiple(functional, weight)
+    if turned is not None:
+        return turned
     made = Weighted(functional, weight)
     if made.held is None and is_literal(made.weight, 1.0):
         return functional

@@ -10,7 +10,7 @@ import numpy as np
 
 from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.facts import YES, Bound, Fact, exact, upper
-from opalg.functionals.around import safe_prox, safe_value
+from opalg.functionals.around import differentiable, safe_prox, safe_value
 from opalg.functionals.calculus import Exactness, Functional, FunctionalFacts
 from opalg.functionals.huber import Huber
 from opalg.functionals.norms import Norm1, Norm2, Norm21
@@ -178,6 +178,11 @@ class SeparableSum(Functional):
             return None
         pairs = zip(diagonals, blocks, strict=True)
         return Diagonal(self._join([ex.broadcast_to(d, b.shape) for d, b in pairs if d is not None], whole))
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """Whether all functionals are differentiable, at least inside a domain."""
+        return all(differentiable(f) for f in self.functionals)
 
     def offers(self, ability: str) -> bool:
         if ability == "gradient":

@@ -10,7 +10,7 @@ import numpy as np
 
 from opalg.errors import DtypeError
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
-from opalg.functionals.around import finite_everywhere, is_literal, safe_prox, safe_value
+from opalg.functionals.around import differentiable, finite_everywhere, is_literal, safe_prox, safe_value
 from opalg.functionals.box_conjugate import Peak, peak_of, simple_box
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import added
@@ -20,7 +20,7 @@ from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2, Norm21
 from opalg.functionals.postcomposed import Postcomposed, plus_constant
 from opalg.functionals.scaled import Weighted, times_weight
-from opalg.functionals.sets import Box, nonneg
+from opalg.functionals.sets import Box, Set, nonneg
 from opalg.functionals.sum_rules import (
     as_tilted,
     flattened,
@@ -107,6 +107,11 @@ class Sum(Functional):
     def everywhere(self) -> bool:
         """Whether it is known to be finite at every array."""
         return all(finite_everywhere(f) for f in self.summands)
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """Whether both summands are differentiable, at least inside a domain."""
+        return all(differentiable(f) for f in self.summands)
 
     @cached_property
     def _tilted(self) -> Functional | None:
@@ -356,7 +361,7 @@ def sum_of_functionals(f: Functional, g: Any) -> Any:
     Raises
     ------
     DtypeError
-        For anything else.
+        For anything else, such as a set, of which the indicator is a functional.
 
     Examples
     --------
@@ -366,6 +371,8 @@ def sum_of_functionals(f: Functional, g: Any) -> Any:
     >>> oa.functionals.Norm1() + oa.functionals.SumSquares()
     Tilted(Norm1(), 0, 2)
     """
+    if isinstance(g, Set):
+        raise DtypeError(f"{g!r} is a set, no functional; add its indicator, {f!r} + oa.functionals.Indicator({g!r})")
     if not isinstance(g, Functional):
         return plus_constant(f, g)
     constant: Expression = Literal(0.0)

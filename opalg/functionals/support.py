@@ -102,6 +102,11 @@ class SupportFunction(Functional):
         return isinstance(gauge, Literal) and gauge.value == 0
 
     @property
+    def everywhere(self) -> bool:
+        """Whether it is known to be finite at every array."""
+        return self._finite
+
+    @property
     def _lowest_at_zero(self) -> Fact:
         """Whether zero lies in the set, so that the function is nowhere below zero."""
         if not isinstance(self.set, Box):

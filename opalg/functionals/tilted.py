@@ -10,7 +10,7 @@ import numpy as np
 
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
-from opalg.functionals.around import Around, finite_everywhere, is_literal, safe_prox, safe_value
+from opalg.functionals.around import Around, differentiable, finite_everywhere, is_literal, safe_prox, safe_value
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
@@ -227,6 +227,11 @@ class Tilted(Around):
 
     def _keeps_degree(self, degree: float | None) -> bool:
         return (self._flat or degree == 2.0) and (self._straight or degree == 1.0)
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """As its functional."""
+        return differentiable(self.functional)
 
     @property
     def everywhere(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from opalg.errors import DtypeError
 from opalg.facts import UNKNOWN
-from opalg.functionals.around import Around, grouped, is_literal, safe_prox, safe_value
+from opalg.functionals.around import Around, differentiable, grouped, is_literal, safe_prox, safe_value
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import translated
 from opalg.functionals.huber import Huber
@@ -102,6 +102,11 @@ class Translated(Around):
     @property
     def facts(self) -> FunctionalFacts:
         return replace(self.functional.facts, homogeneity=None, phase_invariant=UNKNOWN)
+
+    @property
+    def differentiable_inside(self) -> bool:  # type: ignore[override]
+        """As its functional."""
+        return differentiable(self.functional)
 
     def behind(self, batch: int) -> Functional:
         return Translated(self.functional.behind(batch), self.offset)

@@ -77,6 +77,22 @@ def data(value: Any, name: str) -> Expression:
         raise DtypeError(f"{name} must be a number, an array or an expression, not {type(value).__name__}") from None
 
 
+def reciprocal(value: Any, name: str) -> Expression:
+    """One over a number, array, leaf or expression.
+
+    Raises
+    ------
+    ParameterError
+        Where an entry is known to be zero.
+    DtypeError
+        Where it is complex or boolean, or no number at all.
+    """
+    found = real_data(value, name)
+    if is_fixed(found) and 0 not in found.shape and number(ex.smallest(abs(found))) == 0:
+        raise ParameterError(f"{name} must not be zero")
+    return 1.0 / found
+
+
 def split_infinite(value: Any, infinity: float = np.inf) -> tuple[np.ndarray, np.ndarray] | None:
     """Data with infinite entries as finite ones and where they were infinite; None for data without any.
 
@@ -224,6 +240,7 @@ __all__ = [
     "nonnegative",
     "positive",
     "real_data",
+    "reciprocal",
     "require_positive",
     "sign_hint",
     "split_infinite",

@@ -6,7 +6,7 @@ from functools import partial
 
 from opalg.facts import YES
 from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
-from opalg.methods.problem import Problem, effort
+from opalg.methods.problem import Problem, effort, in_kind
 from opalg.program import expression as ex
 from opalg.program.differentiate import jvp, sum_of
 from opalg.program.expression import Expression, Input, Literal, safe_divide, square
@@ -96,5 +96,5 @@ def hessian_product(problem: Problem, x: tuple[Input, ...], p: tuple[Input, ...]
     hessian = problem.hessian(problem.smooth_terms)
     if hessian is None:
         return direct
-    by_operator = [hessian.trace(p[0])]
+    by_operator = [in_kind(hessian.trace(p[0]), p[0].kind)]
     return by_operator if effort(by_operator, [*x, *p]) <= effort(direct, [*x, *p]) else direct

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
@@ -12,6 +13,7 @@ from opalg.methods.problem import (
     Problem,
     apply_direct_prox,
     direct_prox,
+    has_constant_hessian,
     natural_penalty,
     pulled_back,
     split_prox,
@@ -21,6 +23,8 @@ from opalg.methods.problem import (
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal
+
+MARGIN = 0.55  # times L, more than the half that the theorem asks for
 
 
 def assign(problem: Problem) -> tuple[dict[Variable, Term], list[Term]] | str:
@@ -38,6 +42,13 @@ def assign(problem: Problem) -> tuple[dict[Variable, Term], list[Term]] | str:
     return direct, dual
 
 
+def with_steps(problem: Problem) -> Problem:
+    """The problem with those smooth terms set apart that have a prox, but no known constant of their gradient."""
+    wild = [t for t in problem.smooth_terms if t.functional.facts.smoothness is None or squared_norm(t) is None]
+    proximable = tuple(t for t in wild if t.functional.offers("prox") and not has_constant_hessian(t))
+    return replace(problem, apart=proximable) if proximable else problem
+
+
 def dual_norm(terms: list[Term]) -> Bound | None:
     """A bound on the squared norm of the stacked operators of terms."""
     out: Bound | None = None
@@ -52,7 +63,7 @@ def dual_norm(terms: list[Term]) -> Bound | None:
 class PrimalDual(Method):
     """``x+ = prox_{t g}(x - t (grad f(x) + K.H q))``, ``q+ = prox_{s h*}(q + s K (2 x+ - x))``.
 
-    The steps obey ``1 / t - s |K|^2 >= L / 2`` for every value of the control that balances them.
+    The steps obey ``1 / t - s |K|^2 > L / 2`` for every value of the control that balances them.
 
     References
     ----------
@@ -65,6 +76,7 @@ class PrimalDual(Method):
     def fit(self, problem: Problem) -> Fit:
         if problem.convex is not YES:
             return refuse(why_not_convex(problem))
+        problem = with_steps(problem)
         split = assign(problem)
         if isinstance(split, str):
             return refuse(split)
@@ -79,6 +91,7 @@ class PrimalDual(Method):
         return Fit(True, "terms behind operators are dualised; steps rest on certified norms", 30.0)
 
     def lower(self, problem: Problem) -> Lowering:
+        problem = with_steps(problem)
         split = assign(problem)
         assert not isinstance(split, str)
         direct, dual = split
@@ -160,7 +173,9 @@ def optimality(
     primal_size.append(1e-6 * norm_squared_of(dual) * size_of_duals(problem, dual, q_next, new))
     rest = [(a - b) / sigma - t.expression.linear_trace(change) for t, a, b in zip(dual, q, q_next, strict=True)]
     size = sum_of([ex.norm_squared(t.expression.trace(new)) for t in dual])
-    whole = 1e-6 * norm_squared_of(dual) * sum_of([ex.norm_squared(a) for a in x_next])  # where K x vanishes
+    begin = [ex.norm_squared(a) for a in problem.default_start.values()]
+    sizes = sum_of([ex.norm_squared(a) for a in x_next]) + 1e-2 * sum_of(begin)
+    whole = 1e-6 * norm_squared_of(dual) * sizes  # where K x vanishes
     return ex.safe_divide(sum_of(primal), sum_of(primal_size)) + ex.safe_divide(
         sum_of([ex.norm_squared(r) for r in rest]), size + whole
     )
@@ -219,8 +234,11 @@ def positive_or_one(e: Expression) -> Expression:
 
 
 def steps(ratio: Expression, constant: Expression, size: Expression) -> tuple[Expression, Expression]:
-    """``t`` and ``s`` with ``1 / t = L / 2 + s |K|^2`` and ``s = ratio / |K|``."""
-    return 1.0 / (0.5 * constant + ratio * size), ratio / size
+    """``t`` and ``s`` with ``1 / t = 0.55 L + s |K|^2`` and ``s = ratio / |K|``.
+
+    At ``L / 2`` the directions of curvature L would change their sign in every step and never settle.
+    """
+    return 1.0 / (MARGIN * constant + ratio * size), ratio / size
 
 
 def _zero(kind: str) -> Expression:

@@ -33,10 +33,13 @@ class Problem:
         The canonical energy.
     declared : tuple of Variable
         The variables in the order of the energy as it was declared, which rewriting may change.
+    apart : tuple of Term
+        Smooth terms that a method takes by their prox.
     """
 
     energy: EnergyExpression
     declared: tuple[Variable, ...] = ()
+    apart: tuple[Term, ...] = ()
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -63,13 +66,13 @@ class Problem:
 
     @cached_property
     def smooth_terms(self) -> tuple[Term, ...]:
-        """Terms with a gradient everywhere."""
-        return tuple(t for t in self.terms if t.functional.facts.smooth is YES)
+        """Terms with a gradient everywhere, of which a method takes the gradient."""
+        return tuple(t for t in self.terms if t.functional.facts.smooth is YES and t not in self.apart)
 
     @cached_property
     def rough_terms(self) -> tuple[Term, ...]:
-        """Terms without a gradient everywhere."""
-        return tuple(t for t in self.terms if t.functional.facts.smooth is not YES)
+        """The other terms."""
+        return tuple(t for t in self.terms if t not in self.smooth_terms)
 
     @cached_property
     def quadratic(self) -> bool:
@@ -116,7 +119,7 @@ class Problem:
                 slope = slope_at_zero(term)
                 back = None if slope is None else adjoint_at(term, variable, slope)
                 parts.extend([] if back is None else [back])
-            slopes[variable] = ex.broadcast_to(sum_of(parts), variable.shape)
+            slopes[variable] = in_kind(ex.broadcast_to(sum_of(parts), variable.shape), variable.kind)
         return slopes
 
     @property
@@ -132,7 +135,7 @@ class Problem:
         if bound is None or not self.smooth_terms:
             return self.origin
         step = _reciprocal(bound.expression)
-        return {v: _in_kind(-self.gradient_at_zero[v] * step, v.kind) for v in self.variables}
+        return {v: -self.gradient_at_zero[v] * step for v in self.variables}
 
     def smooth_gradient(self, point: dict[Variable, Expression]) -> list[Expression]:
         """The gradient of the smooth terms, in the form that takes fewer transforms."""
@@ -149,10 +152,11 @@ class Problem:
         direct = slopes_of(self.smooth_terms, point)
         hessian = self.hessian(self.smooth_terms)
         if hessian is None:
-            return inputs, direct
+            return inputs, [in_kind(slope, v.kind) for slope, v in zip(direct, self.variables, strict=True)]
         (variable,) = self.variables
         by_gram = [hessian.trace(point[variable]) + self.gradient_at_zero[variable]]
-        return inputs, by_gram if effort(by_gram, nodes) < effort(direct, nodes) else direct
+        chosen = by_gram if effort(by_gram, nodes) < effort(direct, nodes) else direct
+        return inputs, [in_kind(slope, variable.kind) for slope in chosen]
 
     def smooth_value(self, point: dict[Variable, Expression]) -> Expression:
         """The value of the smooth terms."""
@@ -166,8 +170,8 @@ class Problem:
         return total_operator([curvature_operator(t, variable) for t in terms])
 
 
-def _in_kind(e: Expression, kind: str) -> Expression:
-    """A real expression as the start of a complex variable."""
+def in_kind(e: Expression, kind: str) -> Expression:
+    """A real expression, such as zero, as that of a complex variable."""
     return Literal(1.0 + 0j) * e if kind == "complex" and e.kind != "complex" else e
 
 

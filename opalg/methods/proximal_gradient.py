@@ -13,7 +13,7 @@ from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal, safe_divide
 
-LONGEST = 1e30  # the step where the smooth part is flat
+LONGEST = 1e15  # the step where the smooth part is flat; squares of what it makes are finite in single precision
 
 
 def prox_terms(problem: Problem) -> dict[Variable, Term] | str:

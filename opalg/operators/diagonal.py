@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ class Diagonal(LinearOperator):
 
     Notes
     -----
-    ``D.H y = conj(d) y``; ``||D|| = max |d_i|`` (exact); the inverse is ``Diagonal(1 / d)``.
+    ``D.H y = conj(d) y``; ``||D|| = max |d_i|`` (exact); the inverse is ``Diagonal(1 / d)``. Where d is constant and
+    all its entries have the same magnitude ``c > 0``, as signs have, ``D.H D = D D.H = c^2 I``.
 
     Examples
     --------
@@ -90,14 +92,31 @@ class Diagonal(LinearOperator):
         d = self.diagonal
         if 0 in self.in_shape:
             return Facts(YES, YES, YES, norm=exact(0.0), lowest=Literal(0.0))
-        real = d.kind == "real"
+        real, scale = d.kind == "real", self._scale
         return Facts(
             diagonal=YES,
             self_adjoint=YES if real else UNKNOWN,
             positive=YES if is_nonnegative(d) else UNKNOWN,
+            gram_scale=scale,
+            cogram_scale=scale,
             norm=exact(ex.largest(abs(d))),
             lowest=ex.smallest(d) if real else None,
         )
+
+    @cached_property
+    def _scale(self) -> Literal | None:
+        """The square of the magnitude of all entries, where they are constant and it is the same and not zero."""
+        d = self.diagonal
+        if isinstance(d, Literal):
+            magnitude = abs(d.value)
+        elif isinstance(d, Constant) and 0 not in d.shape:
+            size = abs(d.value)
+            magnitude = float(size.reshape((-1,))[0])
+            if not bool((size == magnitude).all()):
+                return None
+        else:
+            return None
+        return Literal(float(magnitude) ** 2) if magnitude > 0 else None
 
     @property
     def H(self) -> LinearOperator:

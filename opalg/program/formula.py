@@ -27,6 +27,7 @@ from opalg.program.stable_forms import (
     PRODUCT_LIMIT,
     entropic_factor,
     euclidean_length,
+    exponential_less_one,
     hyperbolic,
     integer_power,
     is_square,
@@ -45,6 +46,9 @@ def _symbol_class() -> Any:
         """A symbol that remembers the expression it stands for."""
 
         __slots__ = ("expression",)
+
+        def _sympystr(self, printer: Any) -> str:
+            return str(self.name)  # without the underscore of a dummy
 
     return LeafSymbol
 
@@ -279,9 +283,10 @@ def _equal(a: Expression, b: Expression) -> Expression:
 
 
 def _add(translator: _Translator, formula: Any) -> Expression:
-    terms = [(term.could_extract_minus_sign(), term) for term in formula.args]
+    difference, rest = exponential_less_one(translator, list(formula.args))
+    terms = [(term.could_extract_minus_sign(), term) for term in rest]
     terms.sort(key=lambda pair: pair[0])  # a - b rather than -b + a
-    out: Expression = Literal(0.0)
+    out: Expression = Literal(0.0) if difference is None else difference
     for negative, term in terms:
         part = translator.translate(-term if negative else term)
         out = out - part if negative else out + part

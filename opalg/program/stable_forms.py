@@ -69,6 +69,32 @@ def logistic_factors(translator: Any, factors: list[Any]) -> tuple[Expression | 
     return None, factors
 
 
+def exponential_less_one(translator: Any, terms: list[Any]) -> tuple[Expression | None, list[Any]]:
+    """``c exp(u) - c`` in a sum for a number c, without cancellation next to ``u = 0``; and the terms that are left.
+
+    That is what a slope needs at its zero. Where u keeps its sign, as in ``1 - exp(-u^2)``, this costs too much.
+    """
+    import sympy
+
+    for number in terms:
+        if not number.is_Rational:
+            continue
+        for term in terms:
+            coefficient, factor = term.as_coeff_Mul()
+            if isinstance(factor, sympy.exp) and coefficient == -number and _changes_sign(factor.args[0]):
+                argument = translator.translate(factor.args[0])
+                small = pointwise("less", abs(argument), 1.0)
+                half = pointwise("tanh", 0.5 * where(small, argument, 0.0))
+                found = where(small, 2.0 * half / (1.0 - half), pointwise("exp", argument) - 1.0)
+                rest = [t for t in terms if t is not number and t is not term]
+                return (found if coefficient == 1 else float(coefficient) * found), rest
+    return None, terms
+
+
+def _changes_sign(formula: Any) -> bool:
+    return not (formula.is_nonnegative or formula.is_nonpositive)
+
+
 def integer_power(base: Expression, n: int) -> Expression:
     """A nonnegative integer power as squares and products."""
     if n == 0:
@@ -112,6 +138,7 @@ __all__ = [
     "PRODUCT_LIMIT",
     "entropic_factor",
     "euclidean_length",
+    "exponential_less_one",
     "hyperbolic",
     "integer_power",
     "is_square",

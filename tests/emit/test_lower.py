@@ -12,11 +12,22 @@ from opalg.emit import Function
 from opalg.emit.lower import lower
 from opalg.leaves import Constant
 from opalg.nodes import walk
-from opalg.program.expression import Apply, Input, Join, Literal, Pointwise, Product, Reduce
+from opalg.program.expression import (
+    Apply,
+    Input,
+    Join,
+    Literal,
+    Pointwise,
+    Product,
+    Reduce,
+    maximum,
+    minimum,
+    where,
+)
 from opalg.program.interpreter import evaluate
 from opalg.program.linear import Reshaped
 
-x, z = Input("x", (3, 4)), Input("z", (3, 4), "complex")
+x, z, z_real = Input("x", (3, 4)), Input("z", (3, 4), "complex"), Input("z", (3, 4))
 mask = Pointwise("greater", (x, Literal(0.0)))
 
 
@@ -71,3 +82,38 @@ def test_leaves_inside_operators_are_left_alone_when_controls_change(primitives:
     np.testing.assert_allclose(bound(np.zeros(4))[0], weights.value**2)
     bound.set_controls({rho: 2.0})
     np.testing.assert_allclose(bound(np.zeros(4))[0], 2 * weights.value**2)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_numpy_chooses_whatever_is_not_chosen(precision: str) -> None:
+    lib = backend("numpy", precision)
+    small = np.array([[0.0, -0.0, 1.5, np.nan], [np.inf, -np.inf, 1e-30, 3.0], [1.0, 2.0, -3.0, 4.0]])
+    other = np.array([[np.inf, np.nan, -1.0, 2.0], [0.0, 5.0, -np.inf, 1e30], [7.0, -8.0, 9.0, np.nan]])
+    a, b = lib.asarray(small), lib.asarray(other)
+    for no in (z_real, Literal(-2.5)):
+        function = Function([where(mask, x, no)], [x] if isinstance(no, Literal) else [x, z_real], lib)
+        with np.errstate(invalid="ignore"):
+            (found,) = function.bind()(*([a] if isinstance(no, Literal) else [a, b]))
+        wanted = np.where(a > 0, a, lib.asarray(-2.5) if isinstance(no, Literal) else b)
+        np.testing.assert_array_equal(found, wanted)
+        assert found.dtype == precision
+
+
+def test_numpy_clips_between_scalars() -> None:
+    """One call for a maximum and a minimum, and for a soft threshold that is cut off below."""
+    t = Input("t", (), "real", "control")
+    a = np.random.default_rng(0).standard_normal((3, 4))
+    soft = x - maximum(minimum(x, t), -t)
+    cases: list[tuple[Any, Any, int]] = [
+        (maximum(x, t), np.maximum(a, 0.3), 1),
+        (minimum(maximum(x, -1.0), t), np.clip(a, -1.0, 0.3), 1),
+        (maximum(minimum(x, t), -t), np.clip(a, -0.3, 0.3), 1),
+        (soft, a - np.clip(a, -0.3, 0.3), 1),
+        (maximum(soft, 0.0), np.maximum(a - 0.3, 0.0), 1),
+        (maximum(soft, -0.1), np.maximum(a - np.clip(a, -0.3, 0.3), -0.1), 2),
+    ]
+    for expression, wanted, count in cases:
+        function = Function([expression], [x, t], backend("numpy"))
+        text = function.generated.text
+        assert text.count("np.clip") == count and "np.m" not in text.split("def step")[1].replace("np.multiply", "")
+        np.testing.assert_allclose(function.bind({}, {t: 0.3})(a)[0], wanted, rtol=1e-15, atol=1e-16)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from opalg.arrays import backend
+from opalg.errors import ParameterError, UnsupportedError
 from opalg.functionals.around import (
     SafeUnit,
     entries,
@@ -17,10 +18,15 @@ from opalg.functionals.around import (
 )
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
+from opalg.functionals.linear import Linear
+from opalg.functionals.log_barrier import LogBarrier
 from opalg.functionals.norms import Norm1, Norm2
 from opalg.functionals.scaled import Weighted
+from opalg.functionals.separable_sum import SeparableSum
 from opalg.functionals.sets import Box
 from opalg.functionals.sum_squares import SumSquares
+from opalg.functionals.sums import Sum
+from opalg.operators.diagonal import Diagonal
 from opalg.program import expression as ex
 from opalg.program.differentiate import vjp
 from opalg.program.expression import Input, Literal
@@ -101,3 +107,36 @@ def test_parentheses() -> None:
     assert grouped("a + b") == "(a + b)" and grouped("f(a + b)") == "f(a + b)" and grouped("-a") == "(-a)"
     assert latex_grouped("a + b") == r"\left(a + b\right)"
     assert latex_grouped(r"\left(a + b\right)^{x - 1}") == r"\left(a + b\right)^{x - 1}"
+
+
+def test_combinations_have_a_gradient_inside_the_domain_where_their_parts_have() -> None:
+    f, v = LogBarrier(), np.array([0.5, 2.0])
+    slope, squares = -1 / v, SumSquares()
+    expected = {
+        2.0 * f: 2 * slope,
+        np.array([1.0, 3.0]) * f: np.array([1.0, 3.0]) * slope,
+        f.translated(-1.0): -1 / (v + 1),
+        f.scaled(3.0): slope,
+        f + squares: slope + 2 * v,
+        f + Linear(4.0) + 1.0: slope + 4,
+        Sum(f, Huber(1.0)): slope + np.minimum(v, 1),
+        SeparableSum([f, squares]): np.array([-2.0, 4.0]),
+        f @ Diagonal(np.array([1.0, 2.0])): slope,
+    }
+    for g, gradient in expected.items():
+        assert np.allclose(g.gradient(v), gradient, rtol=1e-14), g
+        assert np.allclose(
+            g.hessian_vector(v, v), (g.gradient(v * (1 + 1e-6)) - g.gradient(v * (1 - 1e-6))) / 2e-6, rtol=1e-5
+        ), g
+        assert not g.offers("gradient")
+        with pytest.raises(ParameterError, match="outside the domain"):
+            g.gradient(-5 * v)
+    with pytest.raises(UnsupportedError):
+        (f + Norm1()).gradient(v)
+
+
+@pytest.mark.parametrize("t", [np.inf, np.nan, -1.0, np.array([1.0, np.inf]), np.array([np.nan, 1.0])])
+def test_a_step_is_finite_and_nonnegative(t: float) -> None:
+    for f in (Norm1(), Norm2(), Huber(1.0), SumSquares()):
+        with pytest.raises(ParameterError, match="finite"):
+            f.prox(np.ones((2, 2)), t)

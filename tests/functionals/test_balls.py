@@ -171,3 +171,9 @@ def test_refusals_conditions_and_text() -> None:
     assert repr(ball2(2.0)) == "ball2(2)" and repr(ball1(2.0, axis=(0, 1))) == "ball1(2, axis=(0, 1))"
     assert repr(ball_inf(1.0, np.ones(3))) == "ball_inf(1, data)"
     assert Ball1(1.0) is ball1() and Ball2(1.0) is ball2() and BallInf() is ball_inf()
+
+
+@pytest.mark.parametrize("make", [ball1, ball2, ball_inf])
+def test_an_infinite_radius_is_refused(make: Any) -> None:
+    with pytest.raises(ParameterError, match="leave the constraint out"):
+        make(np.inf)

@@ -145,3 +145,12 @@ def test_simplest_forms_and_refusals() -> None:
     assert Composition(Norm1(), oa.DCT((4,)), oa.Parameter(1.0, name="b")).text("x - y") == (
         "norm1(DCT((4,)) @ (x - y) + b)"
     )
+
+
+def test_signs_before_a_transform_keep_its_rows_orthogonal() -> None:
+    signs, v = np.array([1.0, -1.0, -1.0, 1.0]), np.array([1.0, -2.0, 0.5, 3.0])
+    f = Norm1() @ (oa.DCT((4,)) @ oa.Diagonal(signs))
+    basis = (oa.DCT((4,)) @ oa.Diagonal(signs)).to_dense()
+    c = basis @ v
+    assert np.allclose(f.prox(v, 0.4), basis.T @ (np.sign(c) * np.maximum(abs(c) - 0.4, 0)), atol=1e-14)
+    assert not (Norm1() @ (oa.DCT((4,)) @ oa.Diagonal(signs * [1, 1, 1, 2]))).offers("prox")

@@ -78,3 +78,19 @@ def test_facts_text_and_messages(family: type, make: object) -> None:
         make(x, np.ones(3))  # type: ignore[operator]
     assert family(0.5).text("x") == f"{make.__name__}(x, weights=0.5)"  # type: ignore[attr-defined]
     assert NormHalf().latex("x") == r"\left\|x\right\|_{1/2}^{1/2}" and Norm0().latex("x") == r"\left\|x\right\|_{0}"
+
+
+@pytest.mark.parametrize("f", [Norm0(), Norm0(2.0), NormHalf()], ids=repr)
+def test_nan_is_neither_counted_as_zero_nor_set_to_zero(f: Norm0 | NormHalf) -> None:
+    v = np.array([0.0, np.nan, 3.0])
+    assert np.isnan(f.value(v)) and np.array_equal(np.isnan(f.prox(v, 0.7)), [False, True, False])
+
+
+def test_conjugates_say_why_something_is_missing() -> None:
+    v = np.ones(3)
+    with pytest.raises(UnsupportedError, match=r"no prox: Norm0\(\) is not known to be convex"):
+        Norm0().conjugate.prox(v)
+    with pytest.raises(UnsupportedError, match=r"no gradient: Norm1\(\) is not known to be strongly convex"):
+        oa.functionals.Norm1().conjugate.gradient(v)
+    with pytest.raises(UnsupportedError, match=r"rank_ball\(1\)\) has no conjugate value: it is not convex"):
+        oa.functionals.Indicator(oa.rank_ball(1)).conjugate.value(np.ones((2, 2)))

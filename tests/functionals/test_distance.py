@@ -192,3 +192,8 @@ def test_a_solve_against_the_optimality_conditions() -> None:
     assert np.allclose(slope, 0.0, atol=1e-5)
     far = minimize(sum_squares(x - 2.0) + distance(x, Box(None, 0.0)), tol=1e-10).x
     assert np.allclose(far, 2.0 - 0.25, atol=1e-6)  # at the length 4, pulled by 0.5 towards zero
+
+
+def test_nan_is_not_near_to_a_point() -> None:
+    v = np.array([np.nan, 1.0])
+    assert np.isnan(Distance(Point(np.array([0.5, 1.0]))).prox(v, 0.7)).any()

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import entr, wrightomega
 
 import opalg as oa
-from opalg.errors import DtypeError, UnsupportedError
+from opalg.errors import DtypeError, ParameterError
 from opalg.functionals.entropy import Entropy, entropy
 from opalg.functionals.exactness import Exactness
 from tests.functionals.scalar_oracle import POINTS, Scalar, check_prox, check_steps
@@ -43,8 +43,19 @@ def test_values() -> None:
 def test_facts_text_and_messages() -> None:
     f = Entropy()
     assert f.exactness is Exactness.ITERATIVE and f.text("x") == "entropy(x)"
-    with pytest.raises(UnsupportedError, match="positive"):
-        f.gradient(np.ones(2))
+    assert "positive" in f.why_not("gradient")
     with pytest.raises(DtypeError, match="real"):
         f.value(np.ones(2, dtype=complex))
     assert entropy(oa.Variable((2,), name="x")).functional is f
+
+
+def test_gradient_and_hessian_inside_the_domain_only() -> None:
+    f, v, d = Entropy(), np.array([0.5, 2.0]), np.array([1.0, -3.0])
+    assert np.allclose(f.gradient(v), np.log(v) + 1, rtol=1e-14)
+    assert np.allclose(f.hessian_vector(v, d), d / v, rtol=1e-14)
+    assert not f.offers("gradient")
+    for derivative in (f.gradient, lambda u: f.hessian_vector(u, d)):
+        with pytest.raises(ParameterError, match="outside the domain"):
+            derivative(np.array([0.5, -2.0]))
+    with pytest.raises(ParameterError, match="border of the domain"):
+        f.gradient(np.array([0.5, 0.0]))

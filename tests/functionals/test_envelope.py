@@ -159,3 +159,12 @@ def test_in_an_energy() -> None:
     assert f.facts.convex is YES and "moreau_envelope" in repr(f(x))
     found = minimize(sum_squares(x - y) + 0.9 * f(x), tol=1e-10).x
     assert np.allclose(2 * (found - y) + 0.9 * f.gradient(found), 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "f", [Norm2(), Norm21(axis=-1), Norm21(axis=-1, weights=[0.5, 2.0, 0.0]), 0.7 * Norm21(axis=-1)], ids=repr
+)
+def test_gradients_stay_right_where_squares_overflow(f: Functional) -> None:
+    v = (1e20 * np.random.default_rng(3).standard_normal((3, 4))).astype(np.float32)
+    envelope = MoreauEnvelope(f, 0.5)
+    assert np.allclose(envelope.gradient(v), envelope.gradient(v.astype(np.float64)), rtol=1e-5)

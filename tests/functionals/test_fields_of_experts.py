@@ -175,3 +175,11 @@ def test_what_does_not_fit_is_refused() -> None:
         fields_of_experts(FILTERS, charbonnier(), IMAGE)
     with pytest.raises(UnsupportedError, match="sum over entries"):
         ExpertSum(Odd(), WEIGHTS).value(np.ones((3, 2, 2)))
+
+
+def test_values_whose_squares_overflow_single_precision() -> None:
+    t = sympy.Symbol("t")
+    f = ExpertSum(PotentialSum(oa.Potential(t, sympy.log(1 + t**2))), [0.5, 2.0], axes=1)
+    v = np.array([[1e20, 1.0], [-3e20, 0.0]], dtype=np.float32)
+    wanted = 0.5 * (40 * np.log(10) + np.log(2)) + 2.0 * 2 * (np.log(3) + 20 * np.log(10))
+    assert np.isclose(f.value(v), wanted, rtol=1e-6)

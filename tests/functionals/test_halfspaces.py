@@ -11,7 +11,7 @@ from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedErro
 from opalg.functionals import Indicator
 from opalg.functionals.halfspaces import Halfspace, Halfspaces, halfspace, halfspaces
 from opalg.leaves import Parameter
-from opalg.operators import DCT, Diagonal, Gradient, Real, Restrict
+from opalg.operators import DCT, Diagonal, Gradient, Matrix, Real, Restrict
 from opalg.program.differentiate import vjp
 from opalg.program.expression import Input
 from opalg.program.interpreter import evaluate
@@ -112,3 +112,18 @@ def test_refusals_and_text() -> None:
     assert repr(halfspace(np.ones(3), 2.0)) == "halfspace(data, 2)"
     assert r"\le 2" in halfspace(np.ones(3), 2.0).latex("x") and r"A \left(x" in Halfspaces(DCT(SHAPE)).latex("x")
     assert halfspaces(DCT(SHAPE), 1.0).text("x").endswith("1), x")
+
+
+def test_matrices_with_orthogonal_rows() -> None:
+    rows = np.array([[3.0, 4.0, 0.0], [4.0, -3.0, 0.0]])
+    v, b = np.array([2.0, 1.0, 5.0]), np.array([1.0, 2.0])
+    x = cvxpy.Variable(3)
+    cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(x - v)), [rows @ x <= b]).solve(solver=cvxpy.CLARABEL)
+    assert np.allclose(halfspaces(Matrix(rows), b).project(v), x.value, atol=1e-6)
+    one = halfspaces(Matrix(rows[:1]), 1.0)
+    assert np.allclose(one.project(v), halfspace(rows[0], 1.0).project(v), atol=1e-15)
+    scaled = halfspaces(Matrix(np.diag([1.0, 2.0])), 1.0)
+    assert scaled.project(np.array([3.0, 3.0])).tolist() == [1.0, 0.5]
+    for A in (np.ones((2, 2)), np.diag([1.0, 0.0])):
+        with pytest.raises(UnsupportedError, match="diagonal and positive"):
+            halfspaces(Matrix(A), 1.0)

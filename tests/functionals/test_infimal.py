@@ -169,3 +169,27 @@ def test_in_a_solve() -> None:
     f = infimal_convolution(Norm21(), Huber(0.4))
     found = minimize(sum_squares(x - y) + f(x), tol=1e-9).x
     assert np.allclose(found, f.prox(y, 0.5), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("f", "least"),
+    [
+        (InfimalConvolution(Norm1(0.7), Norm2()), np.zeros(4)),
+        (InfimalConvolution(Norm1(), Indicator(Box(-0.2, 0.3))), np.array([0.3, -0.2, 0.1, 0.3])),
+        (InfimalConvolution(Indicator(Box(-0.3, 0.1)), Huber(0.8)), np.array([0.1, -0.3, 0.1, 0.1])),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_huge_step_leads_to_the_nearest_minimiser(f: Functional, least: np.ndarray, dtype: type) -> None:
+    v = np.array([2.0, -1.0, 0.1, 0.7], dtype=dtype)
+    for t in (1e18, 1e30):
+        assert np.allclose(f.prox(v, t), least, rtol=0, atol=20 * np.finfo(dtype).eps)
+
+
+def test_nan_comes_out_of_what_holds_nan() -> None:
+    f = InfimalConvolution(Norm1(0.7), Norm2())
+    v = np.array([1.0, np.nan, 2.0])
+    assert np.isnan(f.value(v)) and np.isnan(f.prox(v, 0.5)).all()
+    pairs = np.stack([np.ones(3), v])
+    assert np.allclose(f.prox(pairs, np.array([0.5, 0.5]))[0], f.prox(np.ones(3), 0.5))

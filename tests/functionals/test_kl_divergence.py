@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from scipy.special import kl_div
@@ -7,7 +9,7 @@ from scipy.special import kl_div
 import opalg as oa
 from opalg.arrays import backend
 from opalg.emit import call
-from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
+from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.functionals.exactness import Exactness
 from opalg.functionals.kl_divergence import KLDivergence, kl_divergence
 from opalg.program.expression import Input
@@ -30,6 +32,26 @@ def test_prox_does_not_cancel_or_overflow() -> None:
     g = KLDivergence(np.array([1e20, 1e-30, 0.0], dtype=np.float32))
     assert np.allclose(g.prox(np.array([1e20, 1.0, 1e-30], dtype=np.float32), 0.0), [1e20, 1.0, 1e-30], rtol=1e-6)
     assert np.allclose(g.prox(np.array([1e20, 2.0, 1e-30], dtype=np.float32), 1.0), [1e20, 1.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("b", [1000.0, 3.0, -0.25, 1e-3])
+@pytest.mark.parametrize("y", [1000.0, 3.0, 0.0])
+@pytest.mark.parametrize("t", [1e-6, 1e-3, 1.0, 10.0, 1e4])
+def test_small_entries_beside_a_background_do_not_cancel(y: float, b: float, t: float) -> None:
+    v = np.concatenate([a * np.geomspace(1e-6, 1e4, 41) for a in (1.0, -1.0)]).astype(np.float32)
+    with localcontext() as context:
+        context.prec = 60
+        wanted = []
+        for entry in v:
+            middle = Decimal(float(entry)) + Decimal(b) - Decimal(t)
+            wanted.append(float((middle + (middle**2 + 4 * Decimal(t) * Decimal(y)).sqrt()) / 2 - Decimal(b)))
+    f, right = KLDivergence(y, background=b), np.asarray(wanted)
+    noise = np.abs(v) + np.where(y == b, 0.0, t)
+    away = right > -b + 1e-4 * abs(b)  # next to the end of the domain, the end itself is what rounding leaves
+    rate = 1 + t * y / np.where(away, right + b, 1.0) ** 2
+    assert np.all(np.abs(f.prox(v.astype(float), t) - right)[away] <= (1e-14 * noise / rate + 1e-14 * abs(right))[away])
+    single = np.abs(f.prox(v, t) - right)[away]
+    assert np.all(single <= (1e-6 * noise / rate + 1e-6 * abs(right))[away])
 
 
 def test_steps_and_gradients_in_the_data() -> None:
@@ -89,8 +111,17 @@ def test_facts_text_and_messages() -> None:
         f.value(np.ones(2, dtype=complex))
     with pytest.raises(ShapeError, match="data"):
         f.value(np.ones(3))
-    with pytest.raises(UnsupportedError, match="inside its domain"):
-        f.gradient(np.ones(2))
+    assert "inside its domain" in f.why_not("gradient")
     assert "nonneg=True" in KLDivergence(oa.Parameter(np.ones(2), name="y")).hint()
     y = oa.Constant(np.ones(2))
     assert kl_divergence(oa.Variable((2,), name="x"), y, 0.5).functional is KLDivergence(y, 0.5)
+
+
+def test_gradient_and_hessian_inside_the_domain_only() -> None:
+    f, v, d = KLDivergence(np.array([2.0, 0.0]), 0.5), np.array([0.5, 2.0]), np.array([1.0, -3.0])
+    assert np.allclose(f.gradient(v), [-1.0, 1.0], rtol=1e-14)
+    assert np.allclose(f.hessian_vector(v, d), 2.0 * d * [1.0, 0.0], rtol=1e-14)
+    assert not f.offers("gradient")
+    for derivative in (f.gradient, lambda u: f.hessian_vector(u, d)):
+        with pytest.raises(ParameterError, match="outside the domain"):
+            derivative(np.array([0.5, -2.0]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import opalg as oa
-from opalg.errors import DtypeError, UnsupportedError
+from opalg.errors import DtypeError, ParameterError
 from opalg.facts import NO
 from opalg.functionals.exactness import Exactness
 from opalg.functionals.log_barrier import LogBarrier, log_barrier
@@ -39,8 +39,19 @@ def test_values_and_conjugate() -> None:
 def test_facts_text_and_messages() -> None:
     f = LogBarrier()
     assert f.exactness is Exactness.CLOSED_FORM and f.text("x") == "log_barrier(x)"
-    with pytest.raises(UnsupportedError, match="positive"):
-        f.gradient(np.ones(2))
+    assert "positive" in f.why_not("gradient")
     with pytest.raises(DtypeError, match="real"):
         f.value(np.ones(2, dtype=complex))
     assert log_barrier(oa.Variable((2,), name="x")).functional is f
+
+
+def test_gradient_and_hessian_inside_the_domain_only() -> None:
+    f, v, d = LogBarrier(), np.array([0.5, 2.0]), np.array([1.0, -3.0])
+    assert np.allclose(f.gradient(v), -1 / v, rtol=1e-14)
+    assert np.allclose(f.hessian_vector(v, d), d / v**2, rtol=1e-14)
+    assert not f.offers("gradient")
+    for derivative in (f.gradient, lambda u: f.hessian_vector(u, d)):
+        with pytest.raises(ParameterError, match="outside the domain"):
+            derivative(np.array([0.5, -2.0]))
+    with pytest.raises(ParameterError, match="outside the domain"):
+        f.gradient(np.array([0.5, 0.0]))

@@ -8,7 +8,7 @@ import pytest
 from opalg.arrays import backend
 from opalg.errors import ShapeError, UnsupportedError
 from opalg.facts import NO, YES
-from opalg.functionals import Norm1, Norm2, Norm21
+from opalg.functionals import Functional, Norm1, Norm2, Norm21
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import substitute
 from opalg.program.differentiate import vjp
@@ -125,3 +125,15 @@ def test_steps_of_the_size_of_the_norm_in_single_precision(f: Norm2, scale: floa
 def test_groups_of_very_different_size_in_single_precision() -> None:
     v = np.array([[3e5, 3e-5, 0.0], [4e5, 4e-5, 0.0]], np.float32)
     assert np.allclose(Norm21().prox(v, 1e-5), [[3e5, 2.4e-5, 0.0], [4e5, 3.2e-5, 0.0]], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("f", [Norm1(), Norm2(), Norm21()])
+def test_a_missing_gradient_says_why_and_what_to_do(f: Functional) -> None:
+    with pytest.raises(UnsupportedError, match=r"not differentiable .*prox"):
+        f.gradient(np.ones((2, 2)))
+
+
+def test_a_negative_weight_is_shown() -> None:
+    for f in (Norm1(-1.5), Norm1([2.0, -1.5]), Norm21(0, [2.0, -1.5])):
+        with pytest.raises(UnsupportedError, match=r"smallest weight is -1\.5"):
+            f.prox(np.ones((2, 2)), 1.0)

@@ -9,7 +9,7 @@ import opalg as oa
 from opalg.arrays import Backend
 from opalg.errors import NonFiniteError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, YES
-from opalg.functionals import Indicator, Norm1, Norm21, SumSquares
+from opalg.functionals import ElasticNet, Indicator, Norm0, Norm1, Norm21, NormHalf, SumSquares
 from opalg.functionals.pinned import Pinned
 from opalg.leaves import Parameter
 
@@ -105,3 +105,39 @@ def test_batches_text_and_precision() -> None:
     assert np.array_equal(g.prox(np.ones((3, 4, 2)), np.zeros(3)), np.stack([np.tile([1.0, 0.0], (4, 1))] * 3))
     assert f.text("x") == "norm1(x, weights=data)" and "1,data" in f.latex("x").replace(r"\mathrm{data}", "data")
     assert repr(f) == "Pinned(Norm1(weights=constant), 1 infinite weight)"
+
+
+def test_nan_is_not_hidden_where_a_weight_is_infinite() -> None:
+    f = Norm21(axis=-1, weights=[0.3, np.inf])
+    v = np.array([[1.0, 2.0], [np.nan, 1.0]])
+    assert np.isfinite(f.prox(v, 0.5)[0]).all() and np.isnan(f.prox(v, 0.5)[1, 0])
+    assert not np.isfinite(f.value(v))
+
+
+def test_infinite_weights_of_counts_and_roots() -> None:
+    v = np.array([3.0, 4.0, 5.0])
+    for f in (Norm0([1.0, 0.0, INF]), NormHalf([1.0, 0.0, INF])):
+        assert isinstance(f, Pinned) and np.array_equal(f.prox(v, 0.1)[1:], [4.0, 0.0])
+        assert f.prox(v, 0.1)[0] == f.functional.prox(v, 0.1)[0] and f.value(v) == INF
+        assert f.functional.value(v) > f.value(np.array([3.0, 4.0, 0.0])) and f.facts.convex is not YES
+    assert Norm0([INF, INF]).facts.convex is YES and isinstance(NormHalf(INF), Indicator)
+    x = oa.Variable((3,))
+    assert oa.norm0(x, weights=[1.0, 0.0, INF]).value(np.array([3.0, 4.0, 0.0])) == 1.0
+    assert oa.norm_half(x, weights=[1.0, 0.0, INF]).value(np.array([4.0, 4.0, 0.0])) == 2.0
+
+
+def test_infinite_weights_of_an_elastic_net_in_either_part() -> None:
+    v = np.array([3.0, 4.0, 5.0])
+    expected = ElasticNet(1.0, 0.5).prox(v, 1.0) * np.array([1.0, 0.0, 1.0])
+    for f in (ElasticNet([1.0, INF, 1.0], 0.5), ElasticNet(1.0, [0.5, INF, 0.5])):
+        assert np.allclose(f.prox(v, 1.0), expected, atol=1e-15) and f.value(v) == INF
+    both = ElasticNet([1.0, INF, 1.0], [0.5, 0.5, INF])
+    assert both.where.value.tolist() == [False, True, True]
+    assert np.allclose(both.prox(v, 1.0), expected * [1.0, 0.0, 0.0]) and both.value(np.array([2.0, 0.0, 0.0])) == 4.0
+    assert isinstance(ElasticNet(INF, [1.0, 2.0]), Indicator)
+    held = ElasticNet([1.0, INF, 1.0], oa.Parameter(0.5, name="b", nonneg=True))
+    assert (
+        np.allclose(held.prox(v, 1.0), expected, atol=1e-15) and held.conjugate.value(np.array([1.0, 99.0, 1.0])) == 0
+    )
+    y = oa.Variable((3,))
+    assert oa.elastic_net(y, [1.0, INF, 1.0], 0.5).value(np.array([2.0, 0.0, 0.0])) == 4.0

@@ -44,7 +44,7 @@ def test_there_is_no_value_and_no_gradient(rng: np.random.Generator) -> None:
 
 def test_exactness_is_asserted_only() -> None:
     assert PlugAndPlay(np.tanh).exactness is Exactness.DECLARED
-    assert PlugAndPlay(np.tanh, exact=True).exactness is Exactness.CLOSED_FORM
+    assert PlugAndPlay(np.tanh, exact=True).exactness is Exactness.DECLARED
 
 
 def test_a_gradient_step_stands_for_its_denoiser(rng: np.random.Generator) -> None:

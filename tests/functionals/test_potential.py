@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import sympy
 
+from opalg.arrays import backend
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsafeExpressionError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals import Potential, PotentialSum
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import substitute
-from opalg.program.interpreter import number
+from opalg.program.expression import Expression, Input
+from opalg.program.interpreter import evaluate, number
 
 t, s = sympy.symbols("t s")
 EPS = Parameter(0.5, name="eps", positive=True)
@@ -163,10 +165,95 @@ def test_other_refusals() -> None:
         Potential(t, s * t, s=Constant(np.array([1j])))
 
 
-def test_a_symbol_is_never_evaluated_by_its_name() -> None:
-    strange = sympy.Symbol("__import__('os').system('true')")
-    f = PotentialSum(Potential(strange, strange**2))
-    assert f.value(np.array([3.0])) == 9.0
+@pytest.mark.parametrize("name", ["x;y", "__import__('os').system('true')", "", "2x"])
+def test_symbols_are_named_by_identifiers(name: str) -> None:
+    strange = sympy.Symbol(name)
+    with pytest.raises(UnsafeExpressionError, match="identifier"):
+        Potential(strange, strange**2)
+    with pytest.raises(UnsafeExpressionError, match="identifier"):
+        Potential(t, strange * t**2, **{name: 1.0})
+
+
+@pytest.mark.parametrize("name", ["self", "domain", "symbol", "expression"])
+def test_names_of_arguments_are_no_parameters(name: str) -> None:
+    with pytest.raises(ParameterError, match=f"cannot be named '{name}'"):
+        Potential(t, sympy.Symbol(name) * t**2)
+    if name in ("self", "domain"):
+        with pytest.raises(ParameterError, match=f"cannot be named '{name}'"):
+            Potential(t, sympy.Symbol(name) * t**2, **{name: 1.0})
+
+
+@pytest.mark.parametrize("assumption", ["integer", "rational", "nonzero", "positive", "nonpositive", "imaginary"])
+def test_variables_are_simply_real(assumption: str) -> None:
+    x = sympy.Symbol("x", **{assumption: True})
+    with pytest.raises(ParameterError, match="over the reals"):
+        Potential(x, x**2)
+    real = sympy.Symbol("x", real=True)
+    assert Potential(real, real**2).even
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [(float("nan"), 1), (0, float("nan")), (sympy.I, 1), (s, 1), (0, EPS), (sympy.zoo, 1), sympy.Interval(0, s)],
+    ids=str,
+)
+def test_ends_of_a_domain_are_numbers(domain: object) -> None:
+    with pytest.raises(ParameterError, match="number"):
+        Potential(t, t**2, domain=domain)
+
+
+def test_infinite_ends_of_a_domain() -> None:
+    for domain in ((sympy.oo, None), (None, -sympy.oo), (float("inf"), float("inf")), (1, 1)):
+        with pytest.raises(ParameterError, match="empty"):
+            Potential(t, t**2, domain=domain)
+    for domain in ((-sympy.oo, sympy.oo), (float("-inf"), None), (None, float("inf")), sympy.S.Reals):
+        assert Potential(t, t**2, domain=domain).even
+
+
+@pytest.mark.parametrize("formula", [t < 1, sympy.true, True, sympy.Eq(t, 1), sympy.Matrix([t])], ids=str)
+def test_what_is_no_function_is_refused(formula: object) -> None:
+    with pytest.raises(UnsafeExpressionError, match="must be a sympy expression in t"):
+        Potential(t, formula)
+
+
+def test_magnitudes_with_an_exponent_that_is_a_parameter() -> None:
+    v, d = np.array([-2.0, 0.5, 3.0]), np.array([1.0, 2.0, -1.0])
+    for shift in (0, 1):
+        p = Potential(t, sympy.Abs(t - shift) ** s, s=Parameter(1.5, positive=True))
+        f, size = PotentialSum(p), np.abs(v - shift)
+        assert f.value(v) == pytest.approx(np.sum(size**1.5), rel=1e-14)
+        with np.errstate(all="ignore"):
+            slope, curvature = (call(formula, p, v) for formula in (p.first, p.second))
+        assert np.allclose(slope, 1.5 * np.sqrt(size) * np.sign(v - shift), rtol=1e-13)
+        assert np.allclose(curvature * d, 0.75 * d / np.sqrt(size), rtol=1e-13)
+
+
+def call(formula: object, p: Potential, v: np.ndarray) -> np.ndarray:
+    place, lib = Input("v", v.shape), backend("numpy", "float64")
+    data: dict[Expression, np.ndarray] = {
+        place: v,
+        **{e: np.asarray(e.value) for e in p.parameters if isinstance(e, Parameter)},
+    }
+    return np.asarray(evaluate([p.translate(formula, place, p.parameters)], data, lib)[0])
+
+
+def test_formulas_print_without_underscores() -> None:
+    p = Potential(t, s * sympy.Abs(t) + sympy.Rational(1, 3) * t + 0.123456789, s=EPS)
+    for printed in (p.formula, p.first, p.second, p.slope_range, p.prox_formula, Potential(t, EPS * t).slope_range):
+        assert "_" not in str(printed)
+    with pytest.raises(UnsafeExpressionError) as caught:
+        Potential(t, s * t)
+    assert "_" not in str(caught.value)
+
+
+def test_hints_name_what_is_there() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        PotentialSum(Potential(t, sympy.sin(sympy.exp(t)))).prox(np.ones(2), 1.0)
+    assert "positive=True" not in str(caught.value)
+    with pytest.raises(UnsafeExpressionError, match=r"for example s=1\.0"):
+        Potential(t, s * t**2, s="1")
+    with pytest.raises(UnsupportedError, match="its potential is not convex"):
+        PotentialSum(Potential(t, -(t**4))).conjugate.value(np.ones(2))
 
 
 def test_parameters_with_a_sign_have_conditions() -> None:
@@ -183,3 +270,16 @@ def test_what_to_declare_is_said() -> None:
     assert PotentialSum(free).hint() == "declare the parameter 'width' with positive=True"
     assert PotentialSum(Potential(t, sympy.sqrt(t**2 + s**2) - s, s=EPS)).hint() == ""
     assert PotentialSum(Potential(t, sympy.sin(t))).hint() == ""
+
+
+def test_gradients_inside_a_domain() -> None:
+    t = sympy.Symbol("t", real=True)
+    f = PotentialSum(Potential(t, -sympy.log(t), domain=(0, sympy.oo)))
+    v, d = np.array([0.5, 2.0]), np.array([1.0, -3.0])
+    assert np.allclose(f.gradient(v), -1 / v, rtol=1e-14) and np.allclose(f.hessian_vector(v, d), d / v**2, rtol=1e-14)
+    assert not f.offers("gradient")
+    with pytest.raises(ParameterError, match="outside the domain"):
+        f.gradient(-v)
+    g = PotentialSum(Potential(t, abs(t), domain=(-1, 1)))
+    with pytest.raises(UnsupportedError, match="gradient"):
+        g.gradient(np.zeros(2))

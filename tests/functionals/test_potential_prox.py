@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from math import inf
 from time import perf_counter
 from typing import Any
@@ -14,6 +15,7 @@ import sympy
 from scipy.optimize import brentq, minimize_scalar
 
 from opalg.arrays import backend
+from opalg.emit import Function
 from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals.exactness import Exactness
@@ -199,6 +201,84 @@ def test_nonconvex_potentials_take_the_global_minimiser(formula: Any, value: Cal
             assert value(place) + (place - x) ** 2 / (2 * step) <= least + 1e-12
 
 
+POLYNOMIALS = [
+    (t**2 - 1) ** 2,
+    t**4 - t**2,
+    t**4 - 2 * t**2 + t / 2,
+    t**6 - 3 * t**2,
+    t**6 + t**5 - 3 * t**2 + t,
+    t**4 / 4 - 10 * t**2,
+    t**8 - t**4,
+]
+
+
+def polynomial_prox(coefficients: Any, v: float, step: float) -> tuple[float, Callable[[float], float]]:
+    """The best root of the derivative, polished, and the objective."""
+    phi = np.poly1d(coefficients)
+    equation = step * phi.deriv() + np.poly1d([1.0, -v])
+    roots = np.roots(equation.coeffs)
+    roots = roots[abs(roots.imag) <= 1e-6 * abs(roots)].real
+    for _ in range(3):
+        roots = roots - equation(roots) / equation.deriv()(roots)
+    value = lambda u: step * phi(u) + (u - v) ** 2 / 2  # noqa: E731
+    return float(roots[np.argmin(value(roots))]), value
+
+
+@pytest.mark.parametrize("formula", POLYNOMIALS, ids=str)
+def test_nonconvex_polynomials_against_all_roots(formula: Any) -> None:
+    f, rng = PotentialSum(Potential(t, formula)), np.random.default_rng(3)
+    coefficients = [float(c) for c in sympy.Poly(formula, t).all_coeffs()]
+    v = np.concatenate([a * 10.0 ** rng.uniform(-3, 3, 25) for a in (1, -1)])
+    for step in (1e-3, 0.1, 0.4, 3.0, 20.0, 1e3, 10.0 ** rng.uniform(-3, 3, v.shape)):
+        found = f.prox(v, step)
+        single = f.prox(v.astype(np.float32), np.float32(step))
+        for x, u, w, h in zip(v, found, single, np.broadcast_to(step, v.shape), strict=True):
+            right, value = polynomial_prox(coefficients, x, float(h))
+            tie = value(u) <= value(right) + 1e-13 * max(x * x, abs(value(right)))
+            assert u == pytest.approx(right, rel=1e-11, abs=1e-14) or (tie and abs(u - right) > 1e-3)
+            near = value(float(w)) <= value(right) + 1e-5 * max(x * x, abs(value(right)))
+            assert w == pytest.approx(right, rel=1e-5, abs=1e-7) or (near and abs(w - right) > 1e-3)
+
+
+BARRIER = -sympy.log(t) - sympy.log(1 - t)
+
+
+@pytest.mark.parametrize("q", [0.0, 1e-14, -1e-12, 1e-8, -1e-8, 1e-3, -0.5, 3.0, -1e4])
+def test_conjugates_whose_closed_form_cancels(q: float) -> None:
+    f = PotentialSum(Potential(t, BARRIER, domain=(0, 1)))
+    with localcontext() as context:
+        context.prec = 60
+        d = Decimal(q)
+        u = Decimal("0.5") if q == 0 else (d - 2 + (d * d + 4).sqrt()) / (2 * d)
+        wanted = float(d * u + u.ln() + (1 - u).ln())
+    assert f.conjugate.value(np.array([q])) == pytest.approx(wanted, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("formula", "domain", "at", "wanted"),
+    [
+        (1 / t, (0, None), [0.0, -1.0, 1e-3], [0.0, -2.0, inf]),
+        (-sympy.log(t), (0, None), [0.0, -1.0, 1e-3], [inf, -1.0, inf]),
+        (t - sympy.log(1 + t), (0, None), [-3.0, -1e-8, 0.0, 1.0, 0.5], [0.0, 0.0, 0.0, inf, np.log(2) - 0.5]),
+        (sympy.log(1 + sympy.exp(t)), None, [0.0, 1.0, 0.5, 1.1], [0.0, 0.0, -np.log(2), inf]),
+        (sympy.sqrt(1 + t**2) - t, None, [0.0, -2.0, -1.0], [0.0, 0.0, -1.0]),
+    ],
+    ids=str,
+)
+def test_conjugates_at_the_ends_of_their_domain(formula: Any, domain: Any, at: list[float], wanted: Any) -> None:
+    f = PotentialSum(Potential(t, formula, domain=domain))
+    for q, value in zip(at, wanted, strict=True):
+        assert f.conjugate.value(np.array([q])) == pytest.approx(value, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("step", [1e-3, 1.0, 20.0, 1e3])
+def test_an_exponential_less_its_line_in_single_precision(step: float) -> None:
+    f = PotentialSum(Potential(t, sympy.exp(t) - t - 1))
+    v = np.array([1e-6, -1e-4, 1e-3, 0.01, -0.5, 3.0, -50.0], dtype=np.float32)
+    right = [brentq(lambda u: u - float(x) + step * np.expm1(u), -60, 60, xtol=1e-300, rtol=1e-15) for x in v]  # noqa: B023
+    assert np.allclose(f.prox(v, step), right, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("case", CONVEX[:4] + CONVEX[10:12] + CONVEX[13:14], ids=lambda c: c.name)
 def test_complex_arrays_by_magnitude(case: Case) -> None:
     f = made(case)
@@ -271,6 +351,39 @@ def test_formulas_can_be_read() -> None:
     entropy = Potential(t, t * sympy.log(t), domain=(0, None))
     assert entropy.prox_formula is None and entropy.conjugate_formula == sympy.exp(q - 1)
     assert Potential(t, t**2 / (1 + t**2)).conjugate_formula is None
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        A(t),
+        sympy.Piecewise((t**2 / 2, A(t) <= 0.5), (A(t) / 2 - 0.125, True)),
+        sympy.Max(0, 1 - t),
+        sympy.Max(0, 1 - t) ** 2,
+        sympy.Max(0, A(t) - 1),
+        A(t) + A(t - 1),
+        A(t) + t**2,
+    ],
+)
+def test_pieces_with_affine_slopes_are_clipped_and_not_chosen(formula: Any) -> None:
+    """No masks, at any step; kinks and joints may lie anywhere."""
+    f, x, step = PotentialSum(Potential(t, formula)), Input("v", (7,)), Input("t", (), "real", "control")
+    text = Function([f.define_prox(x, step)], [x, step], backend()).generated.text
+    assert "choose(" not in text and "np.clip(" in text
+    value = sympy.lambdify(t, formula)
+    v = np.array([-3.0, -1.1, -1e-3, 0.0, 0.4, 1.0, 12.0])
+    for length in (1e-6, 0.3, 5.0):
+        u = f.prox(v, length)
+        for k in range(v.size):
+            close = minimize_scalar(
+                lambda w, k=k, length=length: length * float(value(w)) + 0.5 * (w - v[k]) ** 2,
+                bounds=(v[k] - 12.0 * length - 2.0, v[k] + 12.0 * length + 2.0),
+                method="bounded",
+                options={"xatol": 1e-12},
+            )
+            assert abs(u[k] - close.x) <= 1e-6 * (1.0 + abs(v[k]))
+    far = f.prox(v.astype(np.float32), 1e6)
+    assert np.allclose(far, f.prox(v, 1e6), rtol=1e-5, atol=1e-30)
 
 
 def test_dual_abilities() -> None:

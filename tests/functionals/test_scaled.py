@@ -4,15 +4,25 @@ import numpy as np
 import pytest
 
 import opalg as oa
-from opalg.errors import ParameterError, ShapeError, UnsupportedError
+from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
+from opalg.functionals.calculus import Functional
+from opalg.functionals.charbonnier import Charbonnier
+from opalg.functionals.counting import Norm0, NormHalf
 from opalg.functionals.elastic_net import ElasticNet
+from opalg.functionals.entropy import Entropy
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
+from opalg.functionals.kl_divergence import KLDivergence
+from opalg.functionals.linear import Linear
+from opalg.functionals.log_barrier import LogBarrier
+from opalg.functionals.log_cosh import LogCosh
 from opalg.functionals.norms import Norm1, Norm2, Norm21
+from opalg.functionals.robust import Cauchy
 from opalg.functionals.scaled import Weighted, times_weight
 from opalg.functionals.sets import Box, Point
 from opalg.functionals.sum_squares import SumSquares
+from opalg.functionals.support import SupportFunction
 from opalg.program.differentiate import vjp
 from opalg.program.expression import Input
 from opalg.program.interpreter import evaluate
@@ -122,3 +132,96 @@ def test_as_a_term() -> None:
     y = np.array([3.0, -2.0, 0.1])
     E = 0.5 * oa.sum_squares(x - y) + (2.0 * Norm1())(x) * 0.25
     assert np.allclose(oa.minimize(E).x, np.sign(y) * np.maximum(abs(y) - 0.5, 0), atol=1e-6)
+
+
+SINGLE_ZERO = [
+    ElasticNet(),
+    ElasticNet(1.0, 0.0),
+    Charbonnier(1.0),
+    LogCosh(1.0),
+    Cauchy(1.0),
+    Norm0(),
+    NormHalf(),
+    Norm1(),
+]
+
+
+@pytest.mark.parametrize("f", SINGLE_ZERO)
+def test_infinite_weights_of_all_that_vanish_at_zero_only(f: Functional) -> None:
+    v = np.array([3.0, 3.0])
+    held = np.array([1.0, np.inf]) * f
+    assert held.prox(v, 0.5).tolist() == [f.prox(v[:1], 0.5)[0], 0.0]
+    assert held.value(np.array([3.0, 0.0])) == pytest.approx(f.value(v[:1]), rel=1e-14)
+    assert held.value(v) == np.inf
+    assert np.array_equal((2.0 * f).prox(v, 0.5), f.prox(v, 1.0)) and Weighted(2.0 * f, np.inf).value(v) == np.inf
+
+
+def test_infinite_weights_of_what_vanishes_elsewhere_are_refused() -> None:
+    for f in (
+        ElasticNet([1.0, 0.0], [1.0, 0.0]),
+        Norm0([0.0, 1.0]),
+        Linear(1.0),
+        0.0 * Huber(1.0),
+        Norm21(0, [0.0, 1.0]),
+    ):
+        with pytest.raises(ParameterError, match="vanish at 0 only"):
+            Weighted(f, np.inf)
+
+
+def test_the_conjugate_of_an_indicator_whatever_its_weight() -> None:
+    box, q = Indicator(Box(-1.0, 2.0)), np.array([3.0, -4.0])
+    for w in (oa.Parameter(1.0, nonneg=True), 0.0, 2.0, np.array([0.0, 3.0])):
+        f = Weighted(box, w)
+        assert f.conjugate.value(q) == box.conjugate.value(q) == 10.0
+        assert f.offers("dual_gauge") and np.array_equal(f.conjugate.prox(q, 0.0), q)
+    half = Weighted(Indicator(Box(0.0, None)), oa.Parameter(1.0, nonneg=True))
+    assert half.conjugate.value(q) == np.inf and half.conjugate.value(-abs(q)) == 0.0
+
+
+def test_the_conjugate_of_a_bounded_support_function_of_weight_zero_or_more() -> None:
+    f = Weighted(SupportFunction(Box(-1.0, 2.0)), oa.Parameter(2.0, nonneg=True))
+    assert f.conjugate.value(np.array([4.0, -2.0])) == 0.0 and f.conjugate.value(np.array([4.1, 0.0])) == np.inf
+
+
+@pytest.mark.parametrize("f", [KLDivergence(np.ones(2)), LogBarrier(), Entropy()])
+def test_a_weight_that_may_be_zero_asks_to_be_positive(f: Functional) -> None:
+    with pytest.raises(UnsupportedError, match="declare the parameter 'w' with positive=True"):
+        Weighted(f, oa.Parameter(1.0, name="w", nonneg=True)).conjugate.value(-np.ones(2))
+    q = np.array([-0.5, -0.25])
+    known = Weighted(f, oa.Parameter(2.0, name="w", positive=True)).conjugate.value(q)
+    assert known == pytest.approx(2 * f.conjugate.value(q / 2), rel=1e-13)
+
+
+def test_division() -> None:
+    f, v = Huber(1.0), np.array([3.0, -0.5])
+    assert (f / 2).value(v) == pytest.approx(f.value(v) / 2) and f / 1 is f
+    assert (f / oa.Parameter(4.0, positive=True)).value(v) == pytest.approx(f.value(v) / 4)
+    assert (f / np.array([1.0, 2.0])).value(v) == pytest.approx(2.5 + 0.0625)
+    for zero in (0, np.array([1.0, 0.0])):
+        with pytest.raises(ParameterError, match="must not be zero"):
+            f / zero
+    with pytest.raises(DtypeError, match="divisor"):
+        f / f
+
+
+def test_negative_multiples_of_what_stays_of_its_sort() -> None:
+    v = np.array([3.0, -2.0])
+    assert (-Linear([1.0, 2.0])).value(v) == 1.0 and (-2.0 * SumSquares([1.0, 2.0])).value(v) == -34.0
+    assert (-(3.0 * SumSquares())).value(v) == -39.0 and not (-SumSquares()).offers("prox")
+    assert (Norm1() - Linear([1.0, 2.0])).value(v) == 6.0 and (Norm1() - 2.0).value(v) == 3.0
+    assert (1.0 - Linear([1.0, 2.0])).value(v) == 2.0
+    with pytest.raises(ParameterError, match=r"-c \* oa.sum_squares\(x\)"):
+        Norm1() - SumSquares()
+
+
+def test_other_negative_multiples_say_what_to_type() -> None:
+    for make in (
+        lambda: -Norm1(),
+        lambda: Huber(1.0) - Norm1(),
+        lambda: np.array([2.0, -1.0]) * Norm1(),
+        lambda: 1.0 - Norm1(),
+    ):
+        with pytest.raises(ParameterError, match=r"but is -1; .* -c \* f\(x\)"):
+            make()
+    with pytest.raises(ParameterError, match=r"but is -2\.5"):
+        Weighted(Norm1(), -2.5)

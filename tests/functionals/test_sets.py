@@ -12,6 +12,7 @@ from opalg.leaves import Constant, Parameter
 from opalg.nodes import node, substitute
 from opalg.operators.algebra import Identity, LinearOperator
 from opalg.operators.knowledge import Facts
+from opalg.operators.matrix import Matrix
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
 from opalg.program.interpreter import number
@@ -180,3 +181,48 @@ def test_bounds_that_change_have_a_condition() -> None:
     assert made.define_conditions() == Indicator(made).conjugate.define_conditions()
     assert nonneg.define_conditions() == [] and Box(0.0, 1.0).define_conditions() == []
     assert Box(low, None).define_conditions() == [] and point(low).define_conditions() == []
+
+
+def test_affine_sets_of_matrices_against_the_pseudo_inverse() -> None:
+    rng = np.random.default_rng(20)
+    plain, scales = rng.standard_normal((3, 6)), np.array([[1e-3], [1.0], [1e3]])
+    rows = np.linalg.qr(rng.standard_normal((6, 3)))[0].T
+    for A in (plain, rows, plain[:1], plain + 1j * plain[::-1], scales * plain):
+        b, v = A @ np.ones(6), rng.standard_normal((2, 6)).astype(A.dtype)
+        S, back = affine(Matrix(A), b), np.linalg.pinv(A)
+        expected = v - (v @ A.T - b) @ back.T
+        assert np.allclose(S.project(v), expected, atol=1e-10) and S.contains(S.project(v)) and not S.contains(v)
+        f = Indicator(S).conjugate
+        assert f.value(A.conj().T @ np.ones(len(A))) == pytest.approx(np.sum(b).real, rel=1e-10)
+        assert f.value(v) == np.inf
+
+
+def test_affine_sets_of_matrices_whose_rows_depend_on_each_other() -> None:
+    rng = np.random.default_rng(21)
+    two = rng.standard_normal((2, 5))
+    A = np.vstack([two, two.sum(axis=0), np.zeros(5)])
+    S, v = affine(Matrix(A), A @ np.ones(5)), rng.standard_normal(5)
+    assert np.allclose(S.project(v), v - np.linalg.pinv(A) @ (A @ (v - 1)), atol=1e-13) and S.contains(np.ones(5))
+    with pytest.raises(ParameterError, match="empty"):
+        affine(Matrix(A), np.array([1.0, 0.0, 0.0, 0.0]))
+    b = Parameter(A @ np.ones(5), name="b")
+    (margin, _, _), *_ = affine(Matrix(A), b).define_conditions()
+    assert number(margin) >= 0
+    assert np.array_equal(affine(Matrix(np.zeros((2, 5))), 0.0).project(v), v)
+
+
+def test_affine_sets_with_a_parameter_on_the_right() -> None:
+    A = np.random.default_rng(22).standard_normal((2, 5))
+    S = affine(Matrix(A), Parameter(np.array([1.0, -2.0]), name="b"))
+    assert np.allclose(A @ S.project(np.ones(5)), [1.0, -2.0], atol=1e-13)
+
+
+def test_affine_sets_of_large_or_learned_matrices_are_refused() -> None:
+    for A in (Parameter(np.eye(2), name="A"), np.ones((1001, 1001))):
+        with pytest.raises(UnsupportedError, match="A @ x == b instead"):
+            affine(Matrix(A), 0.0)
+
+
+def test_affine_sets_of_complex_operators_take_complex_arrays() -> None:
+    with pytest.raises(DtypeError, match="convert it"):
+        affine(Matrix(np.array([[1.0, 1.0j]])), 0.0).project(np.ones(2))

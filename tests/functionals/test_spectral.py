@@ -287,3 +287,10 @@ def test_matrix_completion_has_the_solution_of_cvxpy_and_gradients(library: str)
         for h in (1e-4, -1e-4)
     ]
     assert slope == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-4)
+
+
+def test_nan_is_in_no_set_of_matrices_not_even_of_all() -> None:
+    v = some((3, 4), "real", 19)
+    assert rank_ball(3).contains(v) and Indicator(rank_ball(3)).value(v) == 0.0
+    v[1, 1] = np.nan
+    assert not any(rank_ball(k).contains(v) for k in (1, 2, 3))

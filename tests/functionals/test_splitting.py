@@ -119,3 +119,13 @@ def test_nothing_to_split() -> None:
     x = Input("x", (0, 2))
     (w, *_) = evaluate(list(Splitting(Norm1(), Norm2()).at(x, Literal(0.0))), {x: np.zeros((0, 2))}, backend())
     assert w.shape == (0, 2)
+
+
+def test_entries_of_the_size_of_rounding_do_not_keep_the_gap_open() -> None:
+    rng = np.random.default_rng(0)
+    v = 5e-17 * (rng.integers(-4, 5, (3, 4)) + 1j * rng.integers(-4, 5, (3, 4)))
+    v[0, 1] = 7.6e-4 - 1.2e-3j
+    x = Input("v", (3, 4), "complex")
+    w, z, q = evaluate(list(Splitting(Norm1(0.7), Norm2()).at(x, Literal(0.0))), {x: v}, backend())
+    value = 0.7 * np.sum(np.abs(w)) + np.linalg.norm(z) + np.real(np.vdot(q, v - w - z))
+    assert abs(value - 0.7 * np.sum(np.abs(v))) <= 1e-11 * np.linalg.norm(v)

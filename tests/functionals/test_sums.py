@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import brentq
 
 import opalg as oa
+from opalg.arrays import backend
 from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals.balls import Ball2
@@ -23,6 +24,8 @@ from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.sums import Sum, sum_of_functionals
 from opalg.functionals.tilted import Tilted
 from opalg.functionals.translated import Translated
+from opalg.program.expression import Input
+from opalg.program.interpreter import evaluate
 from tests.functionals.scalar_search import scalar_prox
 
 
@@ -218,3 +221,34 @@ def test_dual_projection_of_a_sum_of_norms_solves_its_equation() -> None:
     assert np.allclose(f.conjugate.prox(q, 0.0), q - soft * (1 - 1 / np.linalg.norm(soft)))
     edge = brentq(lambda c: np.linalg.norm(np.maximum(c * abs(q) - 1, 0)) - 1, 0.1, 1.0)
     assert f.conjugate.value(0.999 * edge * q) == 0.0 and f.conjugate.value(1.001 * edge * q) == np.inf
+
+
+@pytest.mark.parametrize(
+    "f",
+    [Norm1(0.6) + Norm2(), Norm1() + 0.5 * Norm21(axis=1), 0.3 * Norm21(axis=-1) + Norm2() + Norm1(0.2)],
+    ids=repr,
+)
+def test_dual_points_of_merged_norms_are_brought_into_the_domain(f: Sum) -> None:
+    rng = np.random.default_rng(4)
+    q = Input("q", (3, 4))
+    bound = f.dual_gauge_bound(q)
+    assert bound is not None and not f.offers("dual_gauge")
+    for size in (0.1, 1.0, 3.0):
+        given = size * rng.standard_normal((3, 4))
+        inside, outside = (float(evaluate([bound], {q: p}, backend())[0]) for p in (f.conjugate.prox(given), given))
+        assert inside <= 1 + 1e-12 and outside >= 1
+        assert f.conjugate.value(given / outside * (1 - 1e-9)) == 0.0
+
+
+def test_merged_norms_are_solved_with_a_certified_gap() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal((8, 12)), rng.standard_normal(8)
+    x = oa.Variable((12,), name="x")
+    solution = oa.minimize(0.5 * oa.sum_squares(oa.Matrix(a) @ x - b) + 0.3 * oa.norm1(x) + 0.2 * oa.norm2(x))
+    assert solution.certificate.kind == "duality gap" and solution.certificate.relative < 1e-3
+
+
+def test_a_set_is_no_summand() -> None:
+    for make in (lambda: nonneg + Norm1(), lambda: Norm1() + nonneg):
+        with pytest.raises(DtypeError, match=r"oa.functionals.Indicator\(nonneg\)"):
+            make()

@@ -10,6 +10,7 @@ from opalg.facts import UNKNOWN, YES
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import substitute
 from opalg.operators import Composed, Diagonal, FiniteDifference, Gradient, Identity, Mask, Scaled, Zero
+from opalg.program.expression import Literal
 from opalg.program.interpreter import number
 from tests.operators.dense import check_parameter_gradient
 from tests.operators.rewritten import rewritten
@@ -172,3 +173,12 @@ def test_equal_terms_are_one_object(rng):
 def test_a_diagonal_without_entries_has_facts():
     facts = Diagonal(np.ones(0)).facts
     assert facts.positive is YES and facts.norm.value == 0.0
+
+
+def test_constants_of_one_magnitude_are_a_multiple_of_a_unitary() -> None:
+    for d, scale in (([1.0, -1.0], 1.0), ([2.0, -2.0], 4.0), ([1j, -1.0], 1.0), ([[1.0], [-1.0]], 1.0)):
+        facts = Diagonal(np.array(d), np.broadcast_shapes(np.shape(d), (2, 2))).facts
+        assert facts.gram_scale == facts.cogram_scale == Literal(scale)
+    assert Diagonal(-3.0, (2,)).facts.gram_scale == Literal(9.0)
+    for other in (np.array([1.0, 1.0 + 1e-15]), np.zeros(2), Parameter(np.ones(2), name="d")):
+        assert Diagonal(other).facts.gram_scale is None and Diagonal(other).facts.cogram_scale is None

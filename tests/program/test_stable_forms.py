@@ -55,3 +55,13 @@ def test_logistic_and_hyperbolic_quotients_saturate() -> None:
             1 / (1 + np.exp(-np.clip(place, -700, 700)))
         )
         assert at(sympy.cosh(t) ** -2, place) == pytest.approx(1 / np.cosh(np.clip(place, -300, 300)) ** 2, abs=1e-15)
+
+
+@pytest.mark.parametrize("place", [0.0, 1e-20, -1e-9, 1e-3, 0.9999, -1.0, 1.5, -40.0, 80.0])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_exponentials_less_one_do_not_cancel(place: float, precision: str) -> None:
+    near = 1e-6 if precision == "float32" else 1e-14
+    assert at(sympy.exp(t) - 1, place, precision) == pytest.approx(np.expm1(place), rel=near, abs=0)
+    assert at(3 - 3 * sympy.exp(t), place, precision) == pytest.approx(-3 * np.expm1(place), rel=near, abs=0)
+    wanted = 2.0 + np.expm1(-(place**2) / 2)
+    assert at(sympy.exp(-(t**2) / 2) + s - 1, place, precision, s=2.0) == pytest.approx(wanted, rel=near)

@@ -137,7 +137,7 @@ def stuck_energies(rng: np.random.Generator) -> list[EnergyExpression]:
     behind = known.Composition(known.NormInf(), oa.Diagonal(d), y)
     convex = 0.7 * oa.sum_squares(x - y)
     return [
-        convex + weight * both(x - y),
+        convex + weight * both(x + 0.5),
         convex + weight * held(2.0 * x - y),
         convex + 0.6 * (weight * both)(x),
         convex + 1.7 * known.Postcomposed(both, weight, -0.3)(x - y),

@@ -239,7 +239,7 @@ def log_cosh() -> Instance:
 
 
 def exponential() -> Instance:
-    """A potential whose gradient has no Lipschitz constant, so that the step must be found by backtracking."""
+    """A potential whose gradient has no Lipschitz constant: its step is found by backtracking, or it is taken by its prox."""
     rng = np.random.default_rng(13)
     A, b = rng.standard_normal((12, 8)), rng.standard_normal(12)
     t = sympy.Symbol("t")
@@ -251,7 +251,7 @@ def exponential() -> Instance:
         fit = cp.sum(cp.exp(A @ at[x] - b))
         return fit + 0.5 * cp.sum_squares(at[x]) + 0.2 * cp.norm1(at[x]), []
 
-    return Instance("exponential", energy, ("proximal_gradient",), True, objective, tol=1e-10)
+    return Instance("exponential", energy, ("proximal_gradient", "primal_dual"), True, objective, tol=1e-10)
 
 
 def basis_pursuit() -> Instance:
