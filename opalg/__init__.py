@@ -43,7 +43,9 @@ from opalg.errors import (
     UnsupportedError,
 )
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
+from opalg.functionals.affine_sets import affine
 from opalg.functionals.balls import ball1, ball2, ball_inf
+from opalg.functionals.boxes import box, nonneg
 from opalg.functionals.charbonnier import charbonnier
 from opalg.functionals.classification import hinge, logistic
 from opalg.functionals.counting import norm0, norm_half
@@ -65,6 +67,7 @@ from opalg.functionals.norms import norm1, norm2, norm21
 from opalg.functionals.ordered import ordered_norm1
 from opalg.functionals.overlapping_groups import group_norm
 from opalg.functionals.plug_and_play import plug_and_play
+from opalg.functionals.points import point
 from opalg.functionals.potential import pointwise
 from opalg.functionals.potential_function import Potential
 from opalg.functionals.quadratic import quadratic
@@ -74,7 +77,6 @@ from opalg.functionals.robust import cauchy, geman_mcclure, truncated_quadratic
 from opalg.functionals.scalar_network import input_convex, scalar_network
 from opalg.functionals.second_order_cone import second_order_cone
 from opalg.functionals.separable_sum import separable_sum
-from opalg.functionals.sets import affine, box, nonneg, point
 from opalg.functionals.simplex import simplex
 from opalg.functionals.spectral import nuclear_norm, psd_cone, rank_ball
 from opalg.functionals.sum_squares import sum_squares

@@ -20,6 +20,7 @@ from opalg.iterations.anderson import CompiledAnderson
 from opalg.iterations.compiled import Balance, CompiledPicard
 from opalg.iterations.nesterov import Nesterov
 from opalg.leaves import Leaf, Parameter
+from opalg.methods.problem import value_near
 from opalg.program.expression import Expression, Input
 from opalg.program.interpreter import evaluate
 from opalg.program.opaque import opaque_functions
@@ -371,7 +372,7 @@ class Binding:
         bindings = {points[v]: precise.asarray(x[v], v.kind) for v in points}
         terms = [t for t in self.problem.terms if t not in self.problem.without_value]
         start = self.problem.default_start
-        wanted = [*(t.trace(points) for t in terms), *(relative_violation(t, points, start) for t in terms)]
+        wanted = [*(value_near(t, points) for t in terms), *(relative_violation(t, points, start) for t in terms)]
         found = [float(precise.item(v).real) for v in evaluate(wanted, {**self._arrays(precise), **bindings}, precise)]
         values, excesses = found[: len(terms)], found[len(terms) :]
         limit = max(tol, 1e3 * self.lib.epsilon)

@@ -8,7 +8,9 @@ from typing import Any
 from opalg.energies.data import as_data, as_scalar, has_one_entry, label_of, reciprocal
 from opalg.energies.text import affine_text, constraint_text
 from opalg.errors import DtypeError, NotAffineError, ParameterError, ShapeError
-from opalg.functionals.sets import Box, Point, Set, point
+from opalg.functionals.boxes import Box
+from opalg.functionals.points import Point, point
+from opalg.functionals.sets import Set
 from opalg.nodes import Node, node
 from opalg.operators.algebra import Identity, LinearOperator, Zero, add, compose, scale
 from opalg.operators.axes import as_shape

@@ -1,11 +1,14 @@
 """Functionals: functions from arrays to numbers, with their values, gradients, proxes, conjugates and facts."""
 
+from opalg.functionals.affine_sets import Affine, affine
 from opalg.functionals.argument import ArgumentScaled
 from opalg.functionals.balls import Ball1, Ball2, BallInf
-from opalg.functionals.calculus import Conjugate, Functional, FunctionalFacts
+from opalg.functionals.boxes import Box, box, nonneg
+from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.charbonnier import Charbonnier
 from opalg.functionals.classification import Hinge, Logistic
 from opalg.functionals.composition import Composition
+from opalg.functionals.conjugate import Conjugate
 from opalg.functionals.counting import Norm0, NormHalf
 from opalg.functionals.distance import Distance, SquaredDistance
 from opalg.functionals.elastic_net import ElasticNet
@@ -30,6 +33,7 @@ from opalg.functionals.ordered import OrderedNorm1
 from opalg.functionals.overlapping_groups import GroupNorm
 from opalg.functionals.pinned import Pinned
 from opalg.functionals.plug_and_play import PlugAndPlay
+from opalg.functionals.points import Point, point
 from opalg.functionals.postcomposed import Postcomposed
 from opalg.functionals.potential import PotentialSum
 from opalg.functionals.potential_function import Potential
@@ -41,7 +45,7 @@ from opalg.functionals.scalar_network import ScalarNetwork
 from opalg.functionals.scaled import Weighted
 from opalg.functionals.second_order_cone import SecondOrderCone
 from opalg.functionals.separable_sum import SeparableSum
-from opalg.functionals.sets import Affine, Box, Point, Set, affine, box, nonneg, point
+from opalg.functionals.sets import Set
 from opalg.functionals.simplex import Simplex
 from opalg.functionals.spectral import NuclearNorm, PSDCone, RankBall
 from opalg.functionals.sum_squares import SumSquares

@@ -11,12 +11,12 @@ import numpy as np
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.facts import YES, Bound, exact
 from opalg.functionals.around import Around, differentiable, grouped, is_literal, latex_grouped, step_times
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import argument_scaled
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2, Norm21
-from opalg.functionals.sets import Box
 from opalg.functionals.weights import Condition, Data, check_broadcasts, condition, data, is_fixed
 from opalg.leaves import Parameter
 from opalg.nodes import node

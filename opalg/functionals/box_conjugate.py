@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from opalg.functionals.around import above_zero
 from opalg.functionals.bounds import is_partial
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional
 from opalg.functionals.huber import Huber
 from opalg.functionals.norms import Norm1
 from opalg.functionals.scaled import Weighted
-from opalg.functionals.sets import Box, Set
+from opalg.functionals.sets import Set
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
 

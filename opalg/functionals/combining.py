@@ -40,9 +40,15 @@ def argument_scaled(functional: Any, factor: Any) -> Any:
 
 
 @singledispatch
+def conjugated(functional: Any) -> Any:
+    """What ``f.conjugate`` is, ``q -> sup_v Re <q, v> - f(v)``."""
+    return NotImplemented
+
+
+@singledispatch
 def level_set(functional: Any, bound: Any) -> Any:
     """The set ``{v : f(v) <= bound}``, which the constraint ``f(A @ x + b) <= bound`` asks for; None where unknown."""
     return None
 
 
-__all__ = ["added", "argument_scaled", "composed", "level_set", "translated", "weighted"]
+__all__ = ["added", "argument_scaled", "composed", "conjugated", "level_set", "translated", "weighted"]

@@ -9,9 +9,12 @@ import numpy as np
 
 from opalg.errors import DtypeError
 from opalg.facts import NO, UNKNOWN, YES, exact
+from opalg.functionals.affine_sets import Affine
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.calculus import Exactness, Functional, FunctionalFacts, group_axes
 from opalg.functionals.length import safe_norms
-from opalg.functionals.sets import Affine, Box, Point, Set, nonneg
+from opalg.functionals.points import Point
+from opalg.functionals.sets import Set
 from opalg.functionals.weights import Condition
 from opalg.leaves import Parameter
 from opalg.nodes import node

@@ -10,13 +10,14 @@ import numpy as np
 from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, upper
 from opalg.functionals.around import Around, safe_prox, safe_value
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.groups import axes_of
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.length import safe_norms
 from opalg.functionals.norms import Norm1, Norm2, Norm21
 from opalg.functionals.scaled import Weighted
-from opalg.functionals.sets import Box, Set
+from opalg.functionals.sets import Set
 from opalg.functionals.stationary import stationary_value
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.weights import Condition, Data, condition, positive, real_data, require_positive, sign_hint

@@ -10,8 +10,9 @@ import numpy as np
 
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import YES, Fact
+from opalg.functionals.affine_sets import small_matrix
 from opalg.functionals.length import safe_norms
-from opalg.functionals.sets import WHOLE, Set, small_matrix
+from opalg.functionals.sets import WHOLE, Set
 from opalg.functionals.weights import Data, check_broadcasts, data, is_fixed, real_data
 from opalg.leaves import Constant, Parameter
 from opalg.nodes import node

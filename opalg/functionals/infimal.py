@@ -10,13 +10,15 @@ import numpy as np
 from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound, upper
 from opalg.functionals.around import finite_everywhere, safe_value
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Exactness, Functional, FunctionalFacts
 from opalg.functionals.distance import Distance, SquaredDistance
 from opalg.functionals.envelope import MoreauEnvelope
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2
-from opalg.functionals.sets import Box, Point, Set
+from opalg.functionals.points import Point
+from opalg.functionals.sets import Set
 from opalg.functionals.splitting import Splitting
 from opalg.functionals.stationary import stationary_value
 from opalg.functionals.sum_squares import SumSquares

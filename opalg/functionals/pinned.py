@@ -13,7 +13,7 @@ import numpy as np
 from opalg.facts import NO, YES
 from opalg.functionals.calculus import Exactness, Functional, FunctionalFacts
 from opalg.functionals.indicator import Indicator
-from opalg.functionals.sets import point
+from opalg.functionals.points import point
 from opalg.functionals.weights import (
     Data,
     check_broadcasts,

@@ -18,12 +18,12 @@ from opalg.functionals.around import (
     safe_prox,
     safe_value,
 )
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2
 from opalg.functionals.scaled import Weighted, times_weight
-from opalg.functionals.sets import Box
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.weights import Condition, Data, real_data
 from opalg.leaves import Parameter

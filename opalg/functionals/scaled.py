@@ -25,13 +25,14 @@ from opalg.functionals.around import (
     takes,
     where_positive,
 )
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import weighted
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.linear import Linear
 from opalg.functionals.norms import Norm1, Norm21
-from opalg.functionals.sets import Box, Point
+from opalg.functionals.points import Point
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.weights import (
     Condition,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from opalg.facts import YES
 from opalg.functionals.around import is_literal, takes
 from opalg.functionals.balls import Ball2
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional
 from opalg.functionals.groups import axes_of
 from opalg.functionals.indicator import Indicator
@@ -12,7 +13,6 @@ from opalg.functionals.linear import Linear
 from opalg.functionals.norms import Norm1, Norm2, Norm21
 from opalg.functionals.scaled import Weighted, times_weight
 from opalg.functionals.second_order_cone import SecondOrderCone
-from opalg.functionals.sets import Box
 from opalg.functionals.spectral import PSDCone
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.tilted import Tilted, tilt

@@ -12,6 +12,7 @@ from opalg.errors import DtypeError
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
 from opalg.functionals.around import differentiable, finite_everywhere, is_literal, safe_prox, safe_value
 from opalg.functionals.box_conjugate import Peak, peak_of, simple_box
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import added
 from opalg.functionals.exactness import Exactness
@@ -20,7 +21,7 @@ from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2, Norm21
 from opalg.functionals.postcomposed import Postcomposed, plus_constant
 from opalg.functionals.scaled import Weighted, times_weight
-from opalg.functionals.sets import Box, Set, nonneg
+from opalg.functionals.sets import Set
 from opalg.functionals.sum_rules import (
     as_tilted,
     flattened,

@@ -9,10 +9,12 @@ import numpy as np
 
 from opalg.errors import UnsupportedError
 from opalg.facts import UNKNOWN, YES, Fact
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Exactness, Functional, FunctionalFacts
 from opalg.functionals.distance import checked_set
 from opalg.functionals.indicator import Indicator
-from opalg.functionals.sets import Box, Point, Set
+from opalg.functionals.points import Point
+from opalg.functionals.sets import Set
 from opalg.functionals.weights import Condition, nonnegative
 from opalg.leaves import Parameter
 from opalg.nodes import node

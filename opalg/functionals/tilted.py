@@ -11,12 +11,12 @@ import numpy as np
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
 from opalg.functionals.around import Around, differentiable, finite_everywhere, is_literal, safe_prox, safe_value
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.linear import Linear
 from opalg.functionals.norms import Norm1, Norm2, Norm21
-from opalg.functionals.sets import Box
 from opalg.functionals.weights import (
     Condition,
     Data,

@@ -11,12 +11,13 @@ import numpy as np
 from opalg.errors import DtypeError
 from opalg.facts import UNKNOWN
 from opalg.functionals.around import Around, differentiable, grouped, is_literal, safe_prox, safe_value
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.combining import translated
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2, Norm21
-from opalg.functionals.sets import Box, Point
+from opalg.functionals.points import Point
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.weights import Data, check_broadcasts, data
 from opalg.leaves import Parameter

@@ -27,6 +27,7 @@ from opalg.methods.problem import (
     scaled_gradient,
     squared_norm,
     total_operator,
+    value_near,
 )
 from opalg.operators.algebra import LinearOperator, scale
 from opalg.program import expression as ex
@@ -96,8 +97,8 @@ def duality_gap(problem: Problem, lowering: Lowering, at: dict[Variable, Express
 
 
 def without_constant(problem: Problem, point: dict[Variable, Expression]) -> Expression:
-    """The sum of the terms at a point."""
-    return sum_of([term.trace(point) for term in problem.terms])
+    """The sum of the terms at a point, or a little beside it, in their domains."""
+    return sum_of([value_near(term, point) for term in problem.terms])
 
 
 def leverage(problem: Problem, duals: dict[Term, Expression], point: dict[Variable, Expression]) -> Expression | None:

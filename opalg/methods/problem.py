@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -361,3 +361,10 @@ def in_domain(functional: Functional, v: Expression) -> Expression:
     violation = functional.define_violation(v)
     everywhere = isinstance(violation, Literal) and violation.value == 0.0
     return v if everywhere else functional.define_prox(v, Literal(0.0))
+
+
+def value_near(term: Term, point: Mapping[Variable, Expression]) -> Expression:
+    """The value of a term at a point that may leave its domain a little, as the nearest point of it has it."""
+    if term.functional.facts.indicator or not term.functional.offers("prox"):
+        return term.trace(point)
+    return term.weight * term.functional.define_value(in_domain(term.functional, term.expression.trace(point)))

@@ -6,8 +6,8 @@ from opalg.energies.energy import Energy, Term
 from opalg.errors import ParameterError
 from opalg.facts import YES
 from opalg.functionals import Indicator
+from opalg.functionals.boxes import Box
 from opalg.functionals.exactness import Exactness
-from opalg.functionals.sets import Box
 from opalg.functionals.sums import sum_of_functionals
 from opalg.functionals.weights import nonnegative
 from opalg.program import expression as ex

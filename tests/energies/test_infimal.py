@@ -8,10 +8,10 @@ import pytest
 from opalg import Variable, minimize, sum_squares
 from opalg.energies.infimal import split_infimal_convolution
 from opalg.errors import DtypeError, NotAffineError
+from opalg.functionals.boxes import nonneg
 from opalg.functionals.huber import Huber
 from opalg.functionals.infimal import InfimalConvolution
 from opalg.functionals.norms import Norm1, Norm2
-from opalg.functionals.sets import nonneg
 from opalg.operators import Matrix
 
 

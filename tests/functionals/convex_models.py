@@ -12,11 +12,11 @@ import numpy as np
 import opalg as oa
 from opalg.functionals import Functional
 from opalg.functionals.argument import ArgumentScaled
+from opalg.functionals.boxes import Box
 from opalg.functionals.composition import Composition
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2, Norm21
-from opalg.functionals.sets import Box
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.sums import Sum
 from opalg.functionals.tilted import Tilted

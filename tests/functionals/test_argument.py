@@ -6,10 +6,10 @@ import pytest
 import opalg as oa
 from opalg.errors import DtypeError, ParameterError, UnsupportedError
 from opalg.functionals.argument import ArgumentScaled
+from opalg.functionals.boxes import Box
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2
-from opalg.functionals.sets import Box
 from opalg.functionals.sum_squares import SumSquares
 from tests.functionals.scalar_search import scalar_prox
 

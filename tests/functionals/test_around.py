@@ -16,6 +16,7 @@ from opalg.functionals.around import (
     step_times,
     takes,
 )
+from opalg.functionals.boxes import Box
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.linear import Linear
@@ -23,7 +24,6 @@ from opalg.functionals.log_barrier import LogBarrier
 from opalg.functionals.norms import Norm1, Norm2
 from opalg.functionals.scaled import Weighted
 from opalg.functionals.separable_sum import SeparableSum
-from opalg.functionals.sets import Box
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.sums import Sum
 from opalg.operators.diagonal import Diagonal

@@ -5,11 +5,11 @@ import pytest
 
 import opalg as oa
 from opalg.functionals.box_conjugate import peak_of, simple_box
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2
 from opalg.functionals.scaled import Weighted
-from opalg.functionals.sets import Box, nonneg
 from opalg.functionals.sums import Sum
 
 

@@ -6,12 +6,12 @@ import pytest
 import opalg as oa
 from opalg.errors import DtypeError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Exactness
 from opalg.functionals.composition import Composition, behind_operator
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2
-from opalg.functionals.sets import Box
 from opalg.functionals.sum_squares import SumSquares
 from opalg.operators import LinearOperator
 from opalg.program.interpreter import number

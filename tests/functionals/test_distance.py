@@ -12,9 +12,12 @@ from opalg import Variable, minimize, sum_squares
 from opalg.arrays import backend
 from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES, Fact
+from opalg.functionals.affine_sets import Affine
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.distance import Distance, SquaredDistance, distance, squared_distance
 from opalg.functionals.indicator import Indicator
-from opalg.functionals.sets import Affine, Box, Point, Set, nonneg
+from opalg.functionals.points import Point
+from opalg.functionals.sets import Set
 from opalg.leaves import Parameter
 from opalg.nodes import node
 from opalg.operators import Matrix, Slice

@@ -10,13 +10,13 @@ from opalg import Variable, minimize, sum_squares
 from opalg.arrays import backend
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.calculus import Functional
 from opalg.functionals.distance import SquaredDistance
 from opalg.functionals.envelope import MoreauEnvelope, moreau_envelope
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2, Norm21
-from opalg.functionals.sets import Box, nonneg
 from opalg.functionals.sum_squares import SumSquares
 from opalg.leaves import Parameter
 from opalg.program.differentiate import gradient

@@ -10,6 +10,7 @@ from opalg import Variable, minimize, sum_squares
 from opalg.arrays import backend
 from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.calculus import Functional
 from opalg.functionals.distance import Distance, SquaredDistance
 from opalg.functionals.envelope import MoreauEnvelope
@@ -18,7 +19,7 @@ from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.infimal import InfimalConvolution, infimal_convolution
 from opalg.functionals.norms import Norm1, Norm2, Norm21
-from opalg.functionals.sets import Box, Point, nonneg
+from opalg.functionals.points import Point
 from opalg.functionals.sum_squares import SumSquares
 from opalg.leaves import Parameter
 from opalg.program.differentiate import gradient

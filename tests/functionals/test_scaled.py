@@ -6,6 +6,7 @@ import pytest
 import opalg as oa
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional
 from opalg.functionals.charbonnier import Charbonnier
 from opalg.functionals.counting import Norm0, NormHalf
@@ -18,9 +19,9 @@ from opalg.functionals.linear import Linear
 from opalg.functionals.log_barrier import LogBarrier
 from opalg.functionals.log_cosh import LogCosh
 from opalg.functionals.norms import Norm1, Norm2, Norm21
+from opalg.functionals.points import Point
 from opalg.functionals.robust import Cauchy
 from opalg.functionals.scaled import Weighted, times_weight
-from opalg.functionals.sets import Box, Point
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.support import SupportFunction
 from opalg.program.differentiate import vjp

@@ -10,13 +10,13 @@ from opalg import Variable, huber, minimize, norm1, norm2, sum_squares
 from opalg.arrays import backend
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
+from opalg.functionals.boxes import nonneg
 from opalg.functionals.calculus import Functional
 from opalg.functionals.exactness import Exactness
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2, Norm21
 from opalg.functionals.separable_sum import SeparableSum, separable_sum
-from opalg.functionals.sets import nonneg
 from opalg.functionals.sum_squares import SumSquares
 from opalg.leaves import Parameter
 from opalg.operators import Matrix

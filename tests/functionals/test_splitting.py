@@ -7,12 +7,12 @@ import pytest
 
 from opalg.arrays import backend
 from opalg.errors import BreakdownError, UnsupportedError
+from opalg.functionals.boxes import Box
 from opalg.functionals.calculus import Functional
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.linear import Linear
 from opalg.functionals.norms import Norm1, Norm2, Norm21
-from opalg.functionals.sets import Box
 from opalg.functionals.splitting import Splitting
 from opalg.functionals.sum_squares import SumSquares
 from opalg.leaves import Parameter

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from opalg.functionals.balls import Ball2
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.calculus import Functional
 from opalg.functionals.counting import Norm0
 from opalg.functionals.huber import Huber
@@ -12,7 +13,6 @@ from opalg.functionals.linear import Linear
 from opalg.functionals.norms import Norm1, Norm2, Norm21
 from opalg.functionals.scaled import Weighted
 from opalg.functionals.second_order_cone import SecondOrderCone
-from opalg.functionals.sets import Box, nonneg
 from opalg.functionals.spectral import PSDCone
 from opalg.functionals.sum_rules import flattened, inside_out, is_cone, merged, order_of_proxes, scales, tilt_of
 from opalg.functionals.sum_squares import SumSquares

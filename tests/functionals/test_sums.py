@@ -11,6 +11,7 @@ from opalg.arrays import backend
 from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import NO, UNKNOWN, YES
 from opalg.functionals.balls import Ball2
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.calculus import Exactness
 from opalg.functionals.composition import Composition
 from opalg.functionals.huber import Huber
@@ -19,7 +20,6 @@ from opalg.functionals.linear import Linear
 from opalg.functionals.norms import Norm1, Norm2, Norm21
 from opalg.functionals.postcomposed import Postcomposed
 from opalg.functionals.second_order_cone import SecondOrderCone
-from opalg.functionals.sets import Box, nonneg
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.sums import Sum, sum_of_functionals
 from opalg.functionals.tilted import Tilted

@@ -11,9 +11,11 @@ from opalg import Variable
 from opalg.arrays import backend
 from opalg.errors import DtypeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES
+from opalg.functionals.affine_sets import Affine
+from opalg.functionals.boxes import Box, nonneg
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1
-from opalg.functionals.sets import Affine, Box, Point, nonneg
+from opalg.functionals.points import Point
 from opalg.functionals.support import SupportFunction, support_function
 from opalg.operators.algebra import Identity
 from tests.functionals.test_distance import Signs

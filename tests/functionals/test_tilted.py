@@ -6,11 +6,11 @@ import pytest
 import opalg as oa
 from opalg.errors import ParameterError, UnsupportedError
 from opalg.facts import UNKNOWN, YES
+from opalg.functionals.boxes import Box
 from opalg.functionals.counting import Norm0
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2
-from opalg.functionals.sets import Box
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.tilted import Tilted, tilt
 from opalg.program.interpreter import number

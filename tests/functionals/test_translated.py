@@ -5,10 +5,11 @@ import pytest
 
 import opalg as oa
 from opalg.errors import DtypeError, ShapeError
+from opalg.functionals.boxes import Box
 from opalg.functionals.huber import Huber
 from opalg.functionals.indicator import Indicator
 from opalg.functionals.norms import Norm1, Norm2
-from opalg.functionals.sets import Box, Point
+from opalg.functionals.points import Point
 from opalg.functionals.sum_squares import SumSquares
 from opalg.functionals.translated import Translated, moved
 from tests.functionals.scalar_search import scalar_prox

@@ -239,7 +239,7 @@ def log_cosh() -> Instance:
 
 
 def exponential() -> Instance:
-    """A potential whose gradient has no Lipschitz constant: its step is found by backtracking, or it is taken by its prox."""
+    """A potential whose gradient has no Lipschitz constant: its step is found by backtracking, or its prox is taken."""
     rng = np.random.default_rng(13)
     A, b = rng.standard_normal((12, 8)), rng.standard_normal(12)
     t = sympy.Symbol("t")

@@ -305,6 +305,17 @@ def test_a_start_on_the_border_of_a_domain_sets_no_penalty(method: str, name: st
         assert solution and np.allclose(solution.x, np.minimum((weights + 1.0) / 2.0, 0.9), atol=1e-4)
 
 
+def test_iterates_a_little_outside_a_domain_have_a_value() -> None:
+    x = oa.Variable(2, name="x")
+    power = oa.Potential(T, T * sympy.log(T) - T, domain=(0, None))
+    energy = 0.5 * oa.sum_squares(x + np.array([0.5, 12.0])) + 0.5 * oa.pointwise(power, x + 0.25)
+    for method in ("admm", "primal_dual"):
+        split = energy + oa.indicator(oa.box(-5.0, 5.0), x)
+        solution = oa.minimize(split, method=method, tol=1e-7)
+        assert solution and np.isfinite(solution.value) and np.allclose(solution.x, [0.06988963, -0.25], atol=1e-5)
+        assert sum(solution.term_values.values()) == pytest.approx(solution.value)
+
+
 def test_dual_residuals_have_a_size_where_nothing_pulls_at_the_solution() -> None:
     x = oa.Variable(4, name="x")
     energy = 0.03 * oa.quantile(0.5 * (oa.Gradient((4,)) @ x + oa.Parameter(0.3 * np.ones((1, 4)), name="d")), 0.8)
