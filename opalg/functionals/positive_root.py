@@ -23,13 +23,14 @@ def positive_root(middle: Expression, product: Expression) -> Expression:
     the root is q itself, and the roots q and ``-product / q`` add up to the middle; else it is ``product / q``. All
     terms are nonnegative, so that nothing cancels.
     """
-    scaled = _UNIT * middle
+    scaled, size = _UNIT * middle, abs(middle)
+    above = 0.5 * (middle + size)  # max(middle, 0), whose derivative at zero is that of the root
     inner = (4.0 * _UNIT**2) * product
     if product.shape == ():  # what is done to numbers costs nothing
         root = ex.sqrt(ex.square(scaled) + ex.maximum(inner, _FLOOR))
-        return ex.maximum(middle, 0.0) + ((2.0 * _UNIT) * product) / (abs(scaled) + root)
+        return above + ((2.0 * _UNIT) * product) / (_UNIT * size + root)
     root = ex.sqrt(ex.maximum(ex.square(scaled) + inner, _FLOOR))
-    return ex.maximum(middle, 0.0) + (0.5 / _UNIT) * (inner / (abs(scaled) + root))
+    return above + (0.5 / _UNIT) * (inner / (_UNIT * size + root))
 
 
 def shifted_root(v: Expression, t: Expression, product: Expression, shift: Expression) -> Expression:
@@ -47,10 +48,11 @@ def shifted_root(v: Expression, t: Expression, product: Expression, shift: Expre
     ``h >= |shift|``, the terms of ``p / h`` do not overflow.
     """
     middle = v - (t + shift)
+    size = abs(middle)
     squared = ex.square(_UNIT * (v + (shift - t))) + (4.0 * _UNIT**2) * (t * product)
-    half = (0.5 / _UNIT) * (abs(_UNIT * middle) + ex.sqrt(ex.maximum(squared, _FLOOR)))
+    half = (0.5 / _UNIT) * (_UNIT * size + ex.sqrt(ex.maximum(squared, _FLOOR)))
     quotient = v * (shift / half) + (t / half) * (product - shift)
-    return ex.maximum(ex.maximum(middle, 0.0) + quotient, -shift)
+    return ex.maximum(0.5 * (middle + size) + quotient, -shift)
 
 
 __all__ = ["positive_root", "shifted_root"]

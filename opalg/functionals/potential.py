@@ -81,7 +81,9 @@ class PotentialSum(Functional):
         return abs(v) if v.kind == "complex" else v
 
     def define_value(self, v: Expression) -> Expression:
-        return ex.total(self._at(self.potential.formula, self._magnitude(v)))
+        size = self._magnitude(v)
+        inside = self.potential.nearest(size) if self.potential.bounded_domain else size  # up to rounding
+        return ex.total(self._at(self.potential.formula, inside))
 
     def define_violation(self, v: Expression) -> Expression:
         if not self.potential.bounded_domain:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from opalg.arrays import backend
+from opalg.functionals import LogBarrier, MoreauEnvelope
 from opalg.functionals.positive_root import positive_root
 from opalg.program.differentiate import gradient
 from opalg.program.expression import Expression, Input, Literal, total
@@ -56,3 +57,9 @@ def test_where_everything_vanishes() -> None:
     found = evaluate(outputs, {w: lib.asarray(zeros), place: lib.asarray(zeros)}, lib)
     assert np.all(found[0] == 0) and all(np.all(np.isfinite(d)) for d in found)
     np.testing.assert_array_equal(evaluate([root], {w: MIDDLES, place: zeros}, backend())[0], np.maximum(MIDDLES, 0.0))
+
+
+def test_the_hessian_of_an_envelope_is_right_where_the_middle_is_zero() -> None:
+    f, v, d, h = MoreauEnvelope(LogBarrier(), 0.7), np.array([0.5, 0.0, -1.2]), np.array([1.0, -2.0, 0.5]), 1e-6
+    change = (f.gradient(v + h * d) - f.gradient(v - h * d)) / (2 * h)
+    assert np.allclose(f.hessian_vector(v, d), change, rtol=1e-7)
