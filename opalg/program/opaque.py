@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from opalg.arrays import Backend
@@ -87,6 +88,10 @@ class OpaqueFunction(Opaque):
         return isinstance(other, OpaqueFunction) and self._key == other._key
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(self._key)
 
     def at(self, x: Expression, *more: Expression) -> Call:
