@@ -122,7 +122,7 @@ class MapPlan:
             variables=self.variables,
             points=points,
             status=outcome.status,
-            value=float("nan"),
+            value=None,
             certificate=outcome.measurement.certificate,
             evaluate_residual=lambda: relative,
             iterations=outcome.iterations,

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from opalg.facts import NO, YES, exact
-from opalg.functionals.calculus import FunctionalFacts
 from opalg.functionals.norms import clip_magnitude
-from opalg.functionals.radial import Radial
 from opalg.functionals.scalar_prox import ScalarFunction
+from opalg.functionals.smoothed_magnitude import SmoothedMagnitude
 from opalg.functionals.weights import Data
 from opalg.leaves import Parameter
 from opalg.nodes import node
@@ -42,7 +40,7 @@ def _start(v: Expression, t: Expression, eps: Expression) -> Expression:
 
 
 @node
-class Charbonnier(Radial):
+class Charbonnier(SmoothedMagnitude):
     """``f(v) = sum_i sqrt(|v_i|^2 + eps_i^2) - eps_i``: quadratic near zero, a magnitude far out.
 
     Parameters
@@ -97,24 +95,6 @@ class Charbonnier(Radial):
     def define_conjugate_value(self, q: Expression) -> Expression:
         size = ex.minimum(abs(q), 1.0)
         return ex.total(self.eps * (ex.square(size) / (1.0 + ex.sqrt((1.0 - size) * (1.0 + size)))))
-
-    def define_dual_gauge(self, q: Expression) -> Expression:
-        return ex.largest(abs(q))
-
-    def define_dual_projection(self, q: Expression) -> Expression:
-        return clip_magnitude(q, ex.as_expression(1.0))
-
-    @property
-    def facts(self) -> FunctionalFacts:
-        return FunctionalFacts(
-            convex=YES,
-            smooth=YES,
-            smoothness=exact(1.0 / ex.smallest(self.eps)),
-            quadratic=NO,
-            separable=YES,
-            bounded_below=YES,
-            phase_invariant=YES,
-        )
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:

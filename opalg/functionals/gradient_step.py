@@ -12,8 +12,7 @@ from opalg.arrays import backend_of
 from opalg.facts import YES
 from opalg.functionals.calculus import FunctionalFacts
 from opalg.functionals.network_functions import (
-    Declared,
-    NetworkFunctional,
+    NetworkEnergy,
     as_bound,
     declared_bound,
     fact_of,
@@ -27,7 +26,7 @@ from opalg.program.opaque import OpaqueFunction
 
 
 @node
-class GradientStep(NetworkFunctional):
+class GradientStep(NetworkEnergy):
     """``f(v) = |v - N(v)|^2 / 2`` for a network N.
 
     Parameters
@@ -103,15 +102,6 @@ class GradientStep(NetworkFunctional):
             smoothness=as_bound(self.lipschitz, self.estimated),
             bounded_below=YES,
         )
-
-    @property
-    def declared(self) -> Declared:
-        facts = self.facts
-        return Declared(energy=YES, smooth=YES, convex=facts.convex, lipschitz=facts.smoothness)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"convex": self.convex, "lipschitz": self.lipschitz}
 
     def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
         applied = rf"{latex_name(self.network.name)}\left({inner}\right)"

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from opalg.facts import NO, YES, exact
-from opalg.functionals.calculus import FunctionalFacts
 from opalg.functionals.norms import clip_magnitude
-from opalg.functionals.radial import Radial
 from opalg.functionals.scalar_prox import ScalarFunction
+from opalg.functionals.smoothed_magnitude import SmoothedMagnitude
 from opalg.functionals.weights import Data
 from opalg.leaves import Parameter
 from opalg.nodes import node
@@ -35,7 +33,7 @@ def _start(v: Expression, t: Expression, scale: Expression) -> Expression:
 
 
 @node
-class LogCosh(Radial):
+class LogCosh(SmoothedMagnitude):
     """``f(v) = sum_i s_i log cosh(|v_i| / s_i)``: quadratic near zero, a magnitude far out.
 
     Parameters
@@ -96,24 +94,6 @@ class LogCosh(Radial):
         odd = m * (pointwise("log1p", m) - pointwise("log1p", -m))
         found = 0.5 * (pointwise("log1p", -ex.square(m)) + odd)
         return ex.total(self.scale * ex.where(inside, found, log(2.0)))
-
-    def define_dual_gauge(self, q: Expression) -> Expression:
-        return ex.largest(abs(q))
-
-    def define_dual_projection(self, q: Expression) -> Expression:
-        return clip_magnitude(q, ex.as_expression(1.0))
-
-    @property
-    def facts(self) -> FunctionalFacts:
-        return FunctionalFacts(
-            convex=YES,
-            smooth=YES,
-            smoothness=exact(1.0 / ex.smallest(self.scale)),
-            quadratic=NO,
-            separable=YES,
-            bounded_below=YES,
-            phase_invariant=YES,
-        )
 
     @staticmethod
     def examples(rng: np.random.Generator) -> list[Any]:

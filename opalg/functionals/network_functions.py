@@ -99,6 +99,22 @@ class NetworkFunctional(Functional):
         return f"{type(self).__name__}({', '.join([self.network.name, *_keywords(self.options)])})"
 
 
+class NetworkEnergy(NetworkFunctional):
+    """A network term with an energy, of which convexity and a Lipschitz constant may be declared."""
+
+    convex: bool | None
+    lipschitz: Any
+
+    @property
+    def declared(self) -> Declared:
+        facts = self.facts
+        return Declared(energy=YES, smooth=YES, convex=facts.convex, lipschitz=facts.smoothness)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"convex": self.convex, "lipschitz": self.lipschitz}
+
+
 def function_of(
     network: Any,
     vjp: Callable[..., Any] | None = None,

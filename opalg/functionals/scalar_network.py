@@ -12,8 +12,7 @@ from opalg.arrays import backend_of
 from opalg.facts import YES
 from opalg.functionals.calculus import FunctionalFacts
 from opalg.functionals.network_functions import (
-    Declared,
-    NetworkFunctional,
+    NetworkEnergy,
     as_bound,
     declared_bound,
     fact_of,
@@ -26,7 +25,7 @@ from opalg.program.opaque import OpaqueFunction
 
 
 @node
-class ScalarNetwork(NetworkFunctional):
+class ScalarNetwork(NetworkEnergy):
     """``f(v) = sum s(v)`` for a network s that gives one number for each sample, or one in all.
 
     Parameters
@@ -91,15 +90,6 @@ class ScalarNetwork(NetworkFunctional):
             smooth=YES,
             smoothness=as_bound(self.lipschitz, self.estimated),
         )
-
-    @property
-    def declared(self) -> Declared:
-        facts = self.facts
-        return Declared(energy=YES, smooth=YES, convex=facts.convex, lipschitz=facts.smoothness)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"convex": self.convex, "lipschitz": self.lipschitz}
 
     def hint(self) -> str:
         return "declare convex=True where the network is convex in its input"
