@@ -69,6 +69,18 @@ class DivergedError(OpalgError, ArithmeticError):
     """A solve left every reasonable region; the last finite iterate is in ``.solution``."""
 
 
+class NotAContractionError(DivergedError):
+    """A fixed-point iteration or a series diverged since its map does not contract.
+
+    Attributes
+    ----------
+    contraction : float or None
+        The factor by which an application of the map was seen to lengthen residuals; above 1.
+    """
+
+    contraction: float | None = None
+
+
 class InexactSolutionError(OpalgError, RuntimeError):
     """A gradient was asked for at a point that is not a solution to the accuracy needed."""
 

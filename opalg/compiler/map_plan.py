@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,10 @@ from opalg.compiler.placement import placement_of
 from opalg.emit import BoundFunction, Function
 from opalg.energies.affine import Variable
 from opalg.energies.maps import MapExpression, as_map
-from opalg.errors import NonFiniteError, ParameterError, ShapeError
+from opalg.errors import DivergedError, NonFiniteError, NotAContractionError, OpalgError, ParameterError, ShapeError
 from opalg.implicit import Differentiator
 from opalg.iterations import Anderson, Picard, VectorSpace
+from opalg.iterations.contraction import contraction_factor
 from opalg.iterations.vectors import norm
 from opalg.leaves import Leaf, Parameter
 from opalg.methods.fixed_point import lower_map
@@ -26,11 +27,14 @@ from opalg.nodes import walk
 from opalg.program.expression import Input
 from opalg.program.text import program_text
 from opalg.solving.certificate import Certificate
-from opalg.solving.loop import Info, Measurement, run
+from opalg.solving.loop import Info, Measurement, Outcome, quiet, run
 from opalg.solving.progress import progress_of
 from opalg.solving.solution import Solution, deliver
+from opalg.solving.status import Status
 
 ACCELERATIONS = ("anderson", "none")
+ENOUGH = 20  # iterations before residuals that have not shrunk say something about the map
+GROWN = 10.0  # growth of the residual over the first that counts as divergence where the map lengthens residuals
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,7 +95,14 @@ class MapPlan:
         Returns
         -------
         Solution
-            Its ``value`` is NaN, since no energy is known, and its certificate a residual.
+            Its ``value`` is None, since no energy is known, and its certificate a residual.
+
+        Raises
+        ------
+        NotAContractionError
+            Where the residuals grow since the map does not contract; ``.contraction`` estimates by how much.
+        NonFiniteError
+            Where the map gives NaN or infinity for another reason.
         """
         limits = limits_of(tol, max_iter, time_limit, spacing=1)
         limits.look_at_start = False  # the first application of the map measures the start
@@ -103,11 +114,13 @@ class MapPlan:
 
         iteration = Picard(step, lib) if self.acceleration == "none" else Anderson(step, lib, memory=self.memory)
         iteration.start(space.pack(list(self.initial_state(x0))))
+        residuals: list[float] = []
 
         def measure(flat: Any) -> Measurement:
             size = norm(flat, lib)
             residual = iteration.residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
             relative = residual / max(size, lib.tiny) if residual > 0 else 0.0
+            residuals.append(residual)
             return Measurement(Certificate("residual", residual, relative))
 
         bar = progress_of(progress, limits.tol, "fixed_point")
@@ -116,6 +129,8 @@ class MapPlan:
             raise NonFiniteError(
                 "the map is not finite at the start; check x0 and the data for NaN, infinity and overflow"
             )
+        starts = (outcome.state, space.pack(list(self.initial_state(x0))))
+        growth = _growth(outcome, residuals, step, starts, lib)
         points = tuple(lib.copy(p) for p in space.unpack(outcome.state))
         relative = outcome.measurement.certificate.relative
         solution = Solution(
@@ -133,9 +148,27 @@ class MapPlan:
             backend=repr(lib),
             state=points,
             differentiator=Differentiator(None, self.lowering, binding),
-            message=outcome.message,
+            message=outcome.message if growth is None else self._advice(growth),
         )
-        return deliver(solution, on_failure)
+        try:
+            return deliver(solution, on_failure)
+        except (DivergedError, NonFiniteError) as error:
+            if growth is None:
+                raise
+            raise _not_a_contraction(error, growth) from error
+
+    def _advice(self, growth: float) -> str:
+        """What a map that lengthens residuals means, and what to try."""
+        accelerate = (
+            "seek its fixed point with acceleration='anderson'"
+            if self.acceleration == "none"
+            else f"give Anderson acceleration more memory than {self.memory}"
+        )
+        return (
+            f"an application of the map lengthens residuals by a factor of about {growth:.4g} here, so it is no "
+            f"contraction: damp it as x + d * (T(x) - x) with a small d, {accelerate}, or normalise the spectra of the "
+            f"weights of its network"
+        )
 
     # Pieces for embedding.
 
@@ -205,10 +238,42 @@ class MapBinding:
         values: dict[Leaf, Any] = {p: self.lib.asarray(v, p.kind) for p, v in self.values.items()}
         return function.bind(values, dict(controls or {}))
 
+    @property
+    def default_state(self) -> tuple[Any, ...]:
+        """The state of the default start."""
+        return self.plan.initial_state()
+
     @cached_property
     def step(self) -> BoundFunction:
         """The compiled map."""
         return self.bound(self.plan.function)
+
+
+def _growth(
+    outcome: Outcome, residuals: list[float], step: Callable[[Any], Any], starts: Sequence[Any], lib: Backend
+) -> float | None:
+    """The factor above 1 by which the map lengthens residuals, where a solve failed for that; it sets the status.
+
+    A solve that ran out of iterations with residuals larger than at its start has diverged, too.
+    """
+    failed = outcome.status in (Status.DIVERGED, Status.NONFINITE)
+    ran_out = outcome.status in (Status.MAX_ITER, Status.TIME_LIMIT)
+    if not failed and not (ran_out and outcome.iterations >= ENOUGH and residuals[-1] > 0.5 * residuals[0]):
+        return None
+    with quiet():
+        found = [contraction_factor(step, start, lib) for start in starts]
+    factor = next((f for f in found if f is not None), None)
+    if factor is None or not factor > 1.0 + lib.epsilon**0.5:
+        return None
+    if not failed and residuals[-1] > GROWN * residuals[0]:
+        outcome.status = Status.DIVERGED
+    return factor
+
+
+def _not_a_contraction(error: OpalgError, growth: float) -> NotAContractionError:
+    found = NotAContractionError(str(error))
+    found.solution, found.contraction = error.solution, growth
+    return found
 
 
 def fixed_point(

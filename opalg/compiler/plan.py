@@ -21,7 +21,7 @@ from opalg.leaves import Parameter
 from opalg.methods.method import Lowering, Method
 from opalg.methods.problem import Problem
 from opalg.rules import Step
-from opalg.solving.loop import Info, Outcome, quiet, run
+from opalg.solving.loop import Info, Limits, Outcome, quiet, run
 from opalg.solving.progress import progress_of
 from opalg.solving.solution import POLICIES, Solution, deliver
 from opalg.solving.status import Status
@@ -56,6 +56,7 @@ class Plan:
     compiled: CompiledEnergy
     _spare: list[Binding] = field(default_factory=list)
     _embedding: list[Binding] = field(default_factory=list)
+    _derivatives: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -141,7 +142,7 @@ class Plan:
             certified = outcome.status.success or outcome.status is Status.NONFINITE
             if outcome.measurement is not None and not certified and iteration.products < limits.max_iter:
                 outcome.measurement = binding.certify(iteration, limits.tol)
-            solution = self._solution(binding, outcome, binding.slope_of(iteration), limits.tol)
+            solution = self._solution(binding, outcome, binding.slope_of(iteration), limits, params)
         if not params:
             self._spare.append(binding)
         return deliver(solution, on_failure)
@@ -176,7 +177,9 @@ class Plan:
             raise ParameterError(f"step must be a positive number, not {step!r}")
         binding.controls[control] = float(step)
 
-    def _solution(self, binding: Binding, outcome: Outcome, slope: float | None, tol: float) -> Solution:
+    def _solution(
+        self, binding: Binding, outcome: Outcome, slope: float | None, limits: Limits, params: Mapping[Any, Any] | None
+    ) -> Solution:
         binding.step.set_controls(binding.controls)
         binding.readout.set_controls(binding.controls)
         points = binding.readout(*outcome.state)
@@ -196,7 +199,7 @@ class Plan:
             points=points,
             status=status,
             value=measured.value,
-            evaluate_terms=lambda: settled.term_values(by_variable, tol),
+            evaluate_terms=lambda: settled.term_values(by_variable, limits.tol),
             certificate=measured.certificate,
             evaluate_residual=lambda: settled.residual(outcome.state, slope).relative,
             iterations=outcome.iterations,
@@ -206,9 +209,21 @@ class Plan:
             method=self.method.name,
             backend=repr(self.backend),
             state=outcome.state,
-            differentiator=Differentiator(self.problem, self.lowering, settled),
+            differentiator=Differentiator(
+                self.problem, self.lowering, settled, self._derivatives, self._resume(limits, dict(params or {}))
+            ),
             message=outcome.message,
         )
+
+    def _resume(self, limits: Limits, params: Mapping[Any, Any]) -> Callable[[Solution, float], Solution]:
+        """How a gradient goes on with a solve whose active set has not settled."""
+
+        def resume(solution: Solution, factor: float) -> Solution:
+            tol = max(factor * min(limits.tol, solution.certificate.relative), self.backend.epsilon)
+            longer = max(2 * limits.max_iter, 4 * solution.iterations)
+            return self.solve(solution, params=params, tol=tol, max_iter=longer, on_failure="return")
+
+        return resume
 
     def _error_bound(self, binding: Binding, certificate: Any) -> float | None:
         """``|x - x*| <= sqrt(2 gap / mu)`` where the energy is strongly convex with a certified ``mu``."""

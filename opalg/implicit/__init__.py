@@ -2,5 +2,6 @@
 
 from opalg.implicit.differentiator import Differentiator
 from opalg.implicit.gradients import Gradients
+from opalg.implicit.spectrum import SpectralReport
 
-__all__ = ["Differentiator", "Gradients"]
+__all__ = ["Differentiator", "Gradients", "SpectralReport"]

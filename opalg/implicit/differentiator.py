@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import sqrt
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from opalg.arrays import Backend, library_name
-from opalg.emit import Function
-from opalg.errors import (
-    AdjointNotConvergedError,
-    InexactSolutionError,
-    NonFiniteError,
-    ParameterError,
-    ShapeError,
-    SingularAdjointError,
+from opalg.arrays import Backend
+from opalg.errors import UnsupportedError
+from opalg.implicit.arguments import (
+    Options,
+    Request,
+    cotangent_of,
+    directions_of,
+    forward_flags,
+    options_of,
+    request_of,
 )
-from opalg.implicit.gradients import Gradients
-from opalg.implicit.systems import MapSystem, full, like, system_of
-from opalg.iterations import GMRES, ConjugateGradients, LinearIteration, VectorSpace
+from opalg.implicit.estimate import SAFETY, Estimated, bend, estimate, pull
+from opalg.implicit.expressions import like, pulled, pushed
+from opalg.implicit.approximate import approximate_gradients
+from opalg.implicit.gradients import Adjoint, Gradients
+from opalg.implicit.judgement import Judged, judge
+from opalg.implicit.linear_solve import Solved
+from opalg.implicit.linearise import Lineariser
+from opalg.implicit.optimal_value import value_gradient
+from opalg.implicit.programs import Arrays, minus, size, times
+from opalg.implicit.refine import Linearised
 from opalg.leaves import Parameter
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
-from opalg.nodes import walk
-from opalg.program.differentiate import jvp, vjp
-from opalg.program.expression import Expression, Input
-from opalg.solving.certificate import Certificate
-from opalg.solving.loop import Limits, Measurement, run
-from opalg.solving.solution import Solution, warn_caller
-from opalg.solving.status import Status
+from opalg.solving.solution import Solution
 
-ON_INEXACT = ("raise", "warn", "return")
-NEWTON_STEPS = 4
-SETTLE = 2e-2
-RESTART = 60  # GMRES keeps as many states
+Resume = Callable[[Solution, float], Solution]
+ROUNDS = 3  # how often the forward solve goes on where its active set has not settled
 
 
 class Differentiator:
@@ -47,341 +46,275 @@ class Differentiator:
         The method's map.
     binding
         The compiled functions: gives the backend, parameter values and controls.
+    cache : dict, optional
+        Compiled pieces that all solutions of a plan share.
+    resume : callable, optional
+        ``(solution, factor) -> Solution``: goes on with the solve to a tolerance smaller by the factor.
     """
 
-    def __init__(self, problem: Problem | None, lowering: Lowering, binding: Any) -> None:
+    def __init__(
+        self,
+        problem: Problem | None,
+        lowering: Lowering,
+        binding: Any,
+        cache: dict[Hashable, Any] | None = None,
+        resume: Resume | None = None,
+    ) -> None:
         self.problem, self.lowering, self.binding = problem, lowering, binding
         self.lib: Backend = binding.lib
-        self.controls: dict[Input, float] = binding.controls
+        self.controls = binding.controls
+        self.resume = resume
+        self._cache = {} if cache is None else cache
 
-    def vjp(
-        self,
-        solution: Solution,
-        cotangent: Any,
-        wrt: Any,
-        *,
-        tol: float | None = None,
-        max_iter: int | None = None,
-        on_inexact: str = "raise",
-        refine: bool = True,
-    ) -> Gradients:
-        """The gradient of ``Re <cotangent, x(theta)>`` in each parameter of ``wrt``.
+    def vjp(self, solution: Solution, cotangent: Any, wrt: Any, **options: Any) -> Gradients:
+        """The gradient of ``Re <cotangent, x(theta)>`` in each parameter of ``wrt``; see `Solution.vjp`."""
+        asked = options_of(options, self.lib)
+        request = request_of(wrt, self.lowering, self.lib)
+        flags = forward_flags(solution, asked.on_inexact) + request.flags
+        cotangents = cotangent_of(solution, cotangent, self.lib)
+        if not request.leaves or cotangents.is_zero:
+            return self._nothing(request, flags)
+        lineariser = self._lineariser(solution, asked)
+        if asked.mode != "exact":
+            values, found = approximate_gradients(lineariser, solution, cotangents, request.leaves, asked)
+            return self._heuristic(values, found, request, asked, flags)
+        here, counts, more = self._linearised(lineariser, solution, asked)
+        flags += more
+        given = cotangents(self._variables(lineariser, here.point))
+        c, direct = self._through_readout(lineariser, here.point, given, request.leaves)
+        a, judged = self._adjoint(here, c, asked)
+        counts["adjoint"] = judged.solved.products
+        values = self._gradients(here, a, direct, request.leaves)
+        estimated = None
+        if asked.estimate:
+            estimated = self._estimated(lineariser, here, c, a, request, cotangents)
+            counts["estimate"] = estimated.products
+        margin, kinks = lineariser.margin(here)
+        flags += judged.flags + kinks
+        return self._result(here, values, request, judged, estimated, asked, flags, counts, margin)
 
-        Parameters
-        ----------
-        solution : Solution
-        cotangent : array, or mapping from Variable to array
-        wrt : Parameter or sequence of Parameter
-        tol : float, optional
-            On the residual of the adjoint system relative to its right-hand side; by default 1e-10 in double and 1e-5
-            in single precision. Where terms are split off (total variation), the default settles for `SETTLE` if that
-            is all that the default number of products gives, with the flag ``"adjoint_inexact"``: such systems are
-            ill-conditioned, and the point's own active set is seldom known more exactly.
-        max_iter : int, optional
-            Products at most; by default 200 where terms are split off, else 2000.
-        on_inexact : {"raise", "warn", "return"}
-            What to do where the forward or the adjoint solve has not converged.
-        refine : bool
-            First polish the point by Newton steps on the reference map, where the system is symmetric; a step that does
-            not shrink the residual is not taken.
+    def jvp(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> Any:
+        """The change of the solution when parameters move along directions; see `Solution.jvp`."""
+        asked = options_of(options, self.lib)
+        leaves, arrays = directions_of(directions, self.lowering, self.lib)
+        forward_flags(solution, asked.on_inexact)
+        lineariser = self._lineariser(solution, asked)
+        here = self._linearised(lineariser, solution, asked)[0]
+        change = self._change(here, leaves, arrays, asked)
+        moved = self._readout_change(lineariser, here.point, change, leaves, arrays)
+        return moved[0] if len(moved) == 1 else dict(zip(solution.variables, moved, strict=True))
 
-        Returns
-        -------
-        Gradients
+    def validity_radius(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> float:
+        """How far parameters may move before the active set changes, to first order; see `Solution.validity_radius`."""
+        asked = options_of(options, self.lib)
+        leaves, arrays = directions_of(directions, self.lowering, self.lib)
+        lineariser = self._lineariser(solution, asked)
+        here = self._linearised(lineariser, solution, asked)[0]
+        return lineariser.radius(here, self._change(here, leaves, arrays, asked))
 
-        Raises
-        ------
-        InexactSolutionError
-            Where the solution is not converged.
-        AdjointNotConvergedError, SingularAdjointError
-            Where the adjoint system could not be solved.
-        ShapeError, ParameterError, NonFiniteError
-            Where an argument does not fit.
-        """
-        leaves, unused = _wanted(wrt, self.lowering)
-        given = self._cotangent(solution, cotangent)
-        flags = (*_forward_flags(solution, on_inexact), *unused)
-        if all(_is_zero(g, self.lib) for g in given):
-            zeros = {p: self._zero_like(p) for p in leaves}
-            return Gradients(zeros, 0.0, 0, "none", "none", flags)
-        system = system_of(self.problem, self.lowering)
-        point, controls = self._point(system, solution)
-        direct: list[Any] = []
-        if isinstance(system, MapSystem):
-            given, direct = self._through_readout(solution, given, leaves, controls)
-        session = self._session(system, point, controls, refine)
-        solved, residual, products, solver, more = session.solve(
-            given, "right_side", "matrix", tol, max_iter, on_inexact
-        )
-        gradients = session.pull_back(given, solved, leaves)
-        if direct:
-            gradients = [a + b for a, b in zip(gradients, direct, strict=True)]
-        arrays = {p: self._real_if_real(p, g) for p, g in zip(leaves, gradients, strict=True)}
-        return Gradients(arrays, residual, products, system.name, solver, flags + more)
+    def value_gradient(self, solution: Solution, wrt: Any) -> Gradients:
+        """The gradient of the least value of the energy, which takes no linear solve; see `Solution.value_gradient`."""
+        request = request_of(wrt, self.lowering, self.lib, self.problem)
+        if self.problem is None or self.problem.without_value:
+            raise UnsupportedError("no energy is known here, so there is no optimal value to differentiate")
+        asked = options_of({"refine": False}, self.lib)
+        lineariser = self._lineariser(solution, asked)
+        values = value_gradient(lineariser, self.problem, request.leaves) if request.leaves else []
+        arrays = {p: self._own_kind(p, g) for p, g in zip(request.leaves, values, strict=True)}
+        return Gradients({**arrays, **request.zeros}, 0.0, "value", "none", request.flags, {}, None)
 
-    def jvp(
-        self,
-        solution: Solution,
-        directions: Mapping[Any, Any],
-        *,
-        tol: float | None = None,
-        max_iter: int | None = None,
-        on_inexact: str = "raise",
-        refine: bool = True,
-    ) -> Any:
-        """The change of the solution when parameters move along directions; see `vjp` for the options."""
-        leaves, _ = _wanted(tuple(directions), self.lowering)
-        arrays = []
-        for parameter, direction in zip(leaves, directions.values(), strict=True):
-            array = self.lib.asarray(direction, parameter.kind)
-            if tuple(array.shape) != parameter.shape:
-                raise ShapeError(
-                    f"the direction of {parameter.label} has shape {tuple(array.shape)}, not {parameter.shape}"
-                )
-            arrays.append(array)
-        _forward_flags(solution, on_inexact)
-        system = system_of(self.problem, self.lowering)
-        point, controls = self._point(system, solution)
-        session = self._session(system, point, controls, refine)
-        tangents = like(leaves, "d")
-        pushed = session.evaluate(system.push_forward(dict(zip(leaves, tangents, strict=True))), tangents, arrays)
-        solved = session.solve(pushed, "forward_right_side", "forward_matrix", tol, max_iter, on_inexact)[0]
-        change = session.change(pushed, solved)
-        if isinstance(system, MapSystem):
-            change = self._readout_change(solution, change, leaves, arrays, controls)
-        return change[0] if len(change) == 1 else dict(zip(solution.variables, change, strict=True))
+    def second_order(
+        self, solution: Solution, cotangent: Any, directions: Mapping[Any, Any], wrt: Any, **options: Any
+    ) -> tuple[Any, Gradients]:
+        """The derivative of ``<directions, gradient>`` in the cotangent and in parameters; see `Solution.second_order`."""
+        asked = options_of(options, self.lib)
+        if asked.mode != "exact":
+            raise UnsupportedError(f"second derivatives need mode='exact', not {asked.mode!r}")
+        request = request_of(wrt, self.lowering, self.lib)
+        leaves, arrays = directions_of(directions, self.lowering, self.lib)
+        flags = forward_flags(solution, asked.on_inexact) + request.flags
+        cotangents = cotangent_of(solution, cotangent, self.lib)
+        lineariser = self._lineariser(solution, asked)
+        if not all(e in lineariser.equation.point for e in lineariser.equation.readout.values()):
+            raise UnsupportedError(
+                "second derivatives are not offered where the variables are read out of the method's state by more than "
+                "a selection; compile with method='proximal_gradient'"
+            )
+        here, counts, more = self._linearised(lineariser, solution, asked)
+        given = cotangents(self._variables(lineariser, here.point))
+        c, _ = self._through_readout(lineariser, here.point, given, ())
+        a, judged = self._adjoint(here, c, asked)
+        change = self._change(here, leaves, arrays, asked)
+        moved = self._readout_change(lineariser, here.point, change, leaves, arrays)
+        count = len(here.point)
+        bent = bend(here.jacobian, a, change, list(zip(leaves, arrays, strict=True)), request.leaves)
+        beta, again = self._adjoint(here, bent[:count], asked)
+        back = pull(here.jacobian, beta, request.leaves)
+        values = minus(back, bent[count:], self.lib)
+        counts["adjoint"] = judged.solved.products + again.solved.products
+        gradients = self._result(here, values, request, again, None, asked, flags + more + again.flags, counts, None)
+        x = moved[0] if len(moved) == 1 else dict(zip(solution.variables, moved, strict=True))
+        return x, gradients
 
-    # Pieces.
+    # The point.
 
-    def _point(self, system: Any, solution: Solution) -> tuple[list[Any], dict[Input, float]]:
-        """The arrays at which the system is linearised, and its controls."""
-        if isinstance(system, MapSystem):
-            return list(solution.state), dict(self.binding.controls)
-        controls = {}
-        for control in system.controls:
-            bound = self.problem.smoothness if self.problem is not None else None
-            constant = self.binding.number(bound.expression) if bound is not None else 0.0
-            known = [v for c, v in self.binding.controls.items() if c.name == "t"]
-            controls[control] = 1.0 / constant if constant > 0 else (known[0] if known else 1.0)
-        return list(solution.points), controls
+    def _lineariser(self, solution: Solution, asked: Options) -> Lineariser:
+        return Lineariser(self.problem, self.lowering, self.binding, self._cache, solution, asked)
 
-    def _session(self, system: Any, point: list[Any], controls: dict[Input, float], refine: bool) -> _Session:
-        """The system at the point, or at a point polished by (semismooth) Newton steps on ``T(x) - x = 0``."""
-        session = _Session(self, system, point, controls)
-        if not refine or not system.symmetric:
-            return session
-        residual, defect = session.defect()
-        for _ in range(NEWTON_STEPS):
-            if residual <= 10 * self.lib.epsilon:
-                break
-            solved = session.solve(defect, "forward_right_side", "forward_matrix", 1e-8, 500, "return")[0]
-            step = session.change(defect, solved)
-            moved = [self.lib.add(a, b) for a, b in zip(session.point, step, strict=True)]
-            polished = _Session(self, system, moved, controls)
-            shrunk, defect = polished.defect()
-            if not shrunk < 0.5 * residual:
-                break
-            session, residual = polished, shrunk
-        return session
+    def _linearised(
+        self, lineariser: Lineariser, solution: Solution, asked: Options
+    ) -> tuple[Linearised, dict[str, int], tuple[str, ...]]:
+        """The point at which to differentiate: refined, after the forward solve went on where that was needed."""
+        if asked.on_inexact == "polish" and not solution.status.success and self.resume is not None:
+            solution = self._resumed(solution, lineariser, 1.0)
+        here, products = lineariser.refined()
+        flags: tuple[str, ...] = ()
+        rounds = 0
+        while lineariser.is_uncertain(here) and self.resume is not None and rounds < ROUNDS and asked.settles:
+            rounds += 1
+            solution = self._resumed(solution, lineariser, 0.1)
+            here, more = lineariser.refined()
+            products += more
+            flags = ("polished",)
+        if lineariser.is_uncertain(here):
+            flags = (*flags, "active_set_uncertain")
+        return here, {"refine": products}, flags
 
-    def _cotangent(self, solution: Solution, cotangent: Any) -> list[Any]:
-        given = cotangent if isinstance(cotangent, Mapping) else {solution.variables[0]: cotangent}
-        out = []
-        for variable in solution.variables:
-            if variable not in given:
-                out.append(self.lib.zeros(variable.shape, variable.kind))
-                continue
-            if library_name(given[variable]) is None or tuple(given[variable].shape) != variable.shape:
-                found = tuple(getattr(given[variable], "shape", ())) or type(given[variable]).__name__
-                raise ShapeError(
-                    f"the cotangent of {variable.label} must be an array of shape {variable.shape}, not {found}"
-                )
-            array = self.lib.asarray(given[variable], variable.kind)
-            if not bool(self.lib.xp.all(self.lib.xp.isfinite(array))):
-                raise NonFiniteError(f"the cotangent of {variable.label} holds NaN or infinity")
-            out.append(array)
-        return out
+    def _resumed(self, solution: Solution, lineariser: Lineariser, factor: float) -> Solution:
+        assert self.resume is not None
+        found = self.resume(solution, factor)
+        lineariser.move_to(found)
+        return found
+
+    def _variables(self, lineariser: Lineariser, point: Arrays) -> Arrays:
+        equation = lineariser.equation
+        recipe = lambda: (list(equation.readout.values()), equation.point)  # noqa: E731
+        return lineariser.programs("readout", recipe, *point)
 
     def _through_readout(
-        self, solution: Solution, given: list[Any], leaves: Sequence[Parameter], controls: dict[Input, float]
-    ) -> tuple[list[Any], list[Any]]:
-        """The cotangent of the state, and the part of the gradient that goes through the read-out itself."""
-        low = self.lowering
-        outputs = [low.readout[v] for v in solution.variables]
-        cotangents = like(solution.variables, "c")
-        pulled = full(vjp(outputs, cotangents, [*low.state, *leaves]), [*low.state, *leaves])
-        found = self.run(pulled, [*low.state, *cotangents], [*solution.state, *given], controls)
-        return list(found[: len(low.state)]), list(found[len(low.state) :])
+        self, lineariser: Lineariser, point: Arrays, given: Arrays, leaves: Any
+    ) -> tuple[Arrays, Arrays]:
+        """The cotangent of the point, and the part of the gradient that goes through the read-out itself."""
+        equation = lineariser.equation
+        outputs = list(equation.readout.values())
+
+        def recipe() -> Any:
+            c = like(outputs, "c")
+            return pulled(outputs, c, [*equation.point, *leaves]), [*equation.point, *c]
+
+        found = lineariser.programs(("through", tuple(leaves)), recipe, *point, *given)
+        return found[: len(point)], found[len(point) :]
 
     def _readout_change(
+        self, lineariser: Lineariser, point: Arrays, change: Arrays, leaves: Any, arrays: Arrays
+    ) -> Arrays:
+        equation = lineariser.equation
+        outputs = list(equation.readout.values())
+
+        def recipe() -> Any:
+            t = like(leaves, "t")
+            return pushed(outputs, [*equation.point, *leaves], [*equation.directions, *t]), [
+                *equation.point,
+                *equation.directions,
+                *t,
+            ]
+
+        return lineariser.programs(("readout change", tuple(leaves)), recipe, *point, *change, *arrays)
+
+    # The solves.
+
+    def _adjoint(self, here: Linearised, c: Arrays, asked: Options) -> tuple[Arrays, Judged]:
+        a, solved = here.jacobian.solve_adjoint(c, asked.accuracy, asked.start_for(here.jacobian.name))
+        return a, judge(here, solved, asked)
+
+    def _change(self, here: Linearised, leaves: Any, arrays: Arrays, asked: Options) -> Arrays:
+        """The change ``-J^-1 R_theta d theta`` of the point."""
+        equation = here.jacobian.equation
+
+        def recipe() -> Any:
+            t = like(leaves, "t")
+            return pushed(equation.residual, leaves, t), [*equation.point, *t]
+
+        moved = here.jacobian.programs(("push", tuple(leaves)), recipe, *here.point, *arrays)
+        change, solved = here.jacobian.solve_forward(times(-1.0, moved, self.lib), asked.accuracy)
+        judge(here, solved, asked)
+        return change
+
+    def _gradients(self, here: Linearised, a: Arrays, direct: Arrays, leaves: Any) -> Arrays:
+        back = pull(here.jacobian, a, leaves)
+        return minus(direct, back, self.lib)
+
+    def _estimated(
+        self, lineariser: Lineariser, here: Linearised, c: Arrays, a: Arrays, request: Request, cotangents: Any
+    ) -> Estimated:
+        def changed(s: Arrays) -> Arrays | None:
+            if not cotangents.varies:
+                return None
+            before = cotangents(self._variables(lineariser, minus(here.point, s, self.lib)))
+            now, _ = self._through_readout(lineariser, here.point, before, ())
+            return minus(c, now, self.lib)
+
+        return estimate(
+            here.jacobian, here.residual, c, a, request.leaves, lineariser.is_rounding(here), changed
+        )
+
+    # The result.
+
+    def _result(
         self,
-        solution: Solution,
-        change: list[Any],
-        leaves: Sequence[Parameter],
-        arrays: list[Any],
-        controls: dict[Input, float],
-    ) -> list[Any]:
-        low = self.lowering
-        moved, tangents = like(low.state, "dz"), like(leaves, "d")
-        outputs = [low.readout[v] for v in solution.variables]
-        directions: dict[Any, Expression] = dict(zip([*low.state, *leaves], [*moved, *tangents], strict=True))
-        pushed = full(jvp(outputs, directions), solution.variables)
-        inputs = [*low.state, *moved, *tangents]
-        return list(self.run(pushed, inputs, [*solution.state, *change, *arrays], controls))
+        here: Linearised,
+        values: Arrays,
+        request: Request,
+        judged: Judged,
+        found: Estimated | None,
+        asked: Options,
+        flags: tuple[str, ...],
+        counts: dict[str, int],
+        margin: float | None,
+    ) -> Gradients:
+        leaves, lib = request.leaves, self.lib
+        arrays = {p: self._own_kind(p, g) for p, g in zip(leaves, values, strict=True)}
+        errors = debiased = None
+        if found is not None:
+            errors = {p: _error(e, g, lib) for p, e, g in zip(leaves, found.errors, values, strict=True)}
+            errors.update(dict.fromkeys(request.zeros, 0.0))
+            less = minus(values, found.errors, lib)
+            debiased = {**{p: self._own_kind(p, g) for p, g in zip(leaves, less, strict=True)}, **request.zeros}
+        doubtful = {"active_set_uncertain", "adjoint_not_converged", "forward_not_converged"} & set(flags)
+        kind = "heuristic" if doubtful or (found is not None and not found.converged) else "estimated"
+        return Gradients(
+            {**arrays, **request.zeros},
+            judged.solved.relative,
+            here.jacobian.name,
+            judged.solved.solver,
+            tuple(dict.fromkeys(flags)),
+            counts,
+            errors,
+            kind,
+            margin,
+            Adjoint(here.jacobian.name, judged.solved.state),
+            debiased,
+            judged.spectrum,
+        )
 
-    def run(
-        self,
-        outputs: Sequence[Expression],
-        inputs: Sequence[Input],
-        arrays: Sequence[Any],
-        controls: dict[Input, float],
-    ) -> tuple[Any, ...]:
-        """Evaluate expressions at the parameter values of the solve."""
-        function = Function(list(outputs), [*inputs, *controls], self.lib, "gradient")
-        return self.binding.bound(function, controls)(*arrays)
+    def _heuristic(
+        self, values: Arrays, solved: Solved, request: Request, asked: Options, flags: tuple[str, ...]
+    ) -> Gradients:
+        arrays = {p: self._own_kind(p, g) for p, g in zip(request.leaves, values, strict=True)}
+        counts = {"adjoint": solved.products}
+        return Gradients(
+            {**arrays, **request.zeros}, solved.relative, "map", asked.mode, flags, counts, error_kind="heuristic"
+        )
 
-    def _zero_like(self, parameter: Parameter) -> Any:
-        return self.lib.zeros(parameter.shape, parameter.kind)
+    def _nothing(self, request: Request, flags: tuple[str, ...]) -> Gradients:
+        values = {p: self.lib.zeros(p.shape, p.kind) for p in request.leaves}
+        zero = {p: 0.0 for p in (*request.leaves, *request.zeros)}
+        return Gradients({**values, **request.zeros}, 0.0, "none", "none", flags, {}, zero, "certified", None)
 
-    def _real_if_real(self, parameter: Parameter, gradient: Any) -> Any:
+    def _own_kind(self, parameter: Parameter, gradient: Any) -> Any:
         return self.lib.asarray(gradient, parameter.kind)
 
 
-class _Session:
-    """One system at one point, with its compiled products."""
-
-    def __init__(self, owner: Differentiator, system: Any, point: list[Any], controls: dict[Input, float]) -> None:
-        self.owner, self.system, self.controls, self.lib = owner, system, controls, owner.lib
-        self.point = list(point)
-        self.inputs: list[Input] = list(system.point)
-        self.arrays = list(point)
-        auxiliary = system.auxiliary
-        if auxiliary:
-            formulas = [f for _, f in auxiliary]
-            self.arrays += list(owner.run(formulas, self.inputs, self.arrays, controls))
-            self.inputs += [i for i, _ in auxiliary]
-
-    def evaluate(self, outputs: Sequence[Expression], inputs: Sequence[Input], arrays: Sequence[Any]) -> list[Any]:
-        """Expressions in the point and further inputs."""
-        return list(self.owner.run(outputs, [*self.inputs, *inputs], [*self.arrays, *arrays], self.controls))
-
-    def defect(self) -> tuple[float, list[Any]]:
-        """``|T(x) - x|`` relative to ``|x|``, and ``T(x) - x``."""
-        images = self.evaluate(list(self.system.image), [], [])
-        found = [self.lib.subtract(a, b) for a, b in zip(images, self.point, strict=True)]
-        size = sqrt(sum(_square(b, self.lib) for b in self.point))
-        return sqrt(sum(_square(f, self.lib) for f in found)) / max(size, self.lib.tiny), found
-
-    def change(self, pushed: Sequence[Any], solved: Sequence[Any]) -> list[Any]:
-        """The change of the point that the solution of the forward system stands for."""
-        b, e = like(self.system.point, "b"), like(self.system.point, "e")
-        return self.evaluate(self.system.change(b, e), [*b, *e], [*pushed, *solved])
-
-    def solve(
-        self, given: Sequence[Any], right: str, matrix: str, tol: float | None, max_iter: int | None, on_inexact: str
-    ) -> tuple[list[Any], float, int, str, tuple[str, ...]]:
-        """Solve the system; returns the solution, true relative residual, products, solver and flags."""
-        lib, system = self.lib, self.system
-        c, u = like(system.point, "c"), like(system.point, "u")
-        rhs = self.evaluate(getattr(system, right)(c), c, given)
-        space = VectorSpace([n.shape for n in system.point], [n.kind for n in system.point], lib)
-        product = Function(getattr(system, matrix)(u), [*self.inputs, *u, *self.controls], lib, "product")
-        bound = self.owner.binding.bound(product, self.controls)
-
-        def apply(flat: Any) -> Any:
-            return space.pack(bound(*self.arrays, *space.unpack(flat)))
-
-        flat_rhs = space.pack(rhs)
-        iteration: LinearIteration
-        if system.symmetric:
-            iteration = ConjugateGradients(apply, flat_rhs, lib)
-        else:
-            iteration = GMRES(apply, flat_rhs, lib, restart=RESTART)
-        size = iteration.rhs_norm
-        if size == 0.0:
-            return list(space.unpack(lib.zeros((space.size,)))), 0.0, 0, "none", ()
-        problem = self.owner.problem
-        split = not system.symmetric and problem is not None and not problem.without_value
-        settle = SETTLE if tol is None and split else None
-        tol = (1e-10 if lib.precision == "float64" else 1e-5) if tol is None else tol
-        max_iter = (200 if split else 2000) if max_iter is None else max_iter
-        iteration.start(None)
-
-        def measure(_state: Any) -> Measurement:
-            relative = iteration.residual / size
-            return Measurement(Certificate("residual", iteration.residual, relative))
-
-        outcome = run(iteration, measure, Limits(tol, max_iter, spacing=1, growth=1.0, adapt_until=0), keep=lib.copy)
-        if outcome.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt
-        residual = iteration.true_residual() / size
-        solver = "conjugate_gradients" if system.symmetric else "gmres"
-        flags = self._judge(iteration, residual, tol, on_inexact, settle)
-        return list(space.unpack(outcome.state)), residual, iteration.products, solver, flags
-
-    def _judge(
-        self, iteration: Any, residual: float, tol: float, on_inexact: str, settle: float | None
-    ) -> tuple[str, ...]:
-        if residual <= 10 * tol:
-            return ()
-        if settle is not None and residual <= settle:
-            return ("adjoint_inexact",)
-        text = (
-            f"the {self.system.name} system of the gradient has a relative residual of {residual:.1e} after "
-            f"{iteration.products} products, above the tolerance {tol:.0e}"
-        )
-        singular = iteration.outcome in ("singular", "negative_curvature", "breakdown")
-        advice = iteration.message or "raise max_iter, loosen tol, or solve the forward problem more accurately"
-        if on_inexact == "raise":
-            raise (SingularAdjointError if singular else AdjointNotConvergedError)(f"{text}: {advice}")
-        if on_inexact == "warn":
-            warn_caller(f"{text}: {advice}")
-        return ("adjoint_not_converged", *((iteration.outcome,) if iteration.outcome else ()))
-
-    def pull_back(self, given: Sequence[Any], solved: Sequence[Any], leaves: Sequence[Parameter]) -> list[Any]:
-        """The gradient in each leaf from the solution of the adjoint system."""
-        system = self.system
-        c, s = like(system.point, "c"), like(system.point, "s")
-        adjoint = system.adjoint_state(c, s)
-        pulled = full(system.pull_back(adjoint, leaves), leaves)
-        return self.evaluate(pulled, [*c, *s], [*given, *solved])
-
-
-def _wanted(wrt: Any, lowering: Lowering) -> tuple[list[Parameter], tuple[str, ...]]:
-    """The parameters meant, by themselves or by name, and a flag where the solution does not depend on one."""
-    used = [n for n in walk(*lowering.step, *lowering.readout.values()) if isinstance(n, Parameter)]
-    names = {p.name: p for p in used if p.name}
-    leaves = []
-    for key in wrt if isinstance(wrt, (tuple, list)) else [wrt]:
-        leaf = names.get(key) if isinstance(key, str) else key
-        if not isinstance(leaf, Parameter):
-            known = ", ".join(p.label for p in used) or "none"
-            raise ParameterError(
-                f"wrt takes Parameters of the energy ({known}); {key!r} is not one. Declare it with oa.Parameter(value)"
-            )
-        leaves.append(leaf)
-    return leaves, () if all(leaf in used for leaf in leaves) else ("unused_parameter",)
-
-
-def _is_zero(array: Any, lib: Backend) -> bool:
-    return not bool(lib.xp.any(array != 0))
-
-
-def _square(array: Any, lib: Backend) -> float:
-    return float(lib.item(lib.xp.sum(lib.xp.abs(array) ** 2)).real)
-
-
-def _forward_flags(solution: Solution, on_inexact: str) -> tuple[str, ...]:
-    if on_inexact not in ON_INEXACT:
-        raise ParameterError(f"on_inexact must be one of {ON_INEXACT}, not {on_inexact!r}")
-    if solution.status.success:
-        return ()
-    text = (
-        f"the solution ended with {solution.status.name} ({solution.certificate}), so its gradient would be wrong by "
-        f"an unknown amount; solve to the tolerance first, or say on_inexact='warn'"
-    )
-    if on_inexact == "raise":
-        raise InexactSolutionError(text)
-    if on_inexact == "warn":
-        warn_caller(text)
-    return ("forward_not_converged",)
+def _error(error: Any, gradient: Any, lib: Backend) -> float:
+    """The norm of an estimated error, and no less than the rounding of the gradient itself."""
+    return max(SAFETY * size([error], lib), lib.epsilon * size([gradient], lib))

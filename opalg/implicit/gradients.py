@@ -6,6 +6,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from opalg.implicit.spectrum import SpectralReport
+
+KINDS = ("certified", "estimated", "heuristic")
+
+
+@dataclass(frozen=True, repr=False)
+class Adjoint:
+    """The solution of an adjoint system, to start a later one from; opaque.
+
+    Attributes
+    ----------
+    system : str
+        The system it belongs to.
+    state : flat real array
+    """
+
+    system: str
+    state: Any
+
+    def __repr__(self) -> str:
+        return f"Adjoint of the {self.system} system"
+
 
 @dataclass(repr=False)
 class Gradients(Mapping):
@@ -14,30 +38,80 @@ class Gradients(Mapping):
     Attributes
     ----------
     relative_residual : float
-        The true residual of the adjoint system, relative to its right-hand side.
-    products : int
-        Products with the system's matrix that the solve took.
+        The true residual of the adjoint system, recomputed, relative to its right-hand side.
+    error_estimates : dict from Parameter to float
+        The Euclidean norm of the error of each gradient, as far as it is known; None where no estimate was asked for.
+    error_kind : str
+        ``"certified"`` (a bound), ``"estimated"`` (to first order in the residuals of the point and of the adjoint) or
+        ``"heuristic"`` (the estimate rests on an active set that is not certain, or the mode is not exact).
+    active_margin : float or None
+        How far the point is from the next kink, relative to its size; None where there is none.
     system : str
-        Which system was solved: ``"hessian"``, ``"proximal"`` (reduced to the active part) or ``"map"``.
+        Which system was solved: ``"hessian"``, ``"reduced"`` (to the active part), ``"proximal"``, ``"saddle"`` or
+        ``"map"``.
     solver : str
-        ``"conjugate_gradients"`` or ``"gmres"``.
+        ``"conjugate_gradients"``, ``"minres"``, ``"gmres"``, ``"none"`` or the name of a mode that is not exact.
     flags : tuple of str
-        What the solve noticed: ``"singular"``, ``"forward_not_converged"``, ...
+        What was noticed: ``"forward_not_converged"``, ``"active_set_uncertain"``, ``"degenerate"``, ...
+    counts : dict from str to int
+        Products for ``"refine"``, ``"adjoint"`` and ``"estimate"``.
+    adjoint : Adjoint or None
+        For ``start=`` of a later gradient.
+    debiased : dict from Parameter to array, or None
+        The gradients less their estimated errors.
+    spectrum : SpectralReport or None
+        What GMRES saw of the spectrum of a map's Jacobian.
+    per_sample : dict from Parameter to array, or None
+        A gradient for each sample, along a new first axis.
+    sample_residuals, sample_flags : tuple
+        For each sample.
     """
 
     values_by_parameter: dict[Any, Any]
     relative_residual: float
-    products: int
     system: str
     solver: str
-    flags: tuple[str, ...] = field(default=())
+    flags: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    error_estimates: dict[Any, float] | None = None
+    error_kind: str = "estimated"
+    active_margin: float | None = None
+    adjoint: Adjoint | None = None
+    debiased: dict[Any, Any] | None = None
+    spectrum: SpectralReport | None = None
+    per_sample: dict[Any, Any] | None = None
+    sample_residuals: tuple[float, ...] = ()
+    sample_flags: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def products(self) -> int:
+        """Products with the system's matrices, all together."""
+        return sum(self.counts.values())
+
+    @property
+    def error_estimate(self) -> float | None:
+        """The Euclidean norm of the estimated errors of all gradients together."""
+        if self.error_estimates is None:
+            return None
+        return float(np.linalg.norm(list(self.error_estimates.values())))
+
+    @property
+    def relative_error(self) -> float | None:
+        """`error_estimate` relative to the norm of all gradients together; 0 where both vanish."""
+        if self.error_estimate is None:
+            return None
+        size = float(np.sqrt(sum(float((abs(g) ** 2).sum()) for g in self.values_by_parameter.values())))
+        return self.error_estimate / size if size > 0 else (0.0 if self.error_estimate == 0 else float("inf"))
 
     def __getitem__(self, key: Any) -> Any:
+        return self.values_by_parameter[self._parameter(key)]
+
+    def _parameter(self, key: Any) -> Any:
         if isinstance(key, str):
-            for parameter, value in self.values_by_parameter.items():
-                if parameter.name == key:
-                    return value
-        return self.values_by_parameter[key]
+            for parameter in self.values_by_parameter:
+                if key == (parameter if isinstance(parameter, str) else parameter.name):
+                    return parameter
+        return key
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values_by_parameter)
@@ -46,9 +120,10 @@ class Gradients(Mapping):
         return len(self.values_by_parameter)
 
     def __repr__(self) -> str:
-        names = ", ".join(p.label for p in self.values_by_parameter)
+        names = ", ".join(p if isinstance(p, str) else p.label for p in self.values_by_parameter)
+        error = "" if self.relative_error is None else f", {self.error_kind} relative error {self.relative_error:.1e}"
         return (
             f"Gradients in {names}: {self.system} system by {self.solver}, relative residual "
-            f"{self.relative_residual:.1e} after {self.products} products"
+            f"{self.relative_residual:.1e} after {self.products} products{error}"
             + (f"; flags: {', '.join(self.flags)}" if self.flags else "")
         )

@@ -5,6 +5,7 @@ them), and one loop, elsewhere, drives every iteration.
 """
 
 from opalg.iterations.anderson import Anderson
+from opalg.iterations.batched_conjugate_gradients import BatchedConjugateGradients
 from opalg.iterations.conjugate_gradients import ConjugateGradients
 from opalg.iterations.gmres import GMRES
 from opalg.iterations.iteration import Iteration, LinearIteration
@@ -16,6 +17,7 @@ __all__ = [
     "GMRES",
     "MINRES",
     "Anderson",
+    "BatchedConjugateGradients",
     "ConjugateGradients",
     "Iteration",
     "LinearIteration",

@@ -10,7 +10,7 @@ import numpy as np
 from opalg.arrays import Backend
 from opalg.errors import ParameterError
 from opalg.iterations.iteration import FlatMap, LinearIteration
-from opalg.iterations.ritz import hessenberg_eigenvalues
+from opalg.iterations.ritz import hessenberg_eigenvalues, hessenberg_pairs
 from opalg.iterations.vectors import norm
 
 _REORTHOGONALISE = 0.7071  # Daniel, Gragg, Kaufman and Stewart (1976): project again after a loss larger than this
@@ -66,7 +66,7 @@ class GMRES(LinearIteration):
     def start(self, z0: Any = None) -> None:
         self._reset()
         self._x = self._own_start(z0)
-        self._last_square = np.zeros((0, 0))
+        self._last_rectangle = np.zeros((1, 0))
         self._cycle_best = np.inf
         self._begin_cycle(self._first_residual(z0, self._x))
 
@@ -100,7 +100,41 @@ class GMRES(LinearIteration):
         They estimate the (preconditioned) spectrum, first at its outer edges (Saad 2011, section 6.2).
         """
         k = self._columns
-        return hessenberg_eigenvalues(self._hessenberg[:k, :k] if k else self._last_square)
+        return hessenberg_eigenvalues(self._hessenberg[:k, :k] if k else self._last_rectangle[:-1])
+
+    def ritz_pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ritz values of `hessenberg`, the residuals ``|A x - theta x|`` of their vectors, and their conditions.
+
+        A residual of zero says that the value is an eigenvalue; otherwise it is one of a matrix no farther than the
+        residual from the (preconditioned) operator, and about as far from its eigenvalue as residual times condition
+        (Saad 2011, sections 3.3 and 6.2).
+        """
+        rectangle = self.hessenberg()
+        k = rectangle.shape[1]
+        return hessenberg_pairs(rectangle[:k], float(rectangle[k, k - 1]) if k else 0.0)
+
+    def hessenberg(self) -> np.ndarray:
+        """The Hessenberg matrix of this cycle, or of the last where that was longer; one row more than columns.
+
+        Its singular values lie between the least and the largest of the (preconditioned) operator.
+        """
+        k = self._columns
+        return self._hessenberg[: k + 1, :k].copy() if k >= self._last_rectangle.shape[1] else self._last_rectangle
+
+    def preconditioned_basis(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``H``, ``V.T Z`` and ``Z.T Z`` of this cycle's ``A Z = V H``, with ``Z = M V`` the preconditioned basis.
+
+        They hold what the cycle has learnt about A itself, and take an application of M for each column.
+        """
+        lib, k = self.lib, self._columns
+        if k == 0:
+            return np.zeros((1, 0)), np.zeros((1, 0)), np.zeros((0, 0))
+        rows = self._basis[:k, ...]
+        if self.precondition is not None:
+            rows = lib.xp.stack([lib.copy(self.precondition(self._basis[i, ...])) for i in range(k)])
+        cross, gram = lib.matmul(self._basis[: k + 1, ...], rows.T), lib.matmul(rows, rows.T)
+        rectangle = self._hessenberg[: k + 1, :k].copy()
+        return rectangle, np.asarray(lib.to_numpy(cross), dtype=float), np.asarray(lib.to_numpy(gram), dtype=float)
 
     def _begin_cycle(self, residual: Any) -> None:
         self.residual = norm(residual, self.lib)
@@ -177,7 +211,7 @@ class GMRES(LinearIteration):
         k, first = self._columns, self._first
         x = self.state
         residual = self.lib.subtract(self.rhs, self._product(x))
-        self._last_square = self._hessenberg[:k, :k].copy()
+        self._last_rectangle = self._hessenberg[: k + 1, :k].copy()
         size = norm(residual, self.lib)
         if not isfinite(size):
             self._columns, self._combined, self.residual = 0, None, first

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import numpy as np
+
 from opalg.arrays import Backend
 from opalg.errors import ShapeError
 from opalg.iterations.vectors import norm, own_vector
@@ -90,6 +92,10 @@ class LinearIteration(Iteration):
     def true_residual(self) -> float:
         """The norm of ``b - A x`` at the current state, computed afresh with one product."""
         return norm(self.lib.subtract(self.rhs, self._product(self.state)), self.lib)
+
+    @abstractmethod
+    def ritz_values(self) -> np.ndarray:
+        """Estimates of eigenvalues of the (preconditioned) operator from the products so far."""
 
     def _product(self, vector: Any) -> Any:
         self.products += 1

@@ -83,6 +83,10 @@ class VectorSpace:
             parts.append(self.lib.xp.reshape(entries, shape))
         return tuple(parts)
 
+    def range_of(self, i: int) -> tuple[int, int]:
+        """Where the packed entries of array i begin and end."""
+        return self._ranges[i]
+
     def zeros(self) -> Any:
         """The packed zero state."""
         return self.lib.zeros((self.size,))

@@ -1,7 +1,21 @@
 """Learning: image quality measures, gradients of losses of solutions, and tuning of parameters along them."""
 
-from opalg.learning import metrics
+from opalg.learning import metrics, schedules
 from opalg.learning.hypergradients import Hypergradient, hypergradient
-from opalg.learning.tuning import Tuning, TuningStep, tune
+from opalg.learning.path import Tuning, TuningStep
+from opalg.learning.schedules import Adaptive, Fixed, Hoag, Maid
+from opalg.learning.tuning import tune
 
-__all__ = ["Hypergradient", "Tuning", "TuningStep", "hypergradient", "metrics", "tune"]
+__all__ = [
+    "Adaptive",
+    "Fixed",
+    "Hoag",
+    "Hypergradient",
+    "Maid",
+    "Tuning",
+    "TuningStep",
+    "hypergradient",
+    "metrics",
+    "schedules",
+    "tune",
+]

@@ -38,6 +38,7 @@ def descend(
     blocks: Sequence[int],
     steps: int,
     stop: float,
+    project: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Descended:
     """Minimise a function of several blocks of coordinates, each of natural length 1, from the origin.
 
@@ -51,6 +52,8 @@ def descend(
         Evaluations at most.
     stop : float
         A step that changes the value by less ends the search.
+    project : callable, optional
+        Brings a point that a step leads to back to where the search may go.
 
     Returns
     -------
@@ -81,6 +84,10 @@ def descend(
         if largest == 0.0:
             return Descended(point, value, "flat")
         move *= min(1.0, cap / largest)
+        if project is not None:
+            move = project(point + move) - point
+            if not move.any():
+                return Descended(point, value, "flat")
         new_value, new_slope = function(point + move)
         level = abs(new_value - value) < stop
         change = new_slope - slope

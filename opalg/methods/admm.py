@@ -112,6 +112,7 @@ class Admm(Method):
             start={a: start_of(t) for a, t in zip(v, split, strict=True)},
             controls={control: natural_penalty(problem, split)} if fixed is None else {},
             duals={t: rho * (a - c) for t, a, c in zip(split, v, u, strict=True)},
+            arguments={t: (a, rho) for t, a in zip(split, v, strict=True)},
             residual=optimality(problem, split, (u, u_next), (gaps, size + 1e-12 * pull), (v, rho)),
             scale=Literal(1.0),
             iteration="anderson" if problem.without_value else "picard",

@@ -55,6 +55,8 @@ class Lowering:
         Scalars that the loop may change, with the formula of their start value.
     duals : dict from Term to Expression
         Dual candidates that the state offers to a duality gap, already in the conjugate's domain.
+    arguments : dict from Term to (Expression, Expression)
+        For each term that is split off: where its prox is taken, and the penalty ``s`` of the prox of ``f / s`` there.
     iteration : str
         How the fixed point is sought: ``"once"``, ``"picard"``, ``"nesterov"`` or ``"anderson"``.
     residual : Expression or None
@@ -89,6 +91,7 @@ class Lowering:
     start: dict[Input, Callable[[dict[Variable, Expression]], Expression]]
     controls: dict[Input, Expression] = field(default_factory=dict)
     duals: dict[Term, Expression] = field(default_factory=dict)
+    arguments: dict[Term, tuple[Expression, Expression]] = field(default_factory=dict)
     iteration: str = "picard"
     residual: Expression | None = None
     scale: Expression | None = None

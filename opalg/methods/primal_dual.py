@@ -106,11 +106,13 @@ class PrimalDual(Method):
             moved = old - tau * (slope + pulled_back(dual, variable, q))
             x_next.append(apply_direct_prox(direct[variable], moved, tau) if variable in direct else moved)
         ahead = {v: 2.0 * new - old for (v, old), new in zip(point.items(), x_next, strict=True)}
+        arguments = [old / sigma + term.expression.trace(ahead) for term, old in zip(dual, q, strict=True)]
         q_next = []
         for term, old in zip(dual, q, strict=True):
             moved = old + sigma * term.expression.trace(ahead)
             q_next.append(moved - sigma * split_prox(term, moved / sigma, 1.0 / sigma))
-        return self._lowering(problem, dual, x, q, x_next, q_next, controls, tau, sigma)
+        lowering = self._lowering(problem, dual, x, q, x_next, q_next, controls, tau, sigma)
+        return replace(lowering, arguments={t: (v, sigma) for t, v in zip(dual, arguments, strict=True)})
 
     def _lowering(
         self,

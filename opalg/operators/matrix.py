@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from opalg.errors import DtypeError, ShapeError
+from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.facts import exact, upper
 from opalg.leaves import Constant, Indices, Parameter
 from opalg.nodes import node
@@ -21,30 +21,36 @@ from opalg.program.expression import Expression, Product, Reduce, Shape
 from opalg.program.linear import Kernel, Take
 
 
-def Matrix(matrix: Any) -> LinearOperator:
+def Matrix(matrix: Any, values: Any = None) -> LinearOperator:
     """A matrix times vectors on the last axis, ``y_i = sum_j M_ij x_j``, dense or scipy-sparse.
 
     Parameters
     ----------
     matrix : array, Constant, Parameter, Expression or scipy.sparse matrix, shape ``(m, n)``
         The entries, real or complex.
+    values : array, number, Parameter or Expression, optional
+        What stands at the stored places of a scipy.sparse matrix, in place of its own entries: as many as it stores, in
+        the order of ``matrix.tocoo().data``, which for csr, csc and coo matrices is that of ``matrix.data``. Gradients
+        in them flow, and stored zeros are places, too.
 
     Returns
     -------
-    DenseMatrix or SparseMatrix
+    DenseMatrix, SparseMatrix or CoordinateMatrix
         An operator ``(n,) -> (m,)``.
 
     Raises
     ------
     ShapeError
-        Where it has not two axes.
+        Where it has not two axes, or stores another number of entries than there are values.
     DtypeError
         For integer or boolean entries.
+    ParameterError
+        For values of a matrix that is not sparse, and a Parameter that is a sparse matrix.
 
     Notes
     -----
     ``M.H`` is the conjugated transpose. The norm is bounded by Schur's test, ``sqrt(||M||_1 ||M||_inf)``, and for dense
-    matrices by ``||M||_F`` as well (upper). Only dense entries may be a Parameter; for sparse ones see `SparseMatrix`.
+    matrices by ``||M||_F`` as well (upper).
 
     Examples
     --------
@@ -52,11 +58,33 @@ def Matrix(matrix: Any) -> LinearOperator:
     >>> import opalg as oa
     >>> oa.Matrix(np.array([[1.0, 2.0], [3.0, 4.0]])) @ np.array([1.0, 1.0])
     array([3., 7.])
+
+    A sparse matrix whose entries may change:
+
+    >>> import scipy.sparse
+    >>> pattern = scipy.sparse.csr_array([[0.0, 1.0], [1.0, 0.0]])
+    >>> weights = oa.Parameter(np.array([2.0, 3.0]), name="weights")
+    >>> oa.Matrix(pattern, values=weights) @ np.array([1.0, 10.0])
+    array([20.,  3.])
     """
-    value = matrix.value if isinstance(matrix, Constant) else matrix
-    if type(value).__module__.startswith("scipy.sparse"):
-        return SparseMatrix(matrix)
-    return DenseMatrix(matrix)
+    value = matrix.value if isinstance(matrix, (Constant, Parameter)) else matrix
+    sparse = type(value).__module__.startswith("scipy.sparse")
+    if values is not None:
+        if not sparse:
+            raise ParameterError(
+                f"values= are the entries at the stored places of a scipy.sparse matrix, but Matrix was given "
+                f"{type(value).__name__}; give the entries themselves as the matrix, which may be a Parameter"
+            )
+        places = value.tocoo()
+        if len(places.shape) != 2:
+            raise ShapeError(f"Matrix takes an array of shape (m, n), but was given shape {places.shape}")
+        return CoordinateMatrix(values, places.row, places.col, places.shape)
+    if sparse and isinstance(matrix, Parameter):
+        raise ParameterError(
+            f"the parameter {matrix.label} is a scipy.sparse matrix, but parameters are arrays; keep its places and "
+            f"let its entries change: Matrix(pattern, values=Parameter(pattern.tocoo().data))"
+        )
+    return SparseMatrix(matrix) if sparse else DenseMatrix(matrix)
 
 
 class _OfEntries(LinearOperator):
@@ -155,8 +183,8 @@ class SparseMatrix(_OfEntries):
 
     Notes
     -----
-    ``||M||_2 <= sqrt(||M||_1 ||M||_inf)`` (Schur's test). The entries are constant; a matrix of few entries that are
-    learned is made by `from_coordinates`.
+    ``||M||_2 <= sqrt(||M||_1 ||M||_inf)`` (Schur's test). The entries are constant; those that are learned are given
+    as ``Matrix(pattern, values=parameter)``, or by their places with `from_coordinates`.
 
     Examples
     --------

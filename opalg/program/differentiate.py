@@ -251,9 +251,20 @@ def _choose(current: Pointwise, condition: Expression, tangents: list[Tangent]) 
     return None if yes is None and no is None else where(condition, _zero_or(yes), _zero_or(no))
 
 
+_INNER = {"maximum": ("minimum", "greater", "greater_equal"), "minimum": ("maximum", "less", "less_equal")}
+
+
 def _larger(current: Pointwise) -> Expression:
+    """Where a maximum, or minimum, is its first argument.
+
+    In ``max(min(v, high), low)`` the two bounds may coincide, as those of a soft threshold of weight zero do. Then the
+    side on which v lies says which of them moves the value, so that the derivative is that from inside ``low <= high``.
+    """
+    inner, strictly, weakly = _INNER[current.function]
     a, b = current.arguments
-    return pointwise("greater", a, b) if current.function == "maximum" else pointwise("less", a, b)
+    if isinstance(a, Pointwise) and a.function == inner:
+        return pointwise("logical_and", pointwise(weakly, a, b), pointwise(strictly, a.arguments[0], b))
+    return pointwise(strictly, a, b)
 
 
 def _phase(z: Expression) -> Expression:

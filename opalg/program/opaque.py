@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from opalg.arrays import Backend
 from opalg.errors import DeviceError, DtypeError, ParameterError, UnsupportedError
@@ -34,7 +34,16 @@ from opalg.program.opaque_arrays import (
 
 
 class Opaque:
-    """What an opaque function and its derivatives have in common, so that they are found in an expression."""
+    """What an opaque function and its derivatives have in common, so that they are found in an expression.
+
+    Attributes
+    ----------
+    order : tuple of (str, int)
+        What a derivative is of the function itself: ``("back", i)`` is the transposed derivative in argument i, and
+        ``("along", i)`` the derivative along a change of it, the first one taken first.
+    """
+
+    order: ClassVar[tuple[tuple[str, int], ...]] = ()
 
     def evaluate(self, lib: Backend, *arrays: Any) -> Any:
         """A fresh array from arrays of the library."""
@@ -191,6 +200,7 @@ class _Pulled(Opaque):
     """``(x, u) -> J(x)^T u``."""
 
     of: OpaqueFunction
+    order = (("back", 0),)
 
     def evaluate(self, lib: Backend, x: Any, *rest: Any) -> Any:
         of = self.of
@@ -239,6 +249,7 @@ class _Pushed(Opaque):
     """``(x, d) -> J(x) d``."""
 
     of: OpaqueFunction
+    order = (("along", 0),)
 
     def evaluate(self, lib: Backend, x: Any, *rest: Any) -> Any:
         of = self.of
@@ -300,6 +311,7 @@ class _Curved(Opaque):
     """``(x, u, d) ->`` the derivative of ``J(x)^T u`` in x along d."""
 
     of: OpaqueFunction
+    order = (("back", 0), ("along", 0))
 
     def evaluate(self, lib: Backend, x: Any, *rest: Any) -> Any:
         of = self.of
@@ -350,6 +362,7 @@ class _PulledToStrength(Opaque):
     """``(x, s, u) ->`` the transposed derivative in the strength s times u."""
 
     of: OpaqueFunction
+    order = (("back", 1),)
 
     def evaluate(self, lib: Backend, x: Any, strength: Any, u: Any) -> Any:
         of = self.of
@@ -412,7 +425,15 @@ def opaque(
 def opaque_functions(*expressions: Expression) -> list[OpaqueFunction]:
     """The opaque functions that expressions call, themselves or their derivatives, each once."""
     calls = [n.function for n in walk(*expressions) if isinstance(n, Call) and isinstance(n.function, Opaque)]
-    return list(dict.fromkeys(f if isinstance(f, OpaqueFunction) else f.of for f in calls))  # type: ignore[attr-defined]
+    return list(dict.fromkeys(f for c in calls if (f := function_behind(c)) is not None))
+
+
+def function_behind(function: Opaque) -> OpaqueFunction | None:
+    """The opaque function that a derivative is one of; None for a formula that calls none."""
+    current: Any = function
+    while current is not None and not isinstance(current, OpaqueFunction):
+        current = getattr(current, "of", None)
+    return current
 
 
 def _beyond(of: OpaqueFunction) -> UnsupportedError:

@@ -89,17 +89,55 @@ class Solution:
 
         Parameters
         ----------
-        cotangent : array, or mapping from Variable to array
-            The gradient of an outer loss in the solution.
-        wrt : Parameter or sequence of Parameter
-            What to differentiate in.
-        **options
-            ``tol``, ``max_iter``, ``on_inexact``; see `opalg.implicit.Differentiator.vjp`.
+        cotangent : array, mapping from Variable to array, or callable
+            The gradient of an outer loss in the solution. A callable ``x -> gradient`` is taken at the refined point,
+            and its change enters the estimate of the error.
+        wrt : Parameter, name, or sequence of them
+            What to differentiate in. ``"x0"`` and ``"step"`` have exactly no influence.
+        tol : float, optional
+            On the true residual of the adjoint system relative to its right-hand side; by default 1e-10 in double and
+            1e-5 in single precision.
+        max_iter : int, optional
+            Products at most; by default 2000.
+        mode : {"exact", "jacobian_free", "phantom", "neumann", "unroll"}
+            All but the first are heuristics on the map of the method: no inverse at all, ``terms`` damped steps, a series
+            of ``terms`` terms, ``terms`` steps of the map itself from the default start.
+        on_inexact : {"raise", "warn", "return", "polish"}
+            What to do where the forward or the adjoint solve has not converged; ``"polish"`` first goes on with the
+            forward solve.
+        refine : bool
+            Whether to improve the point by Newton steps on the optimality conditions first, and to go on with the forward
+            solve where the active set has not settled.
+        estimate : bool
+            Whether to estimate the error, for two loose linear solves more.
+        start : Gradients, optional
+            Earlier gradients, whose adjoint starts the solve.
+        per_sample : bool or int
+            Whether to give a gradient, a residual and flags for each sample; a number counts the leading batch axes.
+        solver : {"auto", "conjugate_gradients", "minres", "gmres"}
+            How the linear system is solved.
+        debug : bool
+            Whether to probe the adjoints of operators and the symmetry of the system first.
+        terms, damping : int, float, optional
+            Of the modes that are not exact.
+        accuracy : float, optional
+            The relative error, as estimated, beyond which the gradient counts as inexact.
 
         Returns
         -------
         Gradients
-            A mapping from Parameter to array.
+            A mapping from Parameter to array, with residual, error estimate, flags and counts.
+
+        Raises
+        ------
+        InexactSolutionError
+            Where the solution has not converged, or the estimated error exceeds ``accuracy``.
+        AdjointNotConvergedError, SingularAdjointError
+            Where the adjoint system could not be solved.
+        AdjointError
+            With ``debug``, where an operator's adjoint or the symmetry of the system fails.
+        ShapeError, ParameterError, NonFiniteError
+            Where an argument does not fit.
         """
         return self.differentiator.vjp(self, cotangent, wrt, **options)
 
@@ -108,14 +146,74 @@ class Solution:
 
         Parameters
         ----------
-        directions : mapping from Parameter to array
+        directions : mapping from Parameter (or its name) to array
             The directions.
+        **options
+            ``tol``, ``max_iter``, ``on_inexact``, ``refine`` and ``solver`` of `vjp`.
 
         Returns
         -------
         array, or mapping from Variable to array where there are several variables
         """
         return self.differentiator.jvp(self, directions, **options)
+
+    def value_gradient(self, wrt: Any) -> Any:
+        """The gradient of the least value of the energy in parameters, which takes no linear solve.
+
+        Parameters
+        ----------
+        wrt : Parameter, name, or sequence of them
+
+        Returns
+        -------
+        Gradients
+
+        Raises
+        ------
+        UnsupportedError
+            Where a term has no energy.
+
+        References
+        ----------
+        Danskin (1967) for the theorem; its error is of second order in that of the solution.
+        """
+        return self.differentiator.value_gradient(self, wrt)
+
+    def validity_radius(self, directions: Mapping[Any, Any], **options: Any) -> float:
+        """How far parameters may move along directions, and back, before another entry is held or freed.
+
+        Parameters
+        ----------
+        directions : mapping from Parameter (or its name) to array
+            The directions.
+        **options
+            As for `jvp`.
+
+        Returns
+        -------
+        float
+            To first order in the move; infinite where there is no kink. Difference quotients need steps below it.
+        """
+        return self.differentiator.validity_radius(self, directions, **options)
+
+    def second_order(self, cotangent: Any, directions: Mapping[Any, Any], wrt: Any, **options: Any) -> Any:
+        """Derivatives of ``sum Re <direction, gradient>``, with the gradients that `vjp` gives for a cotangent.
+
+        Parameters
+        ----------
+        cotangent : array or mapping from Variable to array
+        directions : mapping from Parameter (or its name) to array
+            What the gradients are contracted with.
+        wrt : Parameter, name, or sequence of them
+        **options
+            As for `vjp`.
+
+        Returns
+        -------
+        tuple
+            The derivative in the cotangent, which is the change of the solution along the directions, and `Gradients`.
+        """
+        return self.differentiator.second_order(self, cotangent, directions, wrt, **options)
 
     def plot(self, axes: Any = None) -> Any:
         """Plot the convergence history (needs matplotlib)."""

@@ -89,6 +89,53 @@ def test_divergence_of_a_linear_map_raises_by_default(rng: np.random.Generator) 
     assert np.all(np.isfinite(caught.value.solution.x))
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize(("radius", "acceleration"), [(3.0, "none"), (1.02, "none"), (1.6, "anderson")])
+def test_a_map_that_lengthens_residuals_is_named_with_its_factor(
+    radius: float, acceleration: str, backend: str, rng: np.random.Generator
+) -> None:
+    pytest.importorskip(backend)
+    B = contraction(rng, 60, radius)
+    x = oa.Variable(60, name="x")
+    plan = oa.fixed_point(x, oa.Matrix(B) @ x + np.ones(60), acceleration=acceleration, backend=backend)
+    with pytest.raises(oa.NotAContractionError, match=r"damp it .*spectra") as caught:
+        plan.solve(max_iter=500)
+    assert caught.value.contraction == pytest.approx(radius, rel=0.2)
+    assert caught.value.contraction > 1.0
+    solution = caught.value.solution
+    assert solution.status is oa.Status.DIVERGED
+    assert np.all(np.isfinite(plan.backend.to_numpy(solution.x)))
+    assert ("acceleration='anderson'" in str(caught.value)) == (acceleration == "none")
+    quiet = plan.solve(max_iter=500, on_failure="return")
+    assert quiet.status is oa.Status.DIVERGED and "no contraction" in quiet.message
+    with pytest.warns(oa.ConvergenceWarning, match="no contraction"):
+        assert not plan.solve(max_iter=500, on_failure="warn")
+
+
+def test_nan_that_no_growth_explains_is_no_matter_of_contraction() -> None:
+    x = oa.Variable(3, name="x")
+    plan = oa.fixed_point(x, oa.apply(lambda v: np.where(v > 1.0, np.nan, v + 0.3), x), acceleration="none")
+    with pytest.raises(oa.NonFiniteError) as caught:
+        plan.solve()
+    assert not isinstance(caught.value, oa.NotAContractionError)
+
+
+def test_a_bounded_orbit_runs_out_of_iterations_and_is_told_why() -> None:
+    x = oa.Variable(2, name="x")
+    plan = oa.fixed_point(x, oa.apply(lambda v: 3.2 * v * (1 - v), x), acceleration="none")
+    with pytest.warns(oa.ConvergenceWarning):
+        solution = plan.solve(np.full(2, 0.3), max_iter=60)
+    assert solution.status is oa.Status.MAX_ITER
+
+
+def test_a_transient_growth_of_a_contraction_is_left_alone(rng: np.random.Generator) -> None:
+    B = 0.5 * np.eye(30) + np.diag(np.full(29, 0.8), 1)  # norm 1.3, radius 0.5: residuals grow before they shrink
+    x = oa.Variable(30, name="x")
+    plan = oa.fixed_point(x, oa.Matrix(B) @ x + np.ones(30), acceleration="none")
+    solution = plan.solve(max_iter=3000, tol=1e-9)
+    assert np.allclose(solution.x, np.linalg.solve(np.eye(30) - B, np.ones(30)), rtol=1e-5)
+
+
 def test_a_translation_has_no_fixed_point() -> None:
     x = oa.Variable(3, name="x")
     with pytest.warns(oa.ConvergenceWarning):

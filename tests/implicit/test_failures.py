@@ -87,7 +87,7 @@ def test_what_is_no_parameter_is_refused(wrong: object, parts: tuple) -> None:
 
 def test_misspelt_options_are_refused(parts: tuple) -> None:
     plan, y, _ = parts
-    with pytest.raises(TypeError):
+    with pytest.raises(oa.ParameterError, match="tolerance"):
         plan.solve(tol=1e-8).vjp(np.ones(8), y, tolerance=1e-3)
 
 
@@ -104,7 +104,7 @@ def test_gradients_are_a_mapping(parts: tuple) -> None:
     found = plan.solve(tol=1e-8).vjp(np.ones(8), [y, lam])
     assert len(found) == 2 and list(found) == [y, lam]
     assert found["lambda"] is found[lam]
-    assert "lambda" in repr(found) and "proximal" in repr(found)
+    assert "lambda" in repr(found) and "reduced" in repr(found)
     with pytest.raises(KeyError):
         found["mu"]
 

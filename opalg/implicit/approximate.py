@@ -1,0 +1,103 @@
+"""Gradients by modes that are not exact, on the map of the method itself; their results are called heuristic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from opalg.implicit.arguments import Cotangents, Options
+from opalg.implicit.expressions import like, pulled
+from opalg.implicit.linear_solve import Solved
+from opalg.implicit.linearise import Lineariser
+from opalg.implicit.modes import approximate_adjoint, unrolled_gradient
+from opalg.implicit.programs import Arrays, plus, size
+from opalg.implicit.system import MapEquation
+from opalg.solving.solution import Solution
+
+UNROLLED = 100  # steps where none are given
+
+
+def approximate_gradients(
+    lineariser: Lineariser, solution: Solution, cotangents: Cotangents, leaves: Sequence[Any], asked: Options
+) -> tuple[Arrays, Solved]:
+    """The gradients, and the solve of the adjoint as far as there was one."""
+    way = _unrolled if asked.mode == "unroll" else _truncated
+    return way(_Map(lineariser, leaves), solution, cotangents, asked)
+
+
+class _Map:
+    """The method's map with its derivatives, on tuples of arrays."""
+
+    def __init__(self, lineariser: Lineariser, leaves: Sequence[Any]) -> None:
+        self.lineariser, self.leaves, self.lib = lineariser, list(leaves), lineariser.lib
+        assert isinstance(lineariser.equation, MapEquation)
+        self.equation = lineariser.equation
+        self.programs = lineariser.programs
+        self.general = lineariser.general(lineariser.start)
+
+    def step(self, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """``T(z)``"""
+        recipe = lambda: (list(self.equation.image), self.equation.point)  # noqa: E731
+        return tuple(self.programs("image", recipe, *state))
+
+    def pull(self, state: Sequence[Any], u: Sequence[Any]) -> tuple[tuple[Any, ...], Arrays]:
+        """The transposed derivatives of ``T`` in the state and in the parameters."""
+        equation = self.equation
+
+        def recipe() -> Any:
+            a = like(equation.point, "a")
+            return pulled(equation.image, a, [*equation.point, *self.leaves]), [*equation.point, *a]
+
+        found = self.programs(("pull of T", tuple(self.leaves)), recipe, *state, *u)
+        return tuple(found[: len(equation.point)]), found[len(equation.point) :]
+
+    def through_readout(self, state: Sequence[Any], cotangents: Cotangents) -> tuple[Arrays, Arrays]:
+        """The cotangent of the state, and the part of the gradient that goes through the read-out."""
+        equation = self.equation
+        outputs = list(equation.readout.values())
+        points = self.programs("readout", lambda: (outputs, equation.point), *state)
+
+        def recipe() -> Any:
+            c = like(outputs, "c")
+            return pulled(outputs, c, [*equation.point, *self.leaves]), [*equation.point, *c]
+
+        found = self.programs(("through", tuple(self.leaves)), recipe, *state, *cotangents(points))
+        return found[: len(equation.point)], found[len(equation.point) :]
+
+
+def _truncated(map_: _Map, solution: Solution, cotangents: Cotangents, asked: Options) -> tuple[Arrays, Solved]:
+    lib, general = map_.lib, map_.general
+    c, direct = map_.through_readout(general.point, cotangents)
+    flat = general.space.pack(c)
+    found = approximate_adjoint(
+        asked.mode,
+        lambda u: lib.subtract(u, general.transposed(u)),
+        flat,
+        lib,
+        asked.terms,
+        asked.damping,
+    )
+    left = lib.subtract(flat, general.transposed(found.u))
+    relative = size([left], lib) / max(size([flat], lib), lib.tiny)
+    _, gradients = map_.pull(general.point, general.space.unpack(found.u))
+    return plus(direct, gradients, lib), Solved(found.u, relative, found.products, asked.mode, None, "", 1.0)
+
+
+def _unrolled(map_: _Map, solution: Solution, cotangents: Cotangents, asked: Options) -> tuple[Arrays, Solved]:
+    """Through so many steps from the default start; no matter how the solution was found."""
+    lib = map_.lib
+    begin = map_.lineariser.default_state()
+    readouts: list[Arrays] = []
+
+    def cotangent(state: tuple[Any, ...]) -> tuple[Any, ...]:
+        c, direct = map_.through_readout(state, cotangents)
+        readouts.append(direct)
+        return tuple(c)
+
+    found = unrolled_gradient(map_.step, map_.pull, begin, cotangent, asked.terms or UNROLLED)
+    left = size(list(found.start_cotangent), lib)
+    state = map_.general.space.pack(list(found.state))
+    gradients = plus(readouts[0], list(found.gradients), lib)
+    return gradients, Solved(state, left, found.products, "unroll", None, "", 1.0)
+
+

@@ -1,0 +1,239 @@
+"""The arguments of a gradient, checked at the border."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from opalg.arrays import Backend, library_name
+from opalg.errors import InexactSolutionError, NonFiniteError, ParameterError, ShapeError
+from opalg.implicit.gradients import Gradients
+from opalg.implicit.linear_solve import Accuracy
+from opalg.implicit.programs import Arrays, is_zero
+from opalg.leaves import Parameter
+from opalg.methods.method import Lowering
+from opalg.methods.problem import Problem
+from opalg.nodes import walk
+from opalg.solving.solution import Solution, warn_caller
+
+ON_INEXACT = ("raise", "warn", "return", "polish")
+MODES = ("exact", "jacobian_free", "phantom", "neumann", "unroll")
+SOLVERS = ("auto", "conjugate_gradients", "minres", "gmres")
+WITHOUT_INFLUENCE = ("x0", "step")  # the solution of an equation depends neither on where nor on how it was sought
+TOL = {"float64": 1e-10, "float32": 1e-5}
+PRODUCTS = 2000
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a gradient; see `Solution.vjp`."""
+
+    tol: float | None = None
+    max_iter: int | None = None
+    mode: str = "exact"
+    on_inexact: str = "raise"
+    refine: bool = True
+    estimate: bool = True
+    start: Gradients | None = None
+    per_sample: bool | int = False
+    solver: str = "auto"
+    debug: bool = False
+    terms: int | None = None
+    damping: float | None = None
+    accuracy_wanted: float | None = None
+    precision: str = "float64"
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """What the adjoint solve has to reach."""
+        tol = TOL[self.precision] if self.tol is None else self.tol
+        return Accuracy(tol, PRODUCTS if self.max_iter is None else self.max_iter)
+
+    @property
+    def settles(self) -> bool:
+        """Whether the forward solve may go on where its active set has not settled."""
+        return self.refine and self.on_inexact in ("raise", "warn", "polish")
+
+    def start_for(self, system: str) -> Any:
+        """The state to start the adjoint solve from, where an earlier one belongs to the same system."""
+        earlier = None if self.start is None else self.start.adjoint
+        return earlier.state if earlier is not None and earlier.system == system else None
+
+
+def options_of(given: Mapping[str, Any], lib: Backend) -> Options:
+    """Options from keywords; raises ParameterError for what is unknown or makes no sense."""
+    known = [f.name for f in fields(Options) if f.name not in ("precision", "accuracy_wanted")] + ["accuracy"]
+    for name in given:
+        if name not in known:
+            raise ParameterError(f"{name!r} is no option of a gradient; there are {', '.join(sorted(known))}")
+    renamed = {("accuracy_wanted" if n == "accuracy" else n): v for n, v in given.items()}
+    options = Options(**renamed, precision=lib.precision)
+    _check(options)
+    return options
+
+
+def _check(options: Options) -> None:
+    for name, value, allowed in (
+        ("on_inexact", options.on_inexact, ON_INEXACT),
+        ("mode", options.mode, MODES),
+        ("solver", options.solver, SOLVERS),
+    ):
+        if value not in allowed:
+            raise ParameterError(f"{name} must be one of {allowed}, not {value!r}")
+    if options.tol is not None and not 0 <= options.tol < 1:
+        raise ParameterError(f"tol must lie in [0, 1), not {options.tol!r}")
+    for name, count in (("max_iter", options.max_iter), ("terms", options.terms)):
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise ParameterError(f"{name} must be a positive integer, not {count!r}")
+    if options.accuracy_wanted is not None and not options.accuracy_wanted > 0:
+        raise ParameterError(f"accuracy must be a positive number, not {options.accuracy_wanted!r}")
+    if options.start is not None and not isinstance(options.start, Gradients):
+        raise ParameterError(f"start takes earlier Gradients, not {type(options.start).__name__}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a gradient is wanted in.
+
+    Attributes
+    ----------
+    leaves : list of Parameter
+        Those that the solution depends on.
+    zeros : dict
+        Exact zeros for those it does not depend on.
+    flags : tuple of str
+    """
+
+    leaves: list[Parameter]
+    zeros: dict[Any, Any]
+    flags: tuple[str, ...]
+
+
+def request_of(wrt: Any, lowering: Lowering, lib: Backend, problem: Problem | None = None) -> Request:
+    """The parameters meant, by themselves or by name."""
+    nodes = [*lowering.step, *lowering.readout.values()]
+    if problem is not None:
+        nodes.append(problem.energy.constant)
+    used = [n for n in walk(*nodes) if isinstance(n, Parameter)]
+    if problem is not None:
+        used += [n for n in problem.energy.leaves if isinstance(n, Parameter) and n not in used]
+    names = {p.name: p for p in used if p.name}
+    leaves: list[Parameter] = []
+    zeros: dict[Any, Any] = {}
+    flags: list[str] = []
+    for key in wrt if isinstance(wrt, (tuple, list)) else [wrt]:
+        leaf = names.get(key, key) if isinstance(key, str) else key
+        if isinstance(leaf, str) and leaf in WITHOUT_INFLUENCE:
+            flags.append("no_influence")
+            zeros[leaf] = lib.zeros(lowering_shape(lowering) if leaf == "x0" else ())
+        elif not isinstance(leaf, Parameter):
+            known = ", ".join(p.label for p in used) or "none"
+            raise ParameterError(
+                f"wrt takes Parameters of the energy ({known}); {key!r} is not one. Declare it with oa.Parameter(value)"
+            )
+        elif leaf in used:
+            leaves.append(leaf)
+        else:
+            flags.append("unused_parameter")
+            zeros[leaf] = lib.zeros(leaf.shape, leaf.kind)
+    return Request(leaves, zeros, tuple(dict.fromkeys(flags)))
+
+
+def lowering_shape(lowering: Lowering) -> tuple[int, ...]:
+    """The shape of the first variable."""
+    return next(iter(lowering.readout)).shape
+
+
+def directions_of(directions: Mapping[Any, Any], lowering: Lowering, lib: Backend) -> tuple[list[Parameter], Arrays]:
+    """Parameters and the directions along which they move; those without influence are left out."""
+    if not isinstance(directions, Mapping):
+        raise ParameterError("directions are a mapping from Parameter (or its name) to array, {lam: 1.0}")
+    leaves, arrays = [], []
+    for key, direction in directions.items():
+        request = request_of(key, lowering, lib)
+        for parameter in request.leaves:
+            array = lib.asarray(direction, parameter.kind)
+            if tuple(array.shape) != parameter.shape:
+                raise ShapeError(
+                    f"the direction of {parameter.label} has shape {tuple(array.shape)}, not {parameter.shape}"
+                )
+            if not bool(lib.xp.all(lib.xp.isfinite(array))):
+                raise NonFiniteError(f"the direction of {parameter.label} holds NaN or infinity")
+            leaves.append(parameter)
+            arrays.append(array)
+    return leaves, arrays
+
+
+@dataclass(frozen=True)
+class Cotangents:
+    """The gradient of an outer loss in the variables, as arrays or as a function of them."""
+
+    solution: Solution
+    given: Any
+    lib: Backend
+    fixed: Arrays | None
+
+    @property
+    def varies(self) -> bool:
+        """Whether it depends on the point."""
+        return self.fixed is None
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is exactly zero at the solution."""
+        return is_zero(self(list(self.solution.points)), self.lib)
+
+    def __call__(self, points: Arrays) -> Arrays:
+        """The cotangents at a point, one for each variable."""
+        if self.fixed is not None:
+            return self.fixed
+        variables = self.solution.variables
+        x = points[0] if len(points) == 1 else dict(zip(variables, points, strict=True))
+        return _arrays(self.solution, self.given(x), self.lib)
+
+
+def cotangent_of(solution: Solution, cotangent: Any, lib: Backend) -> Cotangents:
+    """The cotangent, checked; raises ShapeError or NonFiniteError for what does not fit."""
+    if isinstance(cotangent, Callable) and library_name(cotangent) is None:  # type: ignore[arg-type]
+        return Cotangents(solution, cotangent, lib, None)
+    return Cotangents(solution, cotangent, lib, _arrays(solution, cotangent, lib))
+
+
+def _arrays(solution: Solution, cotangent: Any, lib: Backend) -> Arrays:
+    given = cotangent if isinstance(cotangent, Mapping) else {solution.variables[0]: cotangent}
+    names = {v.name: v for v in solution.variables if v.name}
+    given = {(names.get(k, k) if isinstance(k, str) else k): a for k, a in given.items()}
+    for key in given:
+        if not any(key is v for v in solution.variables):
+            raise ParameterError(f"the cotangent names {key!r}; the variables are {solution.variables!r}")
+    out = []
+    for variable in solution.variables:
+        if variable not in given:
+            out.append(lib.zeros(variable.shape, variable.kind))
+            continue
+        if library_name(given[variable]) is None or tuple(given[variable].shape) != variable.shape:
+            found = tuple(getattr(given[variable], "shape", ())) or type(given[variable]).__name__
+            raise ShapeError(
+                f"the cotangent of {variable.label} must be an array of shape {variable.shape}, not {found}"
+            )
+        array = lib.asarray(given[variable], variable.kind)
+        if not bool(lib.xp.all(lib.xp.isfinite(array))):
+            raise NonFiniteError(f"the cotangent of {variable.label} holds NaN or infinity")
+        out.append(array)
+    return out
+
+
+def forward_flags(solution: Solution, on_inexact: str) -> tuple[str, ...]:
+    """What to say of a solution that has not converged: an error, a warning or a flag."""
+    if solution.status.success or on_inexact == "polish":
+        return ()
+    text = (
+        f"the solution ended with {solution.status.name} ({solution.certificate}), so its gradient would be wrong by "
+        f"an unknown amount; solve to the tolerance first, or say on_inexact='polish' to go on from here, or 'warn'"
+    )
+    if on_inexact == "raise":
+        raise InexactSolutionError(text)
+    if on_inexact == "warn":
+        warn_caller(text)
+    return ("forward_not_converged",)

@@ -1,0 +1,128 @@
+"""The error of a gradient to first order in what is left of the equation of the point and of that of its adjoint.
+
+With ``J s = R`` the point is off by s, with ``J^T b = (J^T a - c) - (dJ^T[s]) a + c'[s]`` the adjoint is off by b, and the
+gradient ``z = -R_theta^T a`` by ``e = -(R_theta^T b + (dR_theta[s])^T a)``. All derivatives are those of the scalar
+``<a, J s>``. Both solves may be loose: the error of an error counts twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opalg.implicit.expressions import like, pairing, pulled, pushed
+from opalg.implicit.jacobian import Jacobian
+from opalg.implicit.linear_solve import Accuracy
+from opalg.implicit.programs import Arrays, is_zero, minus, plus, size, times, zeros
+from opalg.program.expression import Expression, Input, Literal
+
+LOOSE = Accuracy(0.05, 300)
+SAFETY = 1.1  # two solves to 5 per cent each
+NOTHING = 4.0  # multiples of epsilon below which a residual, relative to what it is made of, is rounding
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """An estimate of the errors of gradients.
+
+    Attributes
+    ----------
+    errors : list of array
+        ``e``, for each parameter.
+    products : int
+    converged : bool
+        Whether both solves reached their loose tolerance.
+    """
+
+    errors: Arrays
+    products: int
+    converged: bool
+
+
+def estimate(
+    jacobian: Jacobian,
+    residual: Arrays,
+    c: Arrays,
+    a: Arrays,
+    leaves: Sequence[Any],
+    negligible: bool,
+    changed: Callable[[Arrays], Arrays | None],
+) -> Estimated:
+    """Estimate the errors of the gradients that an approximate point and adjoint give.
+
+    Parameters
+    ----------
+    jacobian : Jacobian
+        At the point.
+    residual : list of array
+        ``R`` at the point.
+    c, a : list of array
+        The right-hand side of the adjoint system and its approximate solution.
+    leaves : sequence of Parameter
+    negligible : bool
+        Whether the residual of the point is no more than rounding.
+    changed : callable
+        ``s -> c(z) - c(z - s)``; None where the right-hand side is the same everywhere.
+    """
+    lib, nodes = jacobian.lib, jacobian.equation.point
+    s, products, converged = zeros(nodes, lib), 0, True
+    if not negligible and not is_zero(residual, lib):
+        s, solved = jacobian.solve_forward(residual, LOOSE)
+        products, converged = solved.products, solved.converged
+    mapped = jacobian.programs("transposed", lambda: transposed(jacobian), *jacobian.point, *a)
+    right = minus(mapped, c, lib)
+    if size(right, lib) <= NOTHING * lib.epsilon * size(c, lib):
+        right = times(0.0, right, lib)
+    bent = [lib.zeros(p.shape, p.kind) for p in (*nodes, *leaves)]
+    if not is_zero(s, lib):
+        bent = jacobian.programs(("bent", tuple(leaves)), lambda: bending(jacobian, leaves), *jacobian.point, *a, *s)
+        right = minus(right, bent[: len(nodes)], lib)
+        more = changed(s)
+        right = right if more is None else plus(right, more, lib)
+    b = zeros(nodes, lib)
+    if not is_zero(right, lib):
+        b, solved = jacobian.solve_adjoint(right, LOOSE)
+        products, converged = products + solved.products, converged and solved.converged
+    back = pull(jacobian, b, leaves)
+    errors = times(-1.0, plus(bent[len(nodes) :], back, lib), lib)
+    return Estimated(errors, products, converged)
+
+
+def pull(jacobian: Jacobian, a: Arrays, leaves: Sequence[Any]) -> Arrays:
+    """``R_theta^T a`` for each leaf."""
+    return jacobian.programs(("pull", tuple(leaves)), lambda: pulling(jacobian, leaves), *jacobian.point, *a)
+
+
+def bend(jacobian: Jacobian, a: Arrays, s: Arrays, directions: Sequence[tuple[Any, Any]], leaves: Sequence[Any]) -> Arrays:
+    """The gradient of ``<a, J s + R_theta t>`` in the point and in leaves, for directions ``(leaf, t)``."""
+    moved = tuple(p for p, _ in directions)
+    key = ("bent", tuple(leaves), moved)
+    arrays = [*jacobian.point, *a, *s, *(t for _, t in directions)]
+    return jacobian.programs(key, lambda: bending(jacobian, leaves, moved), *arrays)
+
+
+Recipe = tuple[list[Expression], list[Input]]
+
+
+def pulling(jacobian: Jacobian, leaves: Sequence[Any]) -> Recipe:
+    """The recipe of `pull`."""
+    equation = jacobian.equation
+    found = pulled(equation.residual, equation.adjoints, leaves)
+    return found, [*equation.point, *equation.adjoints]
+
+
+def transposed(jacobian: Jacobian) -> Recipe:
+    """The recipe of ``J^T a``."""
+    equation = jacobian.equation
+    return equation.transposed(equation.adjoints), [*equation.point, *equation.adjoints]
+
+
+def bending(jacobian: Jacobian, leaves: Sequence[Any], moved: Sequence[Any] = ()) -> Recipe:
+    """The recipe of `bend`."""
+    equation = jacobian.equation
+    tangents = like(moved, "t")
+    along = pushed(equation.residual, [*equation.point, *moved], [*equation.directions, *tangents])
+    value = pairing(equation.adjoints, along)
+    found = pulled([value], [Literal(1.0)], [*equation.point, *leaves])
+    return found, [*equation.point, *equation.adjoints, *equation.directions, *tangents]

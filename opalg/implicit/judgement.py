@@ -1,0 +1,90 @@
+"""What the solve of an adjoint system means: flags where it fell short, errors where the result would be wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from opalg.errors import AdjointNotConvergedError, NonFiniteError, SingularAdjointError
+from opalg.implicit.arguments import Options
+from opalg.implicit.linear_solve import Solved
+from opalg.implicit.refine import Linearised
+from opalg.implicit.spectrum import SpectralReport, spectral_report
+from opalg.iterations import GMRES
+from opalg.solving.solution import warn_caller
+
+SETTLE = 2e-2  # a relative residual that is taken, with a flag, where the caller asked for no tolerance
+SINGULAR = {"float64": 1e-13, "float32": 1e-6}  # an eigenvalue that small beside the largest may be zero
+POOR = {"float64": 1e-10, "float32": 1e-5}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A linear solve with what was noticed."""
+
+    solved: Solved
+    flags: tuple[str, ...]
+    spectrum: SpectralReport | None
+
+
+def judge(here: Linearised, solved: Solved, asked: Options) -> Judged:
+    """Judge a solve; raises, warns or flags as the caller asked.
+
+    Raises
+    ------
+    AdjointNotConvergedError, SingularAdjointError, NonFiniteError
+        Where the system was not solved and ``on_inexact`` is ``"raise"`` or ``"polish"``.
+    """
+    flags: list[str] = []
+    spectrum = None
+    if isinstance(solved.iteration, GMRES):
+        spectrum = spectral_report(solved.iteration)
+        if spectrum.unstable:
+            flags.append("unstable_fixed_point")
+        if spectrum.ill_conditioned:
+            flags.append("ill_conditioned")
+    elif solved.iteration is not None:
+        flags += spectral_flags(solved)
+    if solved.negative:
+        flags.append("not_a_minimum")
+    flags += _shortfall(here, solved, asked)
+    return Judged(solved, tuple(flags), spectrum)
+
+
+def spectral_flags(solved: Solved) -> list[str]:
+    """What the Ritz values of a symmetric system say of its condition."""
+    assert solved.iteration is not None
+    values = np.abs(np.asarray(solved.iteration.ritz_values()))
+    if not len(values) or solved.solver == "minres":
+        return []
+    ratio = values.min() / max(values.max(), np.finfo(float).tiny)
+    precision = solved.iteration.lib.precision
+    return ["ill_conditioned"] if ratio < POOR[precision] else []
+
+
+def _shortfall(here: Linearised, solved: Solved, asked: Options) -> tuple[str, ...]:
+    if solved.converged:
+        return ()
+    symmetric_definite = solved.solver == "conjugate_gradients"
+    if asked.tol is None and solved.relative <= SETTLE and not symmetric_definite and solved.outcome != "singular":
+        return ("adjoint_inexact",)
+    name = here.jacobian.name
+    text = (
+        f"the {name} system of the gradient has a relative residual of {solved.relative:.1e} after {solved.products} "
+        f"products, above the tolerance {solved.tol:.0e}"
+    )
+    singular = solved.outcome in ("singular", "breakdown")
+    if solved.outcome == "nonfinite":
+        raise NonFiniteError(f"{text}: {solved.message}")
+    advice = solved.message or "raise max_iter, loosen tol, or solve the forward problem more accurately"
+    if singular:
+        advice += (
+            " The solution is not unique, and the loss depends on which one is meant: add a small strongly convex "
+            "term, or say on_inexact='return' for the least-squares adjoint."
+        )
+    if asked.on_inexact in ("raise", "polish"):
+        raise (SingularAdjointError if singular else AdjointNotConvergedError)(f"{text}: {advice}")
+    if asked.on_inexact == "warn":
+        warn_caller(f"{text}: {advice}")
+    return ("adjoint_not_converged", *((solved.outcome,) if solved.outcome else ()))

@@ -1,0 +1,207 @@
+"""From a solution to its linearised equation: the point, its active part, and the cheapest way to solve with ``J``."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from math import isfinite
+from typing import Any
+
+from opalg.errors import ParameterError
+from opalg.implicit import proximal
+from opalg.implicit.active import Active, Inspector
+from opalg.implicit.arguments import Options
+from opalg.implicit.constraints import Constraints
+from opalg.implicit.general import General
+from opalg.implicit.jacobian import Jacobian
+from opalg.implicit.margin import active_margin, validity_radius
+from opalg.implicit.programs import Arrays, Programs, size
+from opalg.implicit.reduced import Reduced
+from opalg.implicit.refine import ROUNDING, Linearised, refine
+from opalg.implicit.saddle import Saddle
+from opalg.implicit.system import Optimality, equation_of, map_equation
+from opalg.methods.method import Lowering
+from opalg.methods.problem import Problem
+from opalg.program import expression as ex
+from opalg.program.differentiate import sum_of
+from opalg.program.expression import Expression, Input
+from opalg.solving.solution import Solution
+
+VERIFIED = {"float64": 1e-9, "float32": 1e-4}  # a residual after refinement that proves the active set
+NEAR = 10.0  # a margin below so many residuals is no margin
+
+
+class Lineariser:
+    """The equation of a solution and its compiled pieces.
+
+    Parameters
+    ----------
+    problem : Problem or None
+    lowering : Lowering
+    binding
+        Compiled functions at the parameter values of the solve.
+    cache : dict
+        What holds for all solutions of a plan.
+    solution : Solution
+    options : Options
+    """
+
+    def __init__(
+        self,
+        problem: Problem | None,
+        lowering: Lowering,
+        binding: Any,
+        cache: dict[Hashable, Any],
+        solution: Solution,
+        options: Options,
+    ) -> None:
+        self.problem, self.lowering, self.options = problem, lowering, options
+        self.binding, self.lib = binding, binding.lib
+        self._cache = cache
+        self._key = "map" if options.mode != "exact" else "equation"
+        if self._key not in cache:
+            exact = self._key == "equation"
+            cache[self._key] = equation_of(problem, lowering) if exact else map_equation(lowering)
+        self.equation, self._start = cache[self._key]
+        self._first_slope: float | None = None
+        self.move_to(solution)
+
+    def move_to(self, solution: Solution) -> None:
+        """Take the point, and the controls that belong to it, from a solution of the same plan and parameters."""
+        self.binding = binding = solution.differentiator.binding
+        penalties = dict(zip(self.equation.controls, map(self._number, self._start.penalties), strict=True))
+        self.programs = self._programs("functions", penalties)
+        self.inspector: Inspector | None = None
+        self._constraints: Constraints | None = None
+        if isinstance(self.equation, Optimality) and self.equation.split:
+            self.inspector = Inspector(self.equation, self.programs)
+            self._constraints = Constraints(self.equation, self.programs, binding.bound, self._cache)
+        start = self._programs("functions of the start", {**binding.controls, **penalties})
+        state = list(self.lowering.state)
+        self.start = start("start", lambda: (list(self._start.formulas), state), *solution.state)
+
+    def _programs(self, kind: str, controls: dict[Input, float]) -> Programs:
+        functions = self._cache.setdefault((self._key, kind), {})
+        return Programs(self.lib, self.binding.bound, functions, controls)
+
+    def _number(self, penalty: Expression) -> float:
+        if isinstance(penalty, Input):
+            return float(self.binding.controls[penalty])
+        found = float(self.binding.number(penalty, self.binding.controls))
+        return found if isfinite(found) and found > 0 else 1.0
+
+    # Points.
+
+    def refined(self) -> tuple[Linearised, int]:
+        """The point of the solution, improved by Newton steps where that is wanted and can be had cheaply."""
+        here = self.at(self.start)
+        if not self.options.refine or not here.jacobian.symmetric:
+            return here, 0
+        return refine(here, self.at)
+
+    def at(self, point: Arrays) -> Linearised:
+        """The equation linearised at a point."""
+        equation = self.equation
+        residual = self.programs("residual", lambda: (list(equation.residual), equation.point), *point)
+        active = None
+        if self.inspector is not None:
+            assert isinstance(equation, Optimality)
+            active = self.inspector.inspect(point[len(equation.variables) :])
+        return Linearised(self._jacobian(point, active), active, residual, self._relative(point, residual))
+
+    def default_state(self) -> tuple[Any, ...]:
+        """Where a solve begins when it is given no start."""
+        return tuple(self.lib.copy(s) if hasattr(s, "shape") else s for s in self.binding.default_state)
+
+    def general(self, point: Arrays) -> General:
+        """The derivative without any symmetry."""
+        return General(self.equation, self.programs, point)
+
+    def _jacobian(self, point: Arrays, active: Active | None) -> Jacobian:
+        equation, wanted = self.equation, self.options.solver
+        if not isinstance(equation, Optimality) or wanted == "gmres":
+            if wanted in ("conjugate_gradients", "minres"):
+                raise ParameterError(
+                    f"solver={wanted!r} needs a symmetric system, and this map is no gradient; use solver='gmres'"
+                )
+            return self.general(point)
+        if active is None:
+            return Reduced(equation, self.programs, point, Active([], (), [], []), None)
+        if wanted == "minres":
+            return Saddle(equation, self.programs, point, self._smoothness)
+        if active.by_entries:
+            assert self._constraints is not None
+            null = self._constraints.null_space(active)
+            if null is not None:
+                return Reduced(equation, self.programs, point, active, null)
+        reason = proximal.why_not(equation)
+        if reason is None:
+            return proximal.Proximal(equation, self.programs, point)
+        if wanted == "conjugate_gradients":
+            raise ParameterError(f"solver='conjugate_gradients' does not apply: {reason}; use solver='minres'")
+        return Saddle(equation, self.programs, point, self._smoothness)
+
+    @property
+    def _smoothness(self) -> float:
+        bound = None if self.problem is None else self.problem.smoothness
+        return 0.0 if bound is None else float(self.binding.number(bound.expression))
+
+    # How good a point is.
+
+    def _relative(self, point: Arrays, residual: Arrays) -> float:
+        """The residual relative to what it is made of, gradients and places each in their own unit."""
+        equation, lib = self.equation, self.lib
+        if not isinstance(equation, Optimality):
+            return size(residual, lib) / max(size(point, lib), lib.tiny)
+        count = len(equation.variables)
+        slope, place = self._sizes(point)
+        if slope == 0.0:  # without data, only the first residual has a size
+            if self._first_slope is None:
+                self._first_slope = size(residual[:count], lib)
+            slope = self._first_slope
+        first = size(residual[:count], lib) / max(slope, lib.tiny)
+        return first + size(residual[count:], lib) / max(place, lib.tiny)
+
+    def _sizes(self, point: Arrays) -> tuple[float, float]:
+        """The size of the gradients that have to cancel, and that of ``K x + b``."""
+        found = self.programs("sizes", self._size_recipe, *point)
+        numbers = [float(self.lib.item(f).real) if hasattr(f, "dtype") else float(f) for f in found]
+        slope, pull, zero, place, gap = (n**0.5 if n >= 0 else n for n in numbers)
+        return max(n for n in (slope, pull, zero) if isfinite(n)), place if place > 0 else gap
+
+    def _size_recipe(self) -> tuple[list[Expression], Any]:
+        equation, problem = self.equation, self.problem
+        assert isinstance(equation, Optimality)
+        assert problem is not None
+        zero: Expression = sum_of([ex.norm_squared(g) for g in problem.gradient_at_zero.values()])
+        u = [s.prox(v) for s, v in zip(equation.split, equation.v, strict=True)]
+        pulls = equation.back([s.penalty * (v - a) for s, v, a in zip(equation.split, equation.v, u, strict=True)])
+        parts = [equation.slopes, pulls if equation.split else [], [], u, [v - a for v, a in zip(equation.v, u)]]
+        totals = [sum_of([ex.norm_squared(p) for p in part]) for part in parts]
+        totals[2] = zero
+        return totals, equation.point
+
+    def is_rounding(self, here: Linearised) -> bool:
+        """Whether what is left of the equation is no more than rounding."""
+        return here.relative <= ROUNDING * self.lib.epsilon
+
+    def is_uncertain(self, here: Linearised) -> bool:
+        """Whether the active set of a point is not proven by a residual that vanishes."""
+        return here.active is not None and self.options.refine and not here.relative <= VERIFIED[self.lib.precision]
+
+    def margin(self, here: Linearised) -> tuple[float | None, tuple[str, ...]]:
+        """How far the point is from a kink, and a flag where that is nothing beside its residual."""
+        if here.active is None or self.inspector is None:
+            return None, ()
+        v = here.point[len(self.equation.readout) :]
+        found = active_margin(self.inspector, v, here.active.masks, here.active.u)
+        return found, ("degenerate",) if found < NEAR * max(here.relative, self.lib.epsilon) else ()
+
+    def radius(self, here: Linearised, change: Arrays) -> float:
+        """How far the parameters may move along the direction that caused a change before the active set changes."""
+        if here.active is None or self.inspector is None:
+            return float("inf")
+        count = len(self.equation.readout)
+        v, rate = here.point[count:], change[count:]
+        longest = size(v, self.lib) / max(size(rate, self.lib), self.lib.tiny)
+        return validity_radius(self.inspector, v, rate, here.active.masks, 10.0 * longest)
+

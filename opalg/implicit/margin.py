@@ -1,0 +1,79 @@
+"""How far a point is from a kink: by how much the proxes' arguments may move before another entry is held or freed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.implicit.active import Inspector
+
+FINEST, COARSEST = 1e-15, 1.0
+STEPS = 22  # bisections, which give the margin to a factor of about 2
+
+
+def active_margin(inspector: Inspector, v: list[Any], masks: list[Any], u: list[Any]) -> float:
+    """The largest relative move of every entry, up and down, that changes no mask; 1 or more counts as 1.
+
+    Entries that are free move in units of the largest prox, held ones in units of the largest ``v - prox(v)``, which
+    for l1 are the distance from zero and that of the gradient from its bound.
+    """
+    lib = inspector.lib
+    xp = lib.xp
+    units = []
+    for place, mask, near in zip(v, masks, u, strict=True):
+        free = _largest(xp.abs(near), lib)
+        held = _largest(xp.abs(lib.subtract(place, near)), lib)
+        free, held = free or held or 1.0, held or free or 1.0
+        units.append(lib.add(lib.multiply(mask, free - held), held))
+
+    def changes(amount: float) -> bool:
+        for sign in (1.0, -1.0):
+            moved = [_away(place, unit, sign * amount, lib) for place, unit in zip(v, units, strict=True)]
+            if any(bool(xp.any(a != b)) for a, b in zip(inspector.masks(moved), masks, strict=True)):
+                return True
+        return False
+
+    return _threshold(changes)
+
+
+def validity_radius(inspector: Inspector, v: list[Any], rate: list[Any], masks: list[Any], longest: float) -> float:
+    """The largest h up to ``longest`` for which no mask changes along ``v + h rate`` and ``v - h rate``."""
+    lib = inspector.lib
+
+    def changes(amount: float) -> bool:
+        for sign in (1.0, -1.0):
+            moved = [lib.add(p, lib.multiply(r, sign * amount * longest)) for p, r in zip(v, rate, strict=True)]
+            if any(bool(lib.xp.any(a != b)) for a, b in zip(inspector.masks(moved), masks, strict=True)):
+                return True
+        return False
+
+    return longest * _threshold(changes, 1e-12)
+
+
+def _away(place: Any, unit: Any, amount: float, lib: Any) -> Any:
+    """An entry moved along its own direction, which for complex ones is that of its phase."""
+    if lib.kind_of(place) == "real":
+        return lib.add(place, lib.multiply(unit, amount))
+    length = lib.xp.abs(place)
+    phase = lib.xp.where(length > 0, place / lib.xp.where(length > 0, length, length + 1.0), length * 0 + 1.0)
+    return lib.add(place, lib.multiply(phase, lib.multiply(unit, amount)))
+
+
+def _threshold(changes: Any, finest: float = FINEST) -> float:
+    if not changes(COARSEST):
+        return COARSEST
+    if changes(finest):
+        return 0.0
+    low, high = np.log(finest), np.log(COARSEST)
+    for _ in range(STEPS):
+        middle = 0.5 * (low + high)
+        if changes(float(np.exp(middle))):
+            high = middle
+        else:
+            low = middle
+    return float(np.exp(low))
+
+
+def _largest(a: Any, lib: Any) -> float:
+    return 0.0 if 0 in a.shape else float(lib.item(lib.xp.max(a)).real)

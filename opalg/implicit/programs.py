@@ -1,0 +1,96 @@
+"""The compiled pieces of an equation: made once for a plan, bound once for a solution, called again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+from opalg.arrays import Backend
+from opalg.emit import BoundFunction, Function
+from opalg.program.expression import Expression, Input
+from opalg.solving.loop import quiet
+
+Recipe = Callable[[], tuple[Sequence[Expression], Sequence[Input]]]
+
+
+class Programs:
+    """Functions of an equation at one set of parameter values.
+
+    Parameters
+    ----------
+    lib : Backend
+        Where they compute.
+    bind : callable
+        ``(function, controls) -> BoundFunction``, with the parameter values of a solve.
+    functions : dict
+        The compiled functions so far, shared by all solutions of a plan.
+    controls : mapping from Input to float
+        Values of control inputs.
+    """
+
+    def __init__(
+        self,
+        lib: Backend,
+        bind: Callable[[Function, Mapping[Input, float]], BoundFunction],
+        functions: dict[Hashable, Function],
+        controls: Mapping[Input, float],
+    ) -> None:
+        self.lib, self.controls = lib, dict(controls)
+        self._bind, self._functions = bind, functions
+        self._bound: dict[Hashable, BoundFunction] = {}
+
+    def __call__(self, key: Hashable, recipe: Recipe, *arrays: Any) -> list[Any]:
+        """Evaluate the function of that name, compiled from its recipe when it is first asked for."""
+        return list(self.bound(key, recipe)(*arrays))
+
+    def bound(self, key: Hashable, recipe: Recipe) -> Callable[..., tuple[Any, ...]]:
+        """The function of that name with its data; not to be called from two threads at once."""
+        if key not in self._bound:
+            if key not in self._functions:
+                outputs, inputs = recipe()
+                self._functions[key] = Function(list(outputs), [*inputs, *self.controls], self.lib, "gradient")
+            self._bound[key] = self._bind(self._functions[key], self.controls)
+        found = self._bound[key]
+
+        def call(*arrays: Any) -> tuple[Any, ...]:
+            with quiet():  # on held entries curvatures overflow before a mask removes them
+                return found(*arrays)
+
+        return call
+
+
+Arrays = list[Any]
+
+
+def plus(a: Sequence[Any], b: Sequence[Any], lib: Backend) -> Arrays:
+    """``a + b``, part by part."""
+    return [lib.add(p, q) for p, q in zip(a, b, strict=True)]
+
+
+def minus(a: Sequence[Any], b: Sequence[Any], lib: Backend) -> Arrays:
+    """``a - b``, part by part."""
+    return [lib.subtract(p, q) for p, q in zip(a, b, strict=True)]
+
+
+def times(factor: float, a: Sequence[Any], lib: Backend) -> Arrays:
+    """``factor * a``, part by part."""
+    return [lib.multiply(p, factor) for p in a]
+
+
+def size(a: Sequence[Any], lib: Backend) -> float:
+    """The Euclidean norm of a tuple of arrays, safe against overflow and underflow of the squares."""
+    largest = max((float(lib.item(lib.xp.max(lib.xp.abs(p))).real) for p in a if 0 not in p.shape), default=0.0)
+    if largest == 0.0 or largest != largest or largest == float("inf"):
+        return largest
+    return largest * sqrt(sum(float(lib.item(lib.xp.sum(lib.xp.abs(p / largest) ** 2)).real) for p in a))
+
+
+def is_zero(a: Sequence[Any], lib: Backend) -> bool:
+    """Whether every entry is exactly zero."""
+    return not any(bool(lib.xp.any(p != 0)) for p in a)
+
+
+def zeros(nodes: Sequence[Any], lib: Backend) -> Arrays:
+    """Zero arrays of the shapes and kinds of nodes."""
+    return [lib.zeros(n.shape, n.kind) for n in nodes]
