@@ -8,6 +8,7 @@ from typing import Any
 from opalg.arrays import Backend
 from opalg.errors import UnsupportedError
 from opalg.implicit.arguments import (
+    Cotangents,
     Options,
     Request,
     cotangent_of,
@@ -20,12 +21,13 @@ from opalg.implicit.estimate import SAFETY, Estimated, bend, estimate, pull
 from opalg.implicit.expressions import like, pulled, pushed
 from opalg.implicit.approximate import approximate_gradients
 from opalg.implicit.gradients import Adjoint, Gradients
-from opalg.implicit.judgement import Judged, judge
+from opalg.implicit.judgement import Judged, check_accuracy, judge
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.linearise import Lineariser
 from opalg.implicit.optimal_value import value_gradient
 from opalg.implicit.programs import Arrays, minus, size, times
 from opalg.implicit.refine import Linearised
+from opalg.implicit.samples import PerSample, per_sample
 from opalg.leaves import Parameter
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
@@ -85,13 +87,16 @@ class Differentiator:
         a, judged = self._adjoint(here, c, asked)
         counts["adjoint"] = judged.solved.products
         values = self._gradients(here, a, direct, request.leaves)
-        estimated = None
-        if asked.estimate:
-            estimated = self._estimated(lineariser, here, c, a, request, cotangents)
-            counts["estimate"] = estimated.products
+        estimated, unable = self._estimated(lineariser, here, c, a, request, cotangents, asked)
+        counts["estimate"] = 0 if estimated is None else estimated.products
+        flags += unable
         margin, kinks = lineariser.margin(here)
         flags += judged.flags + kinks
-        return self._result(here, values, request, judged, estimated, asked, flags, counts, margin)
+        apart = None
+        if lineariser.samples is not None:
+            apart = per_sample(here.jacobian, lineariser.samples, a, c, request.leaves, judged.solved)
+        result = self._result(here, values, request, judged, estimated, asked, flags, counts, margin, apart)
+        return check_accuracy(result, asked)
 
     def jvp(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> Any:
         """The change of the solution when parameters move along directions; see `Solution.jvp`."""
@@ -245,8 +250,17 @@ class Differentiator:
         return minus(direct, back, self.lib)
 
     def _estimated(
-        self, lineariser: Lineariser, here: Linearised, c: Arrays, a: Arrays, request: Request, cotangents: Any
-    ) -> Estimated:
+        self,
+        lineariser: Lineariser,
+        here: Linearised,
+        c: Arrays,
+        a: Arrays,
+        request: Request,
+        cotangents: Cotangents,
+        asked: Options,
+    ) -> tuple[Estimated | None, tuple[str, ...]]:
+        """The estimate of the errors, or a flag where a function of the equation has no derivatives for it."""
+
         def changed(s: Arrays) -> Arrays | None:
             if not cotangents.varies:
                 return None
@@ -254,9 +268,13 @@ class Differentiator:
             now, _ = self._through_readout(lineariser, here.point, before, ())
             return minus(c, now, self.lib)
 
-        return estimate(
-            here.jacobian, here.residual, c, a, request.leaves, lineariser.is_rounding(here), changed
-        )
+        if not asked.estimate:
+            return None, ()
+        rounding = lineariser.is_rounding(here)
+        try:
+            return estimate(here.jacobian, here.residual, c, a, request.leaves, rounding, changed), ()
+        except UnsupportedError:  # a network with a transposed derivative only, for example
+            return None, ("no_estimate",)
 
     # The result.
 
@@ -271,6 +289,7 @@ class Differentiator:
         flags: tuple[str, ...],
         counts: dict[str, int],
         margin: float | None,
+        apart: PerSample | None = None,
     ) -> Gradients:
         leaves, lib = request.leaves, self.lib
         arrays = {p: self._own_kind(p, g) for p, g in zip(leaves, values, strict=True)}
@@ -295,6 +314,9 @@ class Differentiator:
             Adjoint(here.jacobian.name, judged.solved.state),
             debiased,
             judged.spectrum,
+            None if apart is None else dict(zip(leaves, apart.gradients, strict=True)),
+            () if apart is None else apart.residuals,
+            () if apart is None else apart.flags,
         )
 
     def _heuristic(

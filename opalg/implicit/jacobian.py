@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from opalg.arrays import Backend
 from opalg.implicit.linear_solve import Accuracy, Solved
 from opalg.implicit.programs import Arrays, Programs
+from opalg.implicit.rows import BatchRows
 from opalg.implicit.system import Equation
 from opalg.iterations import VectorSpace
 
@@ -25,10 +26,16 @@ class Jacobian(ABC):
     equation : Equation
     programs : Programs
     point : list of array
+
+    Attributes
+    ----------
+    batch : BatchRows or None
+        Where the variables' systems are solved sample by sample.
     """
 
     name: ClassVar[str] = ""
     symmetric: ClassVar[bool] = True
+    batch: BatchRows | None = None
 
     def __init__(self, equation: Equation, programs: Programs, point: Arrays) -> None:
         self.equation, self.programs, self.point = equation, programs, list(point)

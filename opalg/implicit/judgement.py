@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opalg.errors import AdjointNotConvergedError, NonFiniteError, SingularAdjointError
+from opalg.errors import AdjointNotConvergedError, InexactSolutionError, NonFiniteError, SingularAdjointError
 from opalg.implicit.arguments import Options
+from opalg.implicit.gradients import Gradients
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.refine import Linearised
 from opalg.implicit.spectrum import SpectralReport, spectral_report
@@ -48,7 +49,10 @@ def judge(here: Linearised, solved: Solved, asked: Options) -> Judged:
         flags += spectral_flags(solved)
     if solved.negative:
         flags.append("not_a_minimum")
-    flags += _shortfall(here, solved, asked)
+    if not asked.per_sample:
+        flags += _shortfall(here, solved, asked)
+    elif any(solved.sample_outcomes) or not solved.converged:
+        flags.append("adjoint_not_converged")  # of some sample, whose own flags say so
     return Judged(solved, tuple(flags), spectrum)
 
 
@@ -88,3 +92,20 @@ def _shortfall(here: Linearised, solved: Solved, asked: Options) -> tuple[str, .
     if asked.on_inexact == "warn":
         warn_caller(f"{text}: {advice}")
     return ("adjoint_not_converged", *((solved.outcome,) if solved.outcome else ()))
+
+
+def check_accuracy(found: Gradients, asked: Options) -> Gradients:
+    """The gradients, where they are as accurate as was asked for; raises InexactSolutionError or warns otherwise."""
+    wanted, reached = asked.accuracy_wanted, found.relative_error
+    if wanted is None or (reached is not None and reached <= wanted and found.error_kind != "heuristic"):
+        return found
+    how = "is not known" if reached is None else f"is {reached:.1e} ({found.error_kind})"
+    text = (
+        f"the relative error of the gradient {how}, and accuracy={wanted:g} was asked for; solve to a smaller tol, or "
+        f"let the gradient refine the point (refine=True)"
+    )
+    if asked.on_inexact in ("raise", "polish"):
+        raise InexactSolutionError(text)
+    if asked.on_inexact == "warn":
+        warn_caller(text)
+    return found

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from opalg.arrays import Backend
-from opalg.iterations import GMRES, MINRES, ConjugateGradients, LinearIteration
+from opalg.implicit.rows import BatchRows
+from opalg.iterations import GMRES, MINRES, BatchedConjugateGradients, ConjugateGradients, LinearIteration
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Limits, Measurement, run
 from opalg.solving.status import Status
@@ -52,6 +55,8 @@ class Solved:
         What ran, for its Ritz values; None where nothing had to.
     negative : bool
         Whether a direction of negative curvature was met.
+    sample_outcomes : tuple
+        For each sample what its iteration ended with, where the solve went sample by sample.
     """
 
     state: Any
@@ -63,6 +68,7 @@ class Solved:
     tol: float
     iteration: LinearIteration | None = None
     negative: bool = False
+    sample_outcomes: tuple[str | None, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -79,8 +85,14 @@ def solve_symmetric(
     start: Any = None,
     precondition: Flat | None = None,
     definite: bool = True,
+    batch: BatchRows | None = None,
 ) -> Solved:
-    """Conjugate gradients; MINRES where the system is not definite, or where they find that it is not."""
+    """Conjugate gradients; MINRES where the system is not definite, or where they find that it is not.
+
+    With a batch every sample has its own conjugate gradients and its own end.
+    """
+    if batch is not None:
+        return _by_sample(apply, rhs, lib, accuracy, start, precondition, batch)
     negative = False
     spent = 0
     if definite:
@@ -90,6 +102,37 @@ def solve_symmetric(
         negative, spent = found.outcome == "negative_curvature", found.products
     found = _run(MINRES(apply, rhs, lib), accuracy, start, "minres")
     return replace(found, products=found.products + spent, negative=negative)
+
+
+def _by_sample(
+    apply: Flat, rhs: Any, lib: Backend, accuracy: Accuracy, start: Any, precondition: Flat | None, batch: BatchRows
+) -> Solved:
+    """Conjugate gradients for every sample; one that fails does not touch the others."""
+    before = None if precondition is None else lambda r: batch.rows(precondition(batch.flat(r)))
+    iteration = BatchedConjugateGradients(
+        lambda r: batch.rows(apply(batch.flat(r))), batch.rows(rhs), lib, accuracy.tol, before
+    )
+    iteration.start(None if start is None else batch.rows(start))
+
+    def measure(_state: Any) -> Measurement:
+        return Measurement(Certificate("residual", iteration.residual, 1.0))
+
+    limits = Limits(0.0, accuracy.max_iter, spacing=1, growth=1.0, adapt_until=0)
+    if run(iteration, measure, limits, keep=lambda state: state).status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    scale = float(np.linalg.norm(iteration.rhs_norms))
+    relative = float(np.linalg.norm(iteration.true_residuals())) / scale if scale > 0 else 0.0
+    outcomes = tuple(None if o == "converged" else o for o in iteration.outcomes)
+    return Solved(
+        batch.flat(lib.copy(iteration.state)),
+        relative,
+        iteration.products,
+        "conjugate_gradients",
+        None,
+        iteration.message,
+        accuracy.tol,
+        sample_outcomes=outcomes,
+    )
 
 
 def solve_general(

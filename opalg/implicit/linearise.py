@@ -14,11 +14,13 @@ from opalg.implicit.constraints import Constraints
 from opalg.implicit.general import General
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.margin import active_margin, validity_radius
+from opalg.implicit.probes import probe
 from opalg.implicit.programs import Arrays, Programs, size
 from opalg.implicit.reduced import Reduced
 from opalg.implicit.refine import ROUNDING, Linearised, refine
 from opalg.implicit.saddle import Saddle
-from opalg.implicit.system import Optimality, equation_of, map_equation
+from opalg.implicit.samples import batch_rows, check_apart, samples_of
+from opalg.implicit.system import Optimality, equation_of, reference_map
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.program import expression as ex
@@ -60,8 +62,9 @@ class Lineariser:
         self._key = "map" if options.mode != "exact" else "equation"
         if self._key not in cache:
             exact = self._key == "equation"
-            cache[self._key] = equation_of(problem, lowering) if exact else map_equation(lowering)
+            cache[self._key] = equation_of(problem, lowering) if exact else reference_map(problem, lowering)
         self.equation, self._start = cache[self._key]
+        self.samples = samples_of(self.equation, options.per_sample)
         self._first_slope: float | None = None
         self.move_to(solution)
 
@@ -94,6 +97,10 @@ class Lineariser:
     def refined(self) -> tuple[Linearised, int]:
         """The point of the solution, improved by Newton steps where that is wanted and can be had cheaply."""
         here = self.at(self.start)
+        if self.samples is not None:
+            check_apart(here.jacobian, self.samples)
+        if self.options.debug and isinstance(self.equation, Optimality) and self.problem is not None:
+            probe(self.equation, self.problem, self.programs, here.point)
         if not self.options.refine or not here.jacobian.symmetric:
             return here, 0
         return refine(here, self.at)
@@ -106,11 +113,17 @@ class Lineariser:
         if self.inspector is not None:
             assert isinstance(equation, Optimality)
             active = self.inspector.inspect(point[len(equation.variables) :])
-        return Linearised(self._jacobian(point, active), active, residual, self._relative(point, residual))
+        jacobian = self._jacobian(point, active)
+        if self.samples is not None and isinstance(equation, Optimality):
+            jacobian.batch = batch_rows(jacobian, self.samples, equation.x)
+        return Linearised(jacobian, active, residual, self._relative(point, residual))
 
     def default_state(self) -> tuple[Any, ...]:
         """Where a solve begins when it is given no start."""
-        return tuple(self.lib.copy(s) if hasattr(s, "shape") else s for s in self.binding.default_state)
+        state = self.binding.default_state
+        if len(state) != len(self.equation.point) or any(not hasattr(s, "shape") for s in state):
+            return tuple(self.lib.zeros(p.shape, p.kind) for p in self.equation.point)
+        return tuple(self.lib.copy(s) for s in state)
 
     def general(self, point: Arrays) -> General:
         """The derivative without any symmetry."""

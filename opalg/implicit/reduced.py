@@ -106,6 +106,7 @@ class Reduced(Jacobian):
             accuracy,
             start=None if start is None else project(start),
             precondition=None if precondition is None else lambda z: project(precondition(z)),
+            batch=self.batch,
         )
         w = solved.state if base is None else lib.add(solved.state, base)
         return [lib.copy(p) for p in space.unpack(w)], solved

@@ -18,6 +18,7 @@ from opalg.implicit.expressions import full, like, pulled, pushed
 from opalg.methods.denoisers import is_symmetric
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem, adjoint_at, apply_direct_prox, direct_prox, split_prox
+from opalg.methods.proximal_gradient import ProximalGradient
 from opalg.nodes import substitute
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
@@ -235,6 +236,18 @@ def map_equation(lowering: Lowering) -> tuple[MapEquation, Start]:
     return equation, Start(tuple(lowering.state), tuple(lowering.controls))
 
 
+def reference_map(problem: Problem | None, lowering: Lowering) -> tuple[MapEquation, Start]:
+    """The map that heuristic modes run through: the method's own, or a gradient step for methods that have no other.
+
+    Conjugate gradients and closed forms carry a state that is no fixed-point iteration of the variables.
+    """
+    if problem is None or (lowering.iteration != "once" and all(s.shape != () for s in lowering.state)):
+        return map_equation(lowering)
+    plain = ProximalGradient().lower(problem)
+    equation, _ = map_equation(plain)
+    return equation, Start(tuple(lowering.readout[v] for v in problem.variables), tuple(plain.controls.values()))
+
+
 def optimality_of(problem: Problem, lowering: Lowering) -> tuple[Optimality, Start]:
     """The optimality conditions of an energy."""
     variables = problem.variables
@@ -298,4 +311,4 @@ def direct_penalty(problem: Problem, lowering: Lowering) -> Expression:
     return ex.where(ex.pointwise("greater", bound.expression, 0.0), bound.expression, 1.0)
 
 
-__all__ = ["Equation", "MapEquation", "Optimality", "SplitTerm", "Start", "equation_of"]
+__all__ = ["Equation", "MapEquation", "Optimality", "SplitTerm", "Start", "equation_of", "reference_map"]

@@ -44,10 +44,11 @@ def hypergradient(
     ----------
     plan : Plan
         From `opalg.compile`.
-    loss : callable
+    loss : callable or "value"
         ``loss(x)`` returns ``(value, gradient)``; on Torch it may return a scalar tensor instead, which Torch
         differentiates in a second call. With several variables ``x`` and ``gradient`` are mappings from Variable to
-        array.
+        array. It is called at the solution, and again where the gradient refines the point. ``"value"`` is the least value
+        of the energy itself, whose gradient takes no linear solve.
     wrt : Parameter or sequence of Parameter
         What to differentiate in.
     params : mapping from Parameter (or its name) to value, optional
@@ -85,9 +86,25 @@ def hypergradient(
     (10.0, [6.0, -2.0])
     """
     solution = plan.solve(params=params, **solve_options)
+    if isinstance(loss, str):
+        if loss != "value":
+            raise ParameterError(f'the loss is a function of x, or "value" for that of the energy, not {loss!r}')
+        return Hypergradient(solution.value, solution.value_gradient(wrt), solution)
     value, cotangent = value_and_cotangent(loss, solution.x, plan.backend)
-    gradients = solution.vjp(cotangent, wrt, **(gradient_options or {}))
-    return Hypergradient(value, gradients, solution)
+    at = _Once(loss, plan.backend, solution.x, cotangent)
+    return Hypergradient(value, solution.vjp(at, wrt, **(gradient_options or {})), solution)
+
+
+class _Once:
+    """The gradient of a loss as a function of x; the last one is kept, since a loss may cost much."""
+
+    def __init__(self, loss: Callable[[Any], Any], lib: Backend, x: Any, cotangent: Any) -> None:
+        self.loss, self.lib, self.x, self.cotangent = loss, lib, x, cotangent
+
+    def __call__(self, x: Any) -> Any:
+        if x is not self.x:
+            self.x, self.cotangent = x, value_and_cotangent(self.loss, x, self.lib)[1]
+        return self.cotangent
 
 
 def value_and_cotangent(loss: Callable[[Any], Any], x: Any, lib: Backend) -> tuple[float, Any]:

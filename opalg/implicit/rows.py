@@ -1,0 +1,42 @@
+"""Packed flat arrays as one row for each sample, for linear solves that go sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from opalg.arrays import Backend
+from opalg.iterations import VectorSpace
+
+
+class BatchRows:
+    """The arrays of a packed state, all of which begin with the axes of samples, as an array ``(samples, n)``.
+
+    Parameters
+    ----------
+    shapes, kinds : sequence
+        Of the arrays, as for `VectorSpace`.
+    count : int
+        How many samples.
+    lib : Backend
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]], kinds: Sequence[str], count: int, lib: Backend) -> None:
+        self.count, self.lib = count, lib
+        space = VectorSpace(shapes, kinds, lib)
+        self._ranges = sorted(space.range_of(i) for i in range(len(kinds)))
+
+    def rows(self, flat: Any) -> Any:
+        """A flat array as rows; a fresh array."""
+        xp = self.lib.xp
+        parts = [xp.reshape(flat[begin:end], (self.count, -1)) for begin, end in self._ranges]
+        return self.lib.copy(parts[0]) if len(parts) == 1 else xp.concat(parts, axis=1)
+
+    def flat(self, rows: Any) -> Any:
+        """Rows as a flat array."""
+        xp, parts, at = self.lib.xp, [], 0
+        for begin, end in self._ranges:
+            width = (end - begin) // self.count
+            parts.append(xp.reshape(rows[:, at : at + width], (-1,)))
+            at += width
+        return parts[0] if len(parts) == 1 else xp.concat(parts)

@@ -1,0 +1,126 @@
+"""Batches: arrays whose leading axes count samples, and gradients with a residual and flags for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from opalg.arrays import Backend
+from opalg.errors import ParameterError
+from opalg.implicit.estimate import pull, transposed
+from opalg.implicit.jacobian import Jacobian
+from opalg.implicit.linear_solve import SHARP, Solved
+from opalg.implicit.programs import Arrays, minus
+from opalg.implicit.rows import BatchRows
+from opalg.implicit.system import Equation
+
+APART = 100.0  # multiples of epsilon that a sample may leave in another one by rounding
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The leading axes of a point that count samples.
+
+    Attributes
+    ----------
+    axes : int
+        How many axes.
+    shape : tuple of int
+        Their lengths.
+    """
+
+    axes: int
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return prod(self.shape)
+
+    def norms(self, parts: Arrays, lib: Backend) -> np.ndarray:
+        """The Euclidean norm of each sample, on the host."""
+        total = np.zeros(self.count)
+        for part in parts:
+            rows = lib.xp.reshape(part, (self.count, -1))
+            total += np.asarray(lib.to_numpy(lib.xp.sum(lib.xp.abs(rows) ** 2, axis=1)), dtype=float)
+        return np.sqrt(total)
+
+    def only(self, parts: Arrays, index: int, lib: Backend) -> Arrays:
+        """One sample of a tuple of arrays, zeros elsewhere."""
+        mask = lib.asarray((np.arange(self.count) == index).astype(float), "real")
+        out = []
+        for part in parts:
+            shape = (*self.shape, *(1,) * (len(part.shape) - self.axes))
+            out.append(lib.multiply(part, lib.xp.reshape(mask, shape)))
+        return out
+
+
+@dataclass(frozen=True)
+class PerSample:
+    """Gradients of each sample."""
+
+    gradients: list[Any]
+    residuals: tuple[float, ...] = ()
+    flags: tuple[tuple[str, ...], ...] = field(default=())
+
+
+def samples_of(equation: Equation, asked: bool | int) -> Samples | None:
+    """The samples of an equation; raises ParameterError where its arrays do not begin with the same axes."""
+    axes = int(asked)
+    if axes == 0:
+        return None
+    shapes = {p.shape[:axes] for p in equation.point}
+    if len(shapes) != 1 or any(len(p.shape) < axes for p in equation.point):
+        found = ", ".join(str(p.shape) for p in equation.point)
+        raise ParameterError(
+            f"per_sample={asked!r} needs arrays that all begin with the same {axes} axes of samples; here they have the "
+            f"shapes {found}"
+        )
+    return Samples(axes, next(iter(shapes)))
+
+
+def check_apart(jacobian: Jacobian, samples: Samples) -> None:
+    """Raise ParameterError where the derivative of the equation mixes samples."""
+    lib, rng = jacobian.lib, np.random.default_rng(SEED)
+    parts = []
+    for node in jacobian.equation.point:
+        values = rng.standard_normal(node.shape)
+        parts.append(lib.asarray(values * (1.0 if node.kind == "real" else np.exp(1j * values)), node.kind))
+    one = samples.only(parts, 0, lib)
+    moved = jacobian.programs("transposed", lambda: transposed(jacobian), *jacobian.point, *one)
+    sizes = samples.norms(moved, lib)
+    if np.any(sizes[1:] > APART * lib.epsilon * max(sizes[0], lib.tiny)):
+        raise ParameterError(
+            "the energy mixes samples: what happens in the first one moves another, so there is no gradient for each; "
+            "leave per_sample out, or make the operators and norms act within a sample"
+        )
+
+
+def per_sample(
+    jacobian: Jacobian, samples: Samples, a: Arrays, c: Arrays, leaves: Sequence[Any], solved: Solved
+) -> PerSample:
+    """The gradient of each sample's part of the loss, with its own residual and flags."""
+    lib = jacobian.lib
+    mapped = jacobian.programs("transposed", lambda: transposed(jacobian), *jacobian.point, *a)
+    left, right = samples.norms(minus(mapped, c, lib), lib), samples.norms(c, lib)
+    residuals = np.where(right > 0, left / np.where(right > 0, right, 1.0), np.where(left > 0, np.inf, 0.0))
+    parts = [pull(jacobian, samples.only(a, i, lib), leaves) for i in range(samples.count)]
+    gradients = [lib.negative(lib.xp.stack([p[k] for p in parts])) for k in range(len(leaves))]
+    flags = []
+    for i, residual in enumerate(residuals):
+        outcome = solved.sample_outcomes[i] if solved.sample_outcomes else None
+        own = ("adjoint_not_converged",) if not residual <= SHARP * solved.tol else ()
+        named = {"negative_curvature": "not_a_minimum", "singular": "solution_not_unique"}.get(outcome or "", None)
+        flags.append((*own, *((named,) if named else ())))
+    return PerSample(gradients, tuple(float(r) for r in residuals), tuple(flags))
+
+
+def batch_rows(jacobian: Jacobian, samples: Samples, nodes: Sequence[Any]) -> BatchRows:
+    """How the packed flat arrays of some nodes become one row for each sample."""
+    kinds = [n.kind for n in nodes]
+    return BatchRows([n.shape for n in nodes], kinds, samples.count, jacobian.lib)
