@@ -16,6 +16,7 @@ from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.nodes import walk
 from opalg.solving.solution import Solution, warn_caller
+from opalg.solving.status import Status
 
 ON_INEXACT = ("raise", "warn", "return", "polish")
 MODES = ("exact", "jacobian_free", "phantom", "neumann", "unroll")
@@ -23,6 +24,7 @@ SOLVERS = ("auto", "conjugate_gradients", "minres", "gmres")
 WITHOUT_INFLUENCE = ("x0", "step")  # the solution of an equation depends neither on where nor on how it was sought
 TOL = {"float64": 1e-10, "float32": 1e-5}
 PRODUCTS = 2000
+FLOOR = 1e-4  # a certificate below this, where only rounding stopped the solve, is as good as a default tolerance
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Options:
     mode: str = "exact"
     on_inexact: str = "raise"
     refine: bool = True
-    estimate: bool = True
+    estimate: bool | str = True
     start: Gradients | None = None
     per_sample: bool | int = False
     solver: str = "auto"
@@ -81,6 +83,8 @@ def _check(options: Options) -> None:
     ):
         if value not in allowed:
             raise ParameterError(f"{name} must be one of {allowed}, not {value!r}")
+    if options.estimate not in (True, False, "bound"):
+        raise ParameterError(f"estimate must be True, False or 'bound', not {options.estimate!r}")
     if options.tol is not None and not 0 <= options.tol < 1:
         raise ParameterError(f"tol must lie in [0, 1), not {options.tol!r}")
     for name, count in (("max_iter", options.max_iter), ("terms", options.terms)):
@@ -226,7 +230,8 @@ def _arrays(solution: Solution, cotangent: Any, lib: Backend) -> Arrays:
 
 def forward_flags(solution: Solution, on_inexact: str) -> tuple[str, ...]:
     """What to say of a solution that has not converged: an error, a warning or a flag."""
-    if solution.status.success or on_inexact == "polish":
+    at_floor = solution.status is Status.STAGNATED and solution.certificate.relative <= FLOOR
+    if solution.status.success or on_inexact == "polish" or at_floor:
         return ()
     text = (
         f"the solution ended with {solution.status.name} ({solution.certificate}), so its gradient would be wrong by "

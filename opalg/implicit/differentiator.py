@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from opalg.arrays import Backend
+from opalg.energies.maps import MapExpression
 from opalg.errors import UnsupportedError
 from opalg.implicit.arguments import (
     Cotangents,
@@ -17,6 +19,7 @@ from opalg.implicit.arguments import (
     options_of,
     request_of,
 )
+from opalg.implicit.certify import certified_errors
 from opalg.implicit.estimate import SAFETY, Estimated, bend, estimate, pull
 from opalg.implicit.expressions import like, pulled, pushed
 from opalg.implicit.approximate import approximate_gradients
@@ -52,6 +55,8 @@ class Differentiator:
         Compiled pieces that all solutions of a plan share.
     resume : callable, optional
         ``(solution, factor) -> Solution``: goes on with the solve to a tolerance smaller by the factor.
+    expression : MapExpression, optional
+        A declared map, whose linear part makes a preconditioner.
     """
 
     def __init__(
@@ -61,11 +66,12 @@ class Differentiator:
         binding: Any,
         cache: dict[Hashable, Any] | None = None,
         resume: Resume | None = None,
+        expression: MapExpression | None = None,
     ) -> None:
         self.problem, self.lowering, self.binding = problem, lowering, binding
         self.lib: Backend = binding.lib
         self.controls = binding.controls
-        self.resume = resume
+        self.resume, self.expression = resume, expression
         self._cache = {} if cache is None else cache
 
     def vjp(self, solution: Solution, cotangent: Any, wrt: Any, **options: Any) -> Gradients:
@@ -96,6 +102,9 @@ class Differentiator:
         if lineariser.samples is not None:
             apart = per_sample(here.jacobian, lineariser.samples, a, c, request.leaves, judged.solved)
         result = self._result(here, values, request, judged, estimated, asked, flags, counts, margin, apart)
+        if asked.estimate == "bound":
+            fixed = None if cotangents.varies else certified_errors(lineariser, here, a, c, request.leaves, judged.solved)
+            result = _with_bounds(result, request, fixed)
         return check_accuracy(result, asked)
 
     def jvp(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> Any:
@@ -164,7 +173,7 @@ class Differentiator:
     # The point.
 
     def _lineariser(self, solution: Solution, asked: Options) -> Lineariser:
-        return Lineariser(self.problem, self.lowering, self.binding, self._cache, solution, asked)
+        return Lineariser(self.problem, self.lowering, self.binding, self._cache, solution, asked, self.expression)
 
     def _linearised(
         self, lineariser: Lineariser, solution: Solution, asked: Options
@@ -295,7 +304,8 @@ class Differentiator:
         arrays = {p: self._own_kind(p, g) for p, g in zip(leaves, values, strict=True)}
         errors = debiased = None
         if found is not None:
-            errors = {p: _error(e, g, lib) for p, e, g in zip(leaves, found.errors, values, strict=True)}
+            floor = lib.epsilon * min(judged.condition, 1.0 / lib.epsilon)
+            errors = {p: _error(e, g, floor, lib) for p, e, g in zip(leaves, found.errors, values, strict=True)}
             errors.update(dict.fromkeys(request.zeros, 0.0))
             less = minus(values, found.errors, lib)
             debiased = {**{p: self._own_kind(p, g) for p, g in zip(leaves, less, strict=True)}, **request.zeros}
@@ -337,6 +347,14 @@ class Differentiator:
         return self.lib.asarray(gradient, parameter.kind)
 
 
-def _error(error: Any, gradient: Any, lib: Backend) -> float:
-    """The norm of an estimated error, and no less than the rounding of the gradient itself."""
-    return max(SAFETY * size([error], lib), lib.epsilon * size([gradient], lib))
+def _error(error: Any, gradient: Any, floor: float, lib: Backend) -> float:
+    """The norm of an estimated error, and no less than what rounding makes of the gradient."""
+    return max(SAFETY * size([error], lib), floor * size([gradient], lib))
+
+
+def _with_bounds(found: Gradients, request: Request, bounds: list[float] | None) -> Gradients:
+    """Gradients with certified errors in the place of estimates, or a flag where there are none."""
+    if bounds is None:
+        return replace(found, flags=(*found.flags, "no_bound"))
+    errors = dict(zip(request.leaves, bounds, strict=True))
+    return replace(found, error_estimates={**errors, **dict.fromkeys(request.zeros, 0.0)}, error_kind="certified")

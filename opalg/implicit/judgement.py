@@ -28,6 +28,17 @@ class Judged:
     flags: tuple[str, ...]
     spectrum: SpectralReport | None
 
+    @property
+    def condition(self) -> float:
+        """About the condition number of the system, from below; 1 where nothing is known."""
+        if self.spectrum is not None:
+            return max(self.spectrum.condition, 1.0)
+        if self.solved.iteration is None:
+            return 1.0
+        values = np.abs(np.asarray(self.solved.iteration.ritz_values()))
+        kept = values[values > 0]
+        return float(kept.max() / kept.min()) if len(kept) else 1.0
+
 
 def judge(here: Linearised, solved: Solved, asked: Options) -> Judged:
     """Judge a solve; raises, warns or flags as the caller asked.

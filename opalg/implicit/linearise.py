@@ -6,13 +6,16 @@ from collections.abc import Hashable
 from math import isfinite
 from typing import Any
 
+from opalg.energies.maps import MapExpression
 from opalg.errors import ParameterError
 from opalg.implicit import proximal
 from opalg.implicit.active import Active, Inspector
 from opalg.implicit.arguments import Options
 from opalg.implicit.constraints import Constraints
+from opalg.implicit.data_preconditioner import DataPreconditioner, map_preconditioner, preconditioner_of
 from opalg.implicit.general import General
 from opalg.implicit.jacobian import Jacobian
+from opalg.implicit.linear_solve import Flat
 from opalg.implicit.margin import active_margin, validity_radius
 from opalg.implicit.probes import probe
 from opalg.implicit.programs import Arrays, Programs, size
@@ -20,7 +23,8 @@ from opalg.implicit.reduced import Reduced
 from opalg.implicit.refine import ROUNDING, Linearised, refine
 from opalg.implicit.saddle import Saddle
 from opalg.implicit.samples import batch_rows, check_apart, samples_of
-from opalg.implicit.system import Optimality, equation_of, reference_map
+from opalg.implicit.system import MapEquation, Optimality, equation_of, reference_map
+from opalg.iterations import VectorSpace
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.program import expression as ex
@@ -45,6 +49,8 @@ class Lineariser:
         What holds for all solutions of a plan.
     solution : Solution
     options : Options
+    expression : MapExpression, optional
+        Of a declared map.
     """
 
     def __init__(
@@ -55,7 +61,9 @@ class Lineariser:
         cache: dict[Hashable, Any],
         solution: Solution,
         options: Options,
+        expression: MapExpression | None = None,
     ) -> None:
+        self.expression = expression
         self.problem, self.lowering, self.options = problem, lowering, options
         self.binding, self.lib = binding, binding.lib
         self._cache = cache
@@ -126,8 +134,38 @@ class Lineariser:
         return tuple(self.lib.copy(s) for s in state)
 
     def general(self, point: Arrays) -> General:
-        """The derivative without any symmetry."""
-        return General(self.equation, self.programs, point)
+        """The derivative without any symmetry, preconditioned by what is known of its linear part."""
+        return General(self.equation, self.programs, point, self._precondition(point))
+
+    def _precondition(self, point: Arrays) -> Flat | None:
+        """An approximate inverse of ``J^T`` on flat arrays; None where none is known."""
+        known = self._known_inverse()
+        if known is None:
+            return None
+        equation, lib = self.equation, self.lib
+        space = VectorSpace([p.shape for p in equation.point], [p.kind for p in equation.point], lib)
+        numbers = [n for n, _ in known.numbers]
+        values = self.programs("numbers", lambda: ([f for _, f in known.numbers], equation.point), *point)
+        bound = self.programs.bound(
+            "precondition", lambda: (known(equation.adjoints), [*equation.adjoints, *numbers])
+        )
+        return lambda flat: space.pack(bound(*space.unpack(flat), *values))
+
+    def _known_inverse(self) -> DataPreconditioner | None:
+        if (self._key, "inverse") not in self._cache:
+            self._cache[self._key, "inverse"] = self._inverse()
+        found: DataPreconditioner | None = self._cache[self._key, "inverse"]
+        return found
+
+    def _inverse(self) -> DataPreconditioner | None:
+        if not isinstance(self.equation, MapEquation) or self.options.mode != "exact":
+            return None
+        if self.problem is None:
+            return map_preconditioner(self.expression, self.expression.variables[0]) if self.expression else None
+        step = self.lowering.step_size
+        if step is None or self.equation.point != tuple(self.lowering.state):
+            return None
+        return preconditioner_of(self.problem, dict(zip(self.problem.variables, self.equation.point)), step)
 
     def _jacobian(self, point: Arrays, active: Active | None) -> Jacobian:
         equation, wanted = self.equation, self.options.solver
@@ -166,7 +204,7 @@ class Lineariser:
         if not isinstance(equation, Optimality):
             return size(residual, lib) / max(size(point, lib), lib.tiny)
         count = len(equation.variables)
-        slope, place = self._sizes(point)
+        slope, place = self.sizes(point)
         if slope == 0.0:  # without data, only the first residual has a size
             if self._first_slope is None:
                 self._first_slope = size(residual[:count], lib)
@@ -174,7 +212,7 @@ class Lineariser:
         first = size(residual[:count], lib) / max(slope, lib.tiny)
         return first + size(residual[count:], lib) / max(place, lib.tiny)
 
-    def _sizes(self, point: Arrays) -> tuple[float, float]:
+    def sizes(self, point: Arrays) -> tuple[float, float]:
         """The size of the gradients that have to cancel, and that of ``K x + b``."""
         found = self.programs("sizes", self._size_recipe, *point)
         numbers = [float(self.lib.item(f).real) if hasattr(f, "dtype") else float(f) for f in found]

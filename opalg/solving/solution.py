@@ -108,8 +108,10 @@ class Solution:
         refine : bool
             Whether to improve the point by Newton steps on the optimality conditions first, and to go on with the forward
             solve where the active set has not settled.
-        estimate : bool
-            Whether to estimate the error, for two loose linear solves more.
+        estimate : bool or "bound"
+            Whether to estimate the error, for two loose linear solves more; ``"bound"`` certifies it where that is
+            possible (strongly convex quadratic energies, with l1 and boxes beside them, in weights and data), and says
+            ``"no_bound"`` among the flags elsewhere.
         start : Gradients, optional
             Earlier gradients, whose adjoint starts the solve.
         per_sample : bool or int
