@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -58,6 +58,7 @@ class MapPlan:
     backend: Backend
     acceleration: str
     memory: int
+    _derivatives: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -147,7 +148,7 @@ class MapPlan:
             method="fixed_point",
             backend=repr(lib),
             state=points,
-            differentiator=Differentiator(None, self.lowering, binding),
+            differentiator=Differentiator(None, self.lowering, binding, self._derivatives, expression=self.expression),
             message=outcome.message if growth is None else self._advice(growth),
         )
         try:

@@ -70,6 +70,11 @@ class Inspector:
         self._probe = [self._random(rng, s.v) for s in equation.split]
         self._second = [self._random(rng, s.v) for s in equation.split]
 
+    @property
+    def directions(self) -> list[Any]:
+        """Random directions without a zero entry, one for each split term."""
+        return self._probe
+
     def masks(self, v: list[Any]) -> list[Any]:
         """1 where an entry may move when v moves, 0 where it is held."""
         moved = self._derivatives(v, self._probe)

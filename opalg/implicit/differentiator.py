@@ -124,7 +124,7 @@ class Differentiator:
         leaves, arrays = directions_of(directions, self.lowering, self.lib)
         lineariser = self._lineariser(solution, asked)
         here = self._linearised(lineariser, solution, asked)[0]
-        return lineariser.radius(here, self._change(here, leaves, arrays, asked))
+        return lineariser.radius(here, self._change(here, leaves, arrays, asked), leaves, arrays)
 
     def value_gradient(self, solution: Solution, wrt: Any) -> Gradients:
         """The gradient of the least value of the energy, which takes no linear solve; see `Solution.value_gradient`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from opalg.arrays import backend_of
 from opalg.implicit.spectrum import SpectralReport
 
 KINDS = ("certified", "estimated", "heuristic")
@@ -100,7 +101,7 @@ class Gradients(Mapping):
         """`error_estimate` relative to the norm of all gradients together; 0 where both vanish."""
         if self.error_estimate is None:
             return None
-        size = float(np.sqrt(sum(float((abs(g) ** 2).sum()) for g in self.values_by_parameter.values())))
+        size = float(np.linalg.norm([_norm(g) for g in self.values_by_parameter.values()]))
         return self.error_estimate / size if size > 0 else (0.0 if self.error_estimate == 0 else float("inf"))
 
     def __getitem__(self, key: Any) -> Any:
@@ -127,3 +128,7 @@ class Gradients(Mapping):
             f"{self.relative_residual:.1e} after {self.products} products{error}"
             + (f"; flags: {', '.join(self.flags)}" if self.flags else "")
         )
+
+
+def _norm(array: Any) -> float:
+    return float(np.linalg.norm(np.ravel(backend_of(array).to_numpy(array))))

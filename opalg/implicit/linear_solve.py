@@ -86,8 +86,9 @@ def solve_symmetric(
     precondition: Flat | None = None,
     definite: bool = True,
     batch: BatchRows | None = None,
+    fallback: bool = True,
 ) -> Solved:
-    """Conjugate gradients; MINRES where the system is not definite, or where they find that it is not.
+    """Conjugate gradients; MINRES where the system is not definite, or, as a fallback, where they do not converge.
 
     With a batch every sample has its own conjugate gradients and its own end.
     """
@@ -100,6 +101,8 @@ def solve_symmetric(
         if found.converged or found.outcome == "nonfinite":
             return found
         negative, spent = found.outcome == "negative_curvature", found.products
+        if not fallback:
+            return replace(found, negative=negative)
     found = _run(MINRES(apply, rhs, lib), accuracy, start, "minres")
     return replace(found, products=found.products + spent, negative=negative)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from math import isfinite
 from typing import Any
 
@@ -16,13 +16,14 @@ from opalg.implicit.data_preconditioner import DataPreconditioner, map_precondit
 from opalg.implicit.general import General
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Flat
-from opalg.implicit.margin import active_margin, validity_radius
+from opalg.implicit.margin import active_margin
 from opalg.implicit.probes import probe
 from opalg.implicit.programs import Arrays, Programs, size
 from opalg.implicit.reduced import Reduced
 from opalg.implicit.refine import ROUNDING, Linearised, refine
 from opalg.implicit.saddle import Saddle
 from opalg.implicit.samples import batch_rows, check_apart, samples_of
+from opalg.implicit.validity import validity_radius
 from opalg.implicit.system import MapEquation, Optimality, equation_of, reference_map
 from opalg.iterations import VectorSpace
 from opalg.methods.method import Lowering
@@ -247,12 +248,11 @@ class Lineariser:
         found = active_margin(self.inspector, v, here.active.masks, here.active.u)
         return found, ("degenerate",) if found < NEAR * max(here.relative, self.lib.epsilon) else ()
 
-    def radius(self, here: Linearised, change: Arrays) -> float:
-        """How far the parameters may move along the direction that caused a change before the active set changes."""
+    def radius(self, here: Linearised, change: Arrays, leaves: Sequence[Any], directions: Arrays) -> float:
+        """How far the parameters may move along directions that change the point before the active set changes."""
         if here.active is None or self.inspector is None:
             return float("inf")
         count = len(self.equation.readout)
         v, rate = here.point[count:], change[count:]
-        longest = size(v, self.lib) / max(size(rate, self.lib), self.lib.tiny)
-        return validity_radius(self.inspector, v, rate, here.active.masks, 10.0 * longest)
-
+        scale = size(v, self.lib) / max(size(rate, self.lib), self.lib.tiny)
+        return validity_radius(self.inspector, v, rate, leaves, directions, scale)

@@ -147,7 +147,7 @@ class MINRES(LinearIteration):
         if self._idle == 2:
             self._stop_least_squares()
             return
-        length = self._cosine * self._remaining
+        length, before = self._cosine * self._remaining, abs(self._remaining)
         self._remaining *= self._sine
         older, newer = self._directions
         lib.multiply(older, -skip, out=older)  # the oldest direction's buffer becomes the new direction
@@ -155,23 +155,23 @@ class MINRES(LinearIteration):
         lib.add(older, self._v, out=older)
         lib.multiply(older, 1.0 / pivot, out=older)
         self._directions = [newer, older]
-        if self._step_is_noise(abs(length) * norm(older, lib)):
+        if self._step_is_noise(abs(length) * norm(older, lib), before):
             self._stop_least_squares()
             return
         add_scaled(self._x, length, older, self._scratch, lib)
         self._update_residual()
 
-    def _step_is_noise(self, step: float) -> bool:
-        """Whether the rounding of ``A x`` after a step of this length would exceed the residual that is promised.
+    def _step_is_noise(self, step: float, before: float) -> bool:
+        """Whether the rounding of ``A x`` after a step of this length would exceed the residual that it is to lower.
 
         On a singular inconsistent system the iterates run away along the null space (Choi, Paige and Saunders 2011).
         """
         floor = self.lib.epsilon * self._largest
-        if floor * (self._longest + step) < abs(self._remaining):
+        if floor * (self._longest + step) < before:
             self._longest += step
             return False
         self._longest = norm(self._x, self.lib) + step  # the sum of the steps overestimates: look closely
-        return floor * self._longest >= abs(self._remaining)
+        return floor * self._longest >= before
 
     def _update_residual(self) -> None:
         if self.precondition is None:

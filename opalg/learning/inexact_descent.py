@@ -107,7 +107,8 @@ def descend_along_lines(search: Any, controller: Any, rule: LineSearch, stop: fl
     Notes
     -----
     Salehi et al. 2024, Algorithm 3.1: a trial is accepted where its value plus its error lies below the current value
-    minus its error minus ``eta * step * |slope|^2``. Where a line search fails, the accuracy rises and it is repeated.
+    minus its error minus ``eta * step * |slope|^2``. Where a line search fails, the accuracy rises and it is repeated;
+    here it also rises at once where errors leave a trial undecided, as a shorter step would not decide it.
     """
     point = np.zeros(sum(search.blocks))
     at = search(point)
@@ -115,29 +116,28 @@ def descend_along_lines(search: Any, controller: Any, rule: LineSearch, stop: fl
     while True:
         if not at.slope.any():
             return "flat"
-        found = _trial(search, point, at, step, trials, rule)
+        found = _trial(search, controller, point, at, step, trials, rule)
         if found is None:
-            if not controller.tighten():
+            if _promise(at.slope, step) < stop or not controller.tighten():
                 return "short"
             trials += 1
             at = search(point)
             continue
-        new_point, new, step = found
+        at, new_point, new, step = found
         change, moved = new.slope - at.slope, new_point - point
-        drop, doubt = at.value - new.value, new.value_error + at.value_error
+        drop = at.value - new.value
         point, at = new_point, new
         straight = not (rule.barzilai_borwein and change @ moved > 0)
         step = step * rule.stretch if straight else float(moved @ moved) / float(change @ moved)
         level = level + 1 if drop < stop and _promise(at.slope, step) < stop else 0
-        if level and doubt > stop and controller.tighten():
-            at = search(point)
-        elif level == (PATIENCE if straight else 1):
+        if level == (PATIENCE if straight else 1):
             return "flat"
 
 
-def _trial(search: Any, point: np.ndarray, at: Any, step: float, trials: int, rule: LineSearch) -> Any:
-    """The first point of a line search that is accepted, what was found there, and the step; None where none is."""
-    size = float(at.slope @ at.slope)
+def _trial(
+    search: Any, controller: Any, point: np.ndarray, at: Any, step: float, trials: int, rule: LineSearch
+) -> tuple[Any, np.ndarray, Any, float] | None:
+    """The first point of a line search that is accepted: where it starts from, the point, what is there, the step."""
     for _ in range(trials):
         move = _capped(step * at.slope)
         trial = search.project(point - move)
@@ -145,11 +145,14 @@ def _trial(search: Any, point: np.ndarray, at: Any, step: float, trials: int, ru
             return None
         new = search(trial)
         taken = float(np.abs(move).max()) / float(np.abs(at.slope).max())
-        doubt = new.value_error + at.value_error
-        if new.value + doubt <= at.value - rule.eta * taken * size:
-            return trial, new, taken
-        if doubt >= (1.0 - rule.eta) * taken * size:  # no shorter step can descend beyond doubt
-            return None
+        wanted = rule.eta * taken * float(at.slope @ at.slope)
+        while abs(new.value + wanted - at.value) < new.value_error + at.value_error and controller.tighten():
+            if new.value_error >= at.value_error:
+                new = search(trial)
+            else:
+                at = search(point)
+        if new.value + new.value_error <= at.value - at.value_error - wanted:
+            return at, trial, new, taken
         step = rule.backtrack * taken
     return None
 

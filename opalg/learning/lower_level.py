@@ -49,6 +49,8 @@ class Tally:
     ----------
     iterations, products : int
         Iterations of the solves, products with the matrices of the linear systems.
+    certificate : float
+        The largest relative certificate among the solves.
     relative_residual : float
         The largest among the linear systems.
     errors : dict from Parameter to float
@@ -61,6 +63,7 @@ class Tally:
 
     iterations: int = 0
     products: int = 0
+    certificate: float = 0.0
     relative_residual: float = 0.0
     errors: dict[Parameter, float] = field(default_factory=dict)
     loss_error: float = 0.0
@@ -114,6 +117,7 @@ class LowerLevel:
             raise KeyboardInterrupt
         self._solutions[place] = solution
         self.tally.iterations += solution.iterations
+        self.tally.certificate = max(self.tally.certificate, solution.certificate.relative)
         return solution
 
     def pull_back(self, solution: Solution, loss: Loss, place: Hashable) -> tuple[float, dict[Parameter, np.ndarray]]:

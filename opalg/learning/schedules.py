@@ -16,6 +16,8 @@ from opalg.learning.lower_level import SAFETY, Accuracy
 
 FINEST = 1e-12
 UNSETTLED, UNREACHED = "active_set_uncertain", "forward_not_converged"
+UNSETTLED_TOL = 1e-4  # solves as accurate as this are taken although their active set is not certain
+IDLE, STEEPEST = 0.7, 1e-3  # errors that fall by less than IDLE are not those of the solves; the least factor at once
 
 
 class Evaluated(Protocol):
@@ -25,6 +27,8 @@ class Evaluated(Protocol):
     slope: np.ndarray
     value_error: float
     slope_error: float
+    certificate: float
+    relative_residual: float
     flags: tuple[str, ...]
 
 
@@ -275,12 +279,16 @@ class _Needed(Controller):
         self.stop, self.proportional = stop, proportional
         self.coarsest = accuracy
         self.last: float | None = None
+        self.before: float | None = None
+        self.found: Evaluated
 
     def enough(self, found: Evaluated) -> bool:
+        self.found = found
         excess = 0.0 if UNREACHED in found.flags else self._excess(found)
         if excess <= 1.0 or not self._shrink(excess):
-            self.last = found.value
+            self.last, self.before = found.value, None
             return True
+        self.before = excess
         return False
 
     def _excess(self, found: Evaluated) -> float:
@@ -291,25 +299,27 @@ class _Needed(Controller):
         if self.proportional and self.last is not None:
             seen = max(self.share * abs(found.value - self.last), 0.5 * self.stop)
             excess = max(excess, _ratio(found.value_error, seen))
-        if self.proportional and UNSETTLED in found.flags and (self.accuracy.tol or 0.0) > 1e-4:
+        if self.proportional and UNSETTLED in found.flags and (self.accuracy.tol or 0.0) > UNSETTLED_TOL:
             excess = max(excess, 2.0)
         return excess
 
     def _shrink(self, excess: float) -> bool:
-        factor = self.factors.shrink
+        """Lower the tolerances below what has been reached; that of the linear systems where the other did not help."""
+        factor, floor = self.factors.shrink, self.factors.floor
+        idle = self.before is not None and excess > IDLE * self.before
         if self.proportional and isfinite(excess):
-            factor = max(min(factor, 0.5 / excess), 1e-3)
-        tol, floor = self.accuracy.tol or 0.0, self.factors.floor
-        if tol <= floor and self.accuracy.gradient_tol <= floor:
+            factor = max(min(factor, 0.5 / excess), STEEPEST)
+        tol, gradient_tol = self.accuracy.tol or 0.0, self.accuracy.gradient_tol
+        finer = max(min(tol, self.found.certificate) * factor, floor)
+        if not self.proportional or idle:
+            gradient_tol = max(min(gradient_tol, self.found.relative_residual) * factor, floor)
+        if (finer, gradient_tol) == (tol, self.accuracy.gradient_tol):
             return False
-        gradient_tol = self.accuracy.gradient_tol if self.proportional else self.accuracy.gradient_tol * factor
-        if self.proportional and tol <= floor:
-            return False
-        self.accuracy = replace(self.accuracy, tol=max(tol * factor, floor), gradient_tol=max(gradient_tol, floor))
+        self.accuracy = replace(self.accuracy, tol=finer, gradient_tol=gradient_tol)
         return True
 
     def tighten(self) -> bool:
-        return self._shrink(inf)
+        return UNREACHED not in self.found.flags and self._shrink(inf)
 
     def moved(self) -> None:
         grown = self.factors.grow

@@ -31,6 +31,8 @@ class Found:
     slope: np.ndarray
     value_error: float
     slope_error: float
+    certificate: float
+    relative_residual: float
     flags: tuple[str, ...]
 
 
@@ -84,6 +86,8 @@ class Search:
         if vector.tobytes() != self._last:
             if self.count == self.steps:
                 raise OutOfSteps
+            if self.count:
+                self.controller.moved()
             self.count, self._last = self.count + 1, vector.tobytes()
         for _ in range(REPEATS):
             row, found = self._evaluate(vector)
@@ -93,7 +97,6 @@ class Search:
                 self.bar.update(row, self.count)
             if enough:
                 break
-        self.controller.moved()
         return found
 
     def pair(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
@@ -141,7 +144,8 @@ class Search:
             saved=self._saved(tally),
             flags=tuple(sorted(tally.flags)),
         )
-        return row, Found(value, slope, abs(unit) * loss_error, slope_error, row.flags)
+        reached = tally.certificate, tally.relative_residual
+        return row, Found(value, slope, abs(unit) * loss_error, slope_error, *reached, row.flags)
 
     def _saved(self, tally: Tally) -> float:
         if not self.path:

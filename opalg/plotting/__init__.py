@@ -2,5 +2,6 @@
 
 from opalg.plotting.history import plot_history
 from opalg.plotting.images import save_images
+from opalg.plotting.tuning import plot_tuning
 
-__all__ = ["plot_history", "save_images"]
+__all__ = ["plot_history", "plot_tuning", "save_images"]

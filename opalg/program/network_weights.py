@@ -3,7 +3,8 @@
 Solving calls networks as they are: their weights are no part of a program. Where a gradient in weights is wanted, the
 calls of opaque functions in a graph are replaced by calls that take the weights, as one vector, for an argument more
 (`NetworkWeights.enter`). Torch's autograd evaluates these calls, and their derivatives of every order: the derivative
-of a call along an argument, or its transpose, is a call again.
+of a call along an argument, or its transpose, is a call again. Whenever such a call is evaluated, it takes the weights
+that its modules have then, so that compiled pieces outlive the steps of an optimiser.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class NetworkWeights:
     Attributes
     ----------
     leaf : Constant
-        The vector, with the values that the weights have now.
+        Stands for the vector in graphs; where the graph is evaluated, the weights have the values of their modules.
     tensors : tuple of torch.nn.Parameter
         The weights, in the order of their entries in the vector.
     used : bool
@@ -209,6 +210,7 @@ class _Recorded(Opaque):
 
         with torch.inference_mode(False), torch.enable_grad():
             x, *rest = (a if lib.owns(a) else lib.asarray(a) for a in arrays)
+            rest[base.tuned] = self.base.vector
             tensors = [x.detach().clone(), *(r.detach() for r in rest)]
             found = self.record(*(t.requires_grad_(True) for t in tensors)).detach()
         return self.finished(found, x, lib)
@@ -244,6 +246,12 @@ class _Weighted(_Recorded):
     @property
     def base(self) -> _Weighted:
         return self
+
+    @property
+    def vector(self) -> Any:
+        """The weights as they are now."""
+        named = {f"{i}.{n}": t for i, m in enumerate(self.modules) for n, t in _named(m)}
+        return _joined([named[n] for n in self.names])
 
     def record(self, *tensors: Any) -> Any:
         import torch

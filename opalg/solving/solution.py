@@ -182,7 +182,7 @@ class Solution:
         return self.differentiator.value_gradient(self, wrt)
 
     def validity_radius(self, directions: Mapping[Any, Any], **options: Any) -> float:
-        """How far parameters may move along directions, and back, before another entry is held or freed.
+        """How far parameters may move along directions before another entry is held or freed.
 
         Parameters
         ----------

@@ -101,7 +101,8 @@ def test_a_number_of_batch_axes(rng: np.random.Generator) -> None:
     solution = solve(0.5 * oa.sum_squares(x - y) + lam * oa.norm1(x))
     found = solution.vjp(c, lam, per_sample=2)
     exact = -np.sum(np.sign(solution.x) * c, axis=-1)
-    assert error(found.per_sample[lam], exact) <= ACCURACY
+    assert len(found.sample_flags) == 6
+    assert error(np.reshape(found.per_sample[lam], (2, 3)), exact) <= ACCURACY
     assert error(solution.vjp(c, lam, per_sample=1).per_sample[lam], exact.sum(axis=1)) <= ACCURACY
     assert error(found[lam], exact.sum()) <= ACCURACY
 

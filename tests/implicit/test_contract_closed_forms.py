@@ -96,7 +96,7 @@ def test_soft_threshold_entry_by_entry(rng: np.random.Generator) -> None:
     kept = np.abs(y) > 0.5
     assert error(g[yp], c * kept) <= 1e-12
     assert error(g[lp], -np.sum(np.sign(y) * c * kept)) <= 1e-12
-    assert g.active_margin == pytest.approx(0.0001 / 2.5, rel=1e-6)  # |x_i| over the largest entry
+    assert g.active_margin == pytest.approx(0.0001 / 2.5, rel=1e-4)  # |x_i| over the largest entry
 
 
 @pytest.mark.parametrize("condition", [3.0, 31.0, 1e3], ids=["9", "1e3", "1e6"])

@@ -102,6 +102,11 @@ def test_sparsity_under_a_ball_around_the_data(rng: np.random.Generator) -> None
         return np.linalg.solve(beta * np.eye(S.sum()) + nu * B.T @ B, nu * B.T @ y - s)
 
     nu = brentq(lambda t: float(np.linalg.norm(B @ point(t) - y)) - r, 1e-3, 1e6, xtol=1e-13, rtol=1e-15)
+    for _ in range(3):  # Newton's method on 1 / |B x - y| = 1 / r
+        residual = B @ point(nu) - y
+        change = B @ np.linalg.solve(beta * np.eye(S.sum()) + nu * B.T @ B, -B.T @ residual)
+        length = np.linalg.norm(residual)
+        nu += (1 / r - 1 / length) * length**3 / -float(residual @ change)
     v = point(nu)
     assert np.linalg.norm(v - solution.x[S]) <= 1e-6 * np.linalg.norm(v)
     residual = B @ v - y

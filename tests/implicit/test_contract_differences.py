@@ -189,8 +189,8 @@ def overlapping(rng: np.random.Generator) -> Case:
 
 
 def robust(rng: np.random.Generator) -> Case:
-    A, y = parameter(rng.standard_normal((14, 5)), "A"), parameter(rng.standard_normal(14), "y")
-    x, beta = oa.Variable(5, name="x"), weight(3.0, "beta")
+    A, y = parameter(rng.standard_normal((14, 8)), "A"), parameter(3 * rng.standard_normal(14), "y")
+    x, beta = oa.Variable(8, name="x"), weight(1.0, "beta")
     energy = oa.norm1(oa.Matrix(A) @ x - y) + beta * oa.sum_squares(x)
     return Case(energy, [A, y, beta], lambda v: np.abs(A.value @ v - y.value) > 0.02, residual=1e-12)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy
+from scipy.optimize import brentq
 
 import opalg as oa
 from tests.implicit.contract_cases import (
@@ -169,7 +170,7 @@ def test_an_eigenvalue_near_one(rng: np.random.Generator) -> None:
 
 def test_a_hessian_that_is_nearly_singular(rng: np.random.Generator) -> None:
     A, y, c = design(rng, 8, 6, 3.0), rng.standard_normal(8), rng.standard_normal(6)
-    A[:, 5] = A[:, 4] + 1e-7 * A[:, 3]
+    A[:, 5] = A[:, 4] + 1e-5 * A[:, 3]
     x, yp = oa.Variable(6, name="x"), parameter(y, "y")
     solution = solve(0.5 * oa.sum_squares(oa.Matrix(A) @ x - yp))
     assert "ill_conditioned" in solution.vjp(c, yp, on_inexact="return").flags
@@ -239,33 +240,40 @@ def test_duals_of_total_variation_are_not_unique(rng: np.random.Generator) -> No
 # Points that are no minima.
 
 
-def double_well(start: list[float], rng: np.random.Generator) -> tuple[oa.Solution, oa.Parameter, Array]:
-    """Minima where ``t^2 = 5/4``, a maximum between them; curvatures -1/2 and 5/9 there."""
+def root(low: float, high: float) -> float:
+    """Where the slope of the double well, ``t - 3/2 t / sqrt(1 + t^2)``, is 1/10."""
+    return float(brentq(lambda t: t - 1.5 * t / np.sqrt(1 + t**2) - 0.1, low, high, xtol=1e-16))
+
+
+LEFT, TOP, RIGHT = root(-2.0, -0.7), root(-0.6, 0.3), root(0.9, 2.0)
+
+
+def double_well(start: list[float], rng: np.random.Generator) -> tuple[oa.Solution, oa.Parameter, Array, Array]:
+    """A solution, the tilt ``y``, a cotangent, and the curvatures at the solution."""
     t = sympy.Symbol("t", real=True)
     well = oa.Potential(t, t**2 / 2 - 3 * sympy.sqrt(1 + t**2) / 2)
-    x, y = oa.Variable(len(start), name="x"), parameter(np.zeros(len(start)), "y")
+    x, y = oa.Variable(len(start), name="x"), parameter(np.full(len(start), 0.1), "y")
     plan = oa.compile(oa.pointwise(well, x) - oa.linear(y, x), nonconvex=True)
     solution = plan.solve(np.array(start), tol=1e-12, max_iter=10_000, on_failure="return")
-    return solution, y, rng.standard_normal(len(start))
-
-
-WELL, CURVATURE = np.sqrt(5 / 4), 5 / 9
+    return solution, y, rng.standard_normal(len(start)), 1 - 1.5 / (1 + solution.x**2) ** 1.5
 
 
 def test_negative_curvature(rng: np.random.Generator) -> None:
-    solution, y, c = double_well([0.0, WELL, -WELL, 0.0], rng)
-    assert np.allclose(solution.x, [0, WELL, -WELL, 0], atol=1e-9)
+    solution, y, c, curvature = double_well([TOP, RIGHT, LEFT, TOP], rng)
+    assert np.allclose(solution.x, [TOP, RIGHT, LEFT, TOP], atol=1e-9)
+    assert np.min(curvature) < -0.4 and np.max(curvature) > 0.4
     found = solution.vjp(c, y, on_inexact="return", tol=1e-12)
     assert "not_a_minimum" in found.flags
     assert found.solver in ("minres", "gmres")
-    assert error(found[y], c / np.array([-0.5, CURVATURE, CURVATURE, -0.5])) <= 1e-8
+    assert error(found[y], c / curvature) <= 1e-8
 
 
 def test_a_local_minimum_has_no_such_flag(rng: np.random.Generator) -> None:
-    solution, y, c = double_well([0.6, 1.1, -0.7], rng)
+    solution, y, c, curvature = double_well([0.6, 1.1, -1.3], rng)
+    assert np.allclose(solution.x, [RIGHT, RIGHT, LEFT], atol=1e-8)
     found = solution.vjp(c, y, on_inexact="return", tol=1e-12)
     assert "not_a_minimum" not in found.flags
-    assert error(found[y], c / CURVATURE) <= 1e-8
+    assert error(found[y], c / curvature) <= 1e-8
 
 
 # Kinks.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,8 +55,15 @@ def test_misspelt_options(options: dict, rng: np.random.Generator) -> None:
     solution = solve(parts.energy)
     with pytest.raises((oa.ParameterError, TypeError)):
         solution.vjp(np.ones(12), parts.parameters[1], **options)
+
+
+@pytest.mark.parametrize("loss", ["value", lambda x: (float(x @ x), 2 * x)], ids=["value", "squares"])
+def test_misspelt_options_of_hypergradients(loss: Any, rng: np.random.Generator) -> None:
+    parts = lasso(rng)
     with pytest.raises((oa.ParameterError, TypeError)):
-        oa.hypergradient(oa.compile(parts.energy), "value", parts.parameters[1], gradient_options={"toll": 1})
+        oa.hypergradient(oa.compile(parts.energy), loss, parts.parameters[1], gradient_options={"toll": 1})
+    with pytest.raises((oa.ParameterError, TypeError)):
+        oa.hypergradient(oa.compile(parts.energy), "valu", parts.parameters[1])
 
 
 # The adjoint's solver.

@@ -1,4 +1,4 @@
-"""Gradients of solutions in parameters behind operators: rough terms of ``K x``, whose active rows hold the solution."""
+"""Gradients of solutions in parameters behind operators: rough terms of ``K x``, whose active rows hold it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,14 @@ def isotropic_weight(rng: np.random.Generator) -> Made:
     return 0.5 * oa.sum_squares(x - noisy) + lam * oa.total_variation(x), [lam, noisy]
 
 
-@pytest.mark.parametrize("method", ["admm", "primal_dual"])
+BEHIND_MATRICES = ("data_and_blur", "analysis_operator", "weights_of_an_analysis", "radius_of_residuals")
+
+
 @pytest.mark.parametrize("name", KINDS)
-def test_gradients_are_slopes(name: str, method: str, rng: np.random.Generator) -> None:
-    assert_slopes(KINDS[name](rng), method=method)
+def test_gradients_are_slopes(name: str, rng: np.random.Generator) -> None:
+    assert_slopes(KINDS[name](rng), method="primal_dual")
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in BEHIND_MATRICES])
+def test_gradients_are_slopes_with_admm(name: str, rng: np.random.Generator) -> None:
+    assert_slopes(KINDS[name](rng), method="admm")

@@ -224,6 +224,15 @@ def real_coils(rng: np.random.Generator) -> Made:
 
 
 @KINDS.entry
+def depths_of_a_sample(rng: np.random.Generator) -> Made:
+    """Optics: where the slices of a sample lie, behind transfer functions of these depths."""
+    depths, x = parameter(np.array([-1.3, 0.4]), "depths"), oa.Variable((2, 4, 4), name="x")
+    lights = 0.3 * rng.standard_normal((3, 2))
+    A = oa.IntensityDiffraction((4, 4), depths, lights, 0.6, 0.5, 1.0, component="phase")
+    return fit(A, x, rng.standard_normal(A.out_shape)), [depths]
+
+
+@KINDS.entry
 def spectrum(rng: np.random.Generator) -> Made:
     """A real symbol in the cosine basis."""
     s, x = parameter(rng.uniform(0.4, 1.5, (4, 4)), "symbol"), oa.Variable((4, 4), name="x")
@@ -263,3 +272,41 @@ def test_kernels(boundary: str, size: tuple[int, ...], shape: tuple[int, ...], r
 def test_libraries_agree(name: str, backend: str, rng: np.random.Generator) -> None:
     pytest.importorskip(backend)
     assert_agrees(KINDS[name](rng), backend)
+
+
+REFUSED = {
+    "angles": (lambda p: oa.Radon((4, 4), p), np.array([0.1, 0.8]), oa.ParameterError, "finite angles"),
+    "frequencies": (lambda p: oa.NonuniformFFT((4,), p), np.zeros((3, 1)), oa.UnsupportedError, "no gradient flows"),
+    "mask": (oa.Mask, np.array([1.0, 0.0]), oa.DtypeError, "Diagonal for weights"),
+    "rolls": (lambda p: oa.Roll((4,), p), 1.0, oa.ShapeError, "tuple of one for each axis"),
+    "sparse matrix": (oa.Matrix, scipy.sparse.eye_array(3).tocsr(), oa.ParameterError, "values=Parameter"),
+    "values of a dense matrix": (lambda p: oa.Matrix(np.eye(2), values=p), np.ones(2), oa.ParameterError, "stored"),
+    "too few values": (
+        lambda p: oa.Matrix(scipy.sparse.eye_array(3).tocsr(), values=p),
+        np.ones(2),
+        oa.ShapeError,
+        "as many values",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_gradient_reaches_is_refused(name: str) -> None:
+    """Data in which there is no derivative cannot be parameters at all: nothing is silently zero."""
+    build, value, error, words = REFUSED[name]
+    with pytest.raises(error, match=words):
+        build(parameter(value, "p"))
+
+
+def test_the_order_of_sparse_values(rng: np.random.Generator) -> None:
+    """Values stand where ``tocoo`` says, in every format of scipy.sparse, stored zeros among them."""
+    dense = np.array([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]])
+    v = rng.standard_normal(3)
+    for format in ("csr", "csc", "coo", "lil", "dok"):
+        pattern = scipy.sparse.coo_array(dense).asformat(format)
+        A = oa.Matrix(pattern, values=v)
+        places = pattern.tocoo()
+        exact = scipy.sparse.coo_array((v, (places.row, places.col)), shape=(2, 3)).toarray()
+        assert np.array_equal(A.to_dense(), exact)
+    stored = scipy.sparse.csr_array((np.array([0.0, 1.0]), np.array([1, 0]), np.array([0, 1, 2])), shape=(2, 2))
+    assert np.array_equal(oa.Matrix(stored, values=np.array([5.0, 7.0])).to_dense(), np.array([[0.0, 5.0], [7.0, 0.0]]))

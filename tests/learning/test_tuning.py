@@ -105,25 +105,68 @@ def test_the_steps_are_kept_and_the_end_has_a_reason(rng, capsys):
     assert found.plan.solve(params=found.values).status.success
 
 
-def test_an_interruption_is_passed_on(rng, monkeypatch):
-    energy, _, w, _ = shrinkage(rng)
+def interrupting(monkeypatch, after):
+    """Let the solve after so many end as by Ctrl-C."""
+    solve, calls = oa.Plan.solve, []
 
     def interrupted(self, *arguments, **options):
         solution = solve(self, *arguments, **options)
-        solution.status = oa.Status.INTERRUPTED
+        calls.append(None)
+        if len(calls) > after:
+            solution.status = oa.Status.INTERRUPTED
         return solution
 
-    solve = oa.Plan.solve
     monkeypatch.setattr(oa.Plan, "solve", interrupted)
+
+
+def test_an_interruption_before_the_first_evaluation_is_passed_on(rng, monkeypatch):
+    energy, _, w, _ = shrinkage(rng)
+    interrupting(monkeypatch, 0)
     with pytest.raises(KeyboardInterrupt):
         oa.tune(energy, [({}, TRUTH)], w)
+
+
+@pytest.mark.parametrize("outer", [None, "L-BFGS-B"])
+def test_an_interruption_hands_out_the_best_so_far(rng, monkeypatch, outer):
+    energy, _, w, _ = shrinkage(rng)
+    interrupting(monkeypatch, 3)
+    found = oa.tune(energy, [({}, TRUTH)], w, tol=1e-8, outer=outer)
+    assert (found.reason, len(found.path)) == ("interrupted", 3)
+    assert "interrupted" in found.message
+    assert found.loss == min(row.loss for row in found.path)
+
+
+def test_the_work_of_every_evaluation_stands_in_the_path(rng):
+    energy, _, lam = denoising(rng)
+    found = oa.tune(energy, [({}, TRUTH)], lam, tol=1e-8, gradient_tol=1e-6, steps=6)
+    assert found.iterations == sum(row.iterations for row in found.path)
+    assert found.products == sum(row.products for row in found.path)
+    assert (found.path[0].accuracy.tol, found.path[0].accuracy.gradient_tol) == (1e-8, 1e-6)
+    assert found.path[0].saved == 0.0
+    first, last = found.path[0], found.path[-1]
+    work = [row.iterations + row.products for row in (first, last)]
+    assert last.saved == pytest.approx(1 - work[1] / work[0])
+
+
+def test_options_that_do_not_belong_to_the_criterion_are_refused(rng):
+    energy, _, w, _ = shrinkage(rng)
+    with pytest.raises(ParameterError, match="takes no noise="):
+        oa.tune(energy, [({}, TRUTH)], w, noise=0.1)
+    with pytest.raises(ParameterError, match="needs noise="):
+        oa.tune(energy, [{}], w, by="sure")
+    with pytest.raises(ParameterError, match="needs the truth of every entry"):
+        oa.tune(energy, [{}], w)
+    with pytest.raises(ParameterError, match="give them or schedule="):
+        oa.tune(energy, [({}, TRUTH)], w, schedule=oa.learning.Fixed(), tol=1e-3)
+    with pytest.raises(ParameterError, match="schedule is one of"):
+        oa.tune(energy, [({}, TRUTH)], w, schedule="hoag")
 
 
 def test_wrong_arguments_are_refused(rng):
     energy, _, w, _ = shrinkage(rng)
     pairs, stranger = [({}, TRUTH)], oa.Parameter(1.0, name="stranger")
-    with pytest.raises(UnsupportedError, match='by="supervised"'):
-        oa.tune(energy, pairs, w, by="discrepancy")
+    with pytest.raises(UnsupportedError, match="'supervised', 'discrepancy'"):
+        oa.tune(energy, pairs, w, by="likelihood")
     with pytest.raises(ParameterError, match="steps"):
         oa.tune(energy, pairs, w, steps=0)
     with pytest.raises(ParameterError, match="the parameters of the energy are"):

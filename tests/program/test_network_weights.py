@@ -186,6 +186,21 @@ def test_strengths_of_denoisers() -> None:
     assert torch.allclose(found[0], flat(exact), rtol=1e-12)
 
 
+def test_weights_are_those_of_the_moment() -> None:
+    """A graph that was made before a step of an optimiser is evaluated with the weights after it."""
+    net, x, c = network(), Input("x", (N,), "real"), point(4)
+    call = opaque(net).at(x)
+    weights = NetworkWeights([net], [call])
+    entered = weights.enter([call])
+    pulled = vjp(entered, [oa.Constant(c)], [weights.leaf])
+    with torch.no_grad():
+        net[0].weight.mul_(1.5)
+    value = net(point())
+    exact = flat(torch.autograd.grad(value, list(net.parameters()), c))
+    assert torch.equal(run(entered, {x: point()})[0], value.detach())
+    assert torch.allclose(run(pulled, {x: point()})[0], exact, rtol=1e-13)
+
+
 def test_only_what_is_asked_for() -> None:
     """Frozen weights are left out, other networks stay as they are, and a layer may be named alone."""
     net, other, x = network(), network(seed=5), Input("x", (N,), "real")
