@@ -29,7 +29,7 @@ class Found:
     backward: float
     steps: int | None = None
     products: int | None = None
-    error: str = ""
+    note: str = ""
 
 
 Runner = Callable[[], Found]

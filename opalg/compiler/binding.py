@@ -15,6 +15,7 @@ from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
 from opalg.errors import ConvexityError, ParameterError, UnsupportedError
 from opalg.facts import YES
+from opalg.functionals.linear import Linear
 from opalg.iterations import Iteration
 from opalg.iterations.anderson import CompiledAnderson
 from opalg.iterations.compiled import Balance, CompiledPicard
@@ -85,7 +86,7 @@ class Binding:
                 if found < 0 or (strict and found == 0):
                     raise ParameterError(f"in the term {term!r} {sentence}")
             weight = self.number(term.weight)
-            if weight < 0 and not term.functional.facts.indicator:
+            if weight < 0 and not (term.functional.facts.indicator or isinstance(term.functional, Linear)):
                 self.convex = False
                 if not self.compiled.nonconvex or term in self.problem.rough_terms:
                     raise ConvexityError(
@@ -351,7 +352,7 @@ class Binding:
         self._refresh(plain)
         moved, scale = (self._float(v) for v in plain(*state))
         size = slope if slope is not None else sqrt(moved) if moved >= 0 else moved
-        if self.first_residual is None:
+        if self.first_residual is None or not isfinite(self.first_residual):
             self.first_residual = size
         reference = sqrt(scale) if scale > 0 else self.first_residual  # without data, only the start has a size
         return Certificate("residual", size, size / max(reference, self.compiled.precise.tiny))

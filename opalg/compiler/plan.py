@@ -175,7 +175,20 @@ class Plan:
             raise ParameterError(f"{self.method.name} takes no step=; its steps follow from certified norms")
         if not 0 < step < inf:
             raise ParameterError(f"step must be a positive number, not {step!r}")
+        self._refuse_divergence(binding, step)
         binding.controls[control] = float(step)
+
+    def _refuse_divergence(self, binding: Binding, step: float) -> None:
+        """Raise ParameterError where a quadratic part has a curvature, found by Lanczos' method, that a step overshoots."""
+        hessian = self.problem.hessian(self.problem.smooth_terms)
+        if hessian is None or binding.values:
+            return
+        found = float(hessian.norm_estimate(steps=30))
+        if found * step >= 2.0:
+            raise ParameterError(
+                f"step = {step:g} is not below 2 / L = {2.0 / found:g}, with L the Lipschitz constant of the gradient, "
+                f"so the iteration would diverge; without step= it takes a step that is short enough"
+            )
 
     def _solution(
         self, binding: Binding, outcome: Outcome, slope: float | None, limits: Limits, params: Mapping[Any, Any] | None

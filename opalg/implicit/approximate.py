@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from opalg.implicit.arguments import Cotangents, Options
+from opalg.implicit.arguments import Cotangents, Options, Request
 from opalg.implicit.expressions import like, pulled
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.linearise import Lineariser
@@ -18,18 +18,19 @@ UNROLLED = 100  # steps where none are given
 
 
 def approximate_gradients(
-    lineariser: Lineariser, solution: Solution, cotangents: Cotangents, leaves: Sequence[Any], asked: Options
+    lineariser: Lineariser, solution: Solution, cotangents: Cotangents, request: Request, asked: Options
 ) -> tuple[Arrays, Solved]:
     """The gradients, and the solve of the adjoint as far as there was one."""
     way = _unrolled if asked.mode == "unroll" else _truncated
-    return way(_Map(lineariser, leaves), solution, cotangents, asked)
+    return way(_Map(lineariser, request), solution, cotangents, asked)
 
 
 class _Map:
     """The method's map with its derivatives, on tuples of arrays."""
 
-    def __init__(self, lineariser: Lineariser, leaves: Sequence[Any]) -> None:
-        self.lineariser, self.leaves, self.lib = lineariser, list(leaves), lineariser.lib
+    def __init__(self, lineariser: Lineariser, request: Request) -> None:
+        self.lineariser, self.request, self.leaves = lineariser, request, request.leaves
+        self.lib = lineariser.lib
         assert isinstance(lineariser.equation, MapEquation)
         self.equation = lineariser.equation
         self.programs = lineariser.programs
@@ -46,7 +47,7 @@ class _Map:
 
         def recipe() -> Any:
             a = like(equation.point, "a")
-            return pulled(equation.image, a, [*equation.point, *self.leaves]), [*equation.point, *a]
+            return pulled(self.request.enter(equation.image), a, [*equation.point, *self.leaves]), [*equation.point, *a]
 
         found = self.programs(("pull of T", tuple(self.leaves)), recipe, *state, *u)
         return tuple(found[: len(equation.point)]), found[len(equation.point) :]
@@ -59,7 +60,7 @@ class _Map:
 
         def recipe() -> Any:
             c = like(outputs, "c")
-            return pulled(outputs, c, [*equation.point, *self.leaves]), [*equation.point, *c]
+            return pulled(self.request.enter(outputs), c, [*equation.point, *self.leaves]), [*equation.point, *c]
 
         found = self.programs(("through", tuple(self.leaves)), recipe, *state, *cotangents(points))
         return found[: len(equation.point)], found[len(equation.point) :]
@@ -99,5 +100,3 @@ def _unrolled(map_: _Map, solution: Solution, cotangents: Cotangents, asked: Opt
     state = map_.general.space.pack(list(found.state))
     gradients = plus(readouts[0], list(found.gradients), lib)
     return gradients, Solved(state, left, found.products, "unroll", None, "", 1.0)
-
-

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from opalg.arrays import Backend, library_name
+from opalg.arrays import Backend, library_name, precision_of
 from opalg.errors import InexactSolutionError, NonFiniteError, ParameterError, ShapeError
 from opalg.implicit.gradients import Gradients
 from opalg.implicit.linear_solve import Accuracy
@@ -15,6 +15,8 @@ from opalg.leaves import Parameter
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.nodes import walk
+from opalg.program.expression import Expression
+from opalg.program.network_weights import NetworkWeights, is_module, is_weight
 from opalg.solving.solution import Solution, warn_caller
 from opalg.solving.status import Status
 
@@ -102,20 +104,39 @@ class Request:
 
     Attributes
     ----------
-    leaves : list of Parameter
-        Those that the solution depends on.
+    leaves : list of Leaf
+        Those that the solution depends on; the weights of networks are one vector among them.
     zeros : dict
         Exact zeros for those it does not depend on.
     flags : tuple of str
+    weights : NetworkWeights or None
+        The weights of networks that are wanted.
     """
 
-    leaves: list[Parameter]
+    leaves: list[Any]
     zeros: dict[Any, Any]
     flags: tuple[str, ...]
+    weights: NetworkWeights | None = None
+
+    def named(self, arrays: Sequence[Any]) -> dict[Any, Any]:
+        """Arrays in the order of the leaves by what was asked for: parameters, and weights one by one."""
+        out: dict[Any, Any] = {}
+        for leaf, array in zip(self.leaves, arrays, strict=True):
+            if self.weights is not None and leaf is self.weights.leaf:
+                out.update(self.weights.split(array))
+            else:
+                out[leaf] = array
+        return out
+
+    def enter(self, expressions: Sequence[Expression]) -> list[Expression]:
+        """The expressions with the weights of networks as a leaf, where they are wanted."""
+        return list(expressions) if self.weights is None else self.weights.enter(expressions)
 
 
-def request_of(wrt: Any, lowering: Lowering, lib: Backend, problem: Problem | None = None) -> Request:
-    """The parameters meant, by themselves or by name."""
+def request_of(
+    wrt: Any, lowering: Lowering, lib: Backend, cache: dict[Any, Any], problem: Problem | None = None
+) -> Request:
+    """The parameters meant, by themselves or by name, and weights of networks by module or by tensor."""
     nodes = [*lowering.step, *lowering.readout.values()]
     if problem is not None:
         nodes.append(problem.energy.constant)
@@ -123,50 +144,75 @@ def request_of(wrt: Any, lowering: Lowering, lib: Backend, problem: Problem | No
     if problem is not None:
         used += [n for n in problem.energy.leaves if isinstance(n, Parameter) and n not in used]
     names = {p.name: p for p in used if p.name}
-    leaves: list[Parameter] = []
+    leaves: list[Any] = []
     zeros: dict[Any, Any] = {}
     flags: list[str] = []
+    networks = []
     for key in wrt if isinstance(wrt, (tuple, list)) else [wrt]:
         leaf = names.get(key, key) if isinstance(key, str) else key
         if isinstance(leaf, str) and leaf in WITHOUT_INFLUENCE:
             flags.append("no_influence")
-            zeros[leaf] = lib.zeros(lowering_shape(lowering) if leaf == "x0" else ())
+            zeros[leaf] = lib.zeros(first_shape(lowering) if leaf == "x0" else ())
+        elif is_module(leaf) or is_weight(leaf):
+            networks.append(leaf)
         elif not isinstance(leaf, Parameter):
             known = ", ".join(p.label for p in used) or "none"
             raise ParameterError(
-                f"wrt takes Parameters of the energy ({known}); {key!r} is not one. Declare it with oa.Parameter(value)"
+                f"wrt takes Parameters of the energy ({known}), or networks and their weights; {key!r} is neither. "
+                f"Declare it with oa.Parameter(value)"
             )
         elif leaf in used:
             leaves.append(leaf)
         else:
             flags.append("unused_parameter")
             zeros[leaf] = lib.zeros(leaf.shape, leaf.kind)
-    return Request(leaves, zeros, tuple(dict.fromkeys(flags)))
+    weights = _weights_of(networks, lowering, cache) if networks else None
+    if weights is not None and weights.used:
+        leaves.append(weights.leaf)
+    elif weights is not None:
+        flags.append("unused_parameter")
+        zeros.update({t: lib.zeros(tuple(t.shape)) for t in weights.tensors})
+        weights = None
+    return Request(leaves, zeros, tuple(dict.fromkeys(flags)), weights)
 
 
-def lowering_shape(lowering: Lowering) -> tuple[int, ...]:
+def _weights_of(networks: list[Any], lowering: Lowering, cache: dict[Any, Any]) -> NetworkWeights:
+    """The weights as one leaf, the same for every gradient of a plan, so that compiled pieces serve again."""
+    key = ("weights", tuple(id(n) for n in networks))
+    if key not in cache:
+        found = NetworkWeights(networks, [*lowering.step, *lowering.readout.values()])
+        cache[key] = (found, networks)  # which keeps the networks alive, and so their identities
+    weights: NetworkWeights = cache[key][0]
+    return weights
+
+
+def first_shape(lowering: Lowering) -> tuple[int, ...]:
     """The shape of the first variable."""
     return next(iter(lowering.readout)).shape
 
 
-def directions_of(directions: Mapping[Any, Any], lowering: Lowering, lib: Backend) -> tuple[list[Parameter], Arrays]:
+def directions_of(
+    directions: Mapping[Any, Any], lowering: Lowering, lib: Backend, cache: dict[Any, Any]
+) -> tuple[Request, Arrays]:
     """Parameters and the directions along which they move; those without influence are left out."""
     if not isinstance(directions, Mapping):
         raise ParameterError("directions are a mapping from Parameter (or its name) to array, {lam: 1.0}")
-    leaves, arrays = [], []
-    for key, direction in directions.items():
-        request = request_of(key, lowering, lib)
-        for parameter in request.leaves:
-            array = lib.asarray(direction, parameter.kind)
-            if tuple(array.shape) != parameter.shape:
-                raise ShapeError(
-                    f"the direction of {parameter.label} has shape {tuple(array.shape)}, not {parameter.shape}"
-                )
-            if not bool(lib.xp.all(lib.xp.isfinite(array))):
-                raise NonFiniteError(f"the direction of {parameter.label} holds NaN or infinity")
-            leaves.append(parameter)
-            arrays.append(array)
-    return leaves, arrays
+    request = request_of(tuple(directions), lowering, lib, cache)
+    by_leaf = {(next((p for p in request.leaves if p.name == k), k) if isinstance(k, str) else k): d
+               for k, d in directions.items()}  # fmt: skip
+    arrays = []
+    for leaf in request.leaves:
+        if request.weights is not None and leaf is request.weights.leaf:
+            moved = {k: d for k, d in by_leaf.items() if is_weight(k)}
+            arrays.append(lib.asarray(request.weights.join(moved), "real"))
+            continue
+        array = lib.asarray(by_leaf[leaf], leaf.kind)
+        if tuple(array.shape) != leaf.shape:
+            raise ShapeError(f"the direction of {leaf.label} has shape {tuple(array.shape)}, not {leaf.shape}")
+        if not bool(lib.xp.all(lib.xp.isfinite(array))):
+            raise NonFiniteError(f"the direction of {leaf.label} holds NaN or infinity")
+        arrays.append(array)
+    return request, arrays
 
 
 @dataclass(frozen=True)
@@ -182,6 +228,14 @@ class Cotangents:
     def varies(self) -> bool:
         """Whether it depends on the point."""
         return self.fixed is None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """``"demoted"`` where the cotangent is more precise than the plan computes."""
+        given = self.given(self.solution.x) if self.varies else self.given
+        arrays = given.values() if isinstance(given, Mapping) else [given]
+        finer = self.lib.precision == "float32" and any(precision_of(a) == "float64" for a in arrays)
+        return ("demoted",) if finer else ()
 
     @property
     def is_zero(self) -> bool:

@@ -84,7 +84,9 @@ def _keeps_active_set(lineariser: Lineariser, here: Linearised, radius: float) -
     smoothness = lineariser.binding.number(problem.smoothness.expression)
     v = here.point[len(lineariser.equation.readout) :]
     for sign in (1.0, -1.0):
-        moves = [radius * (1.0 + smoothness / lineariser.programs.controls[s.penalty]) for s in inspector.equation.split]
+        moves = [
+            radius * (1.0 + smoothness / lineariser.programs.controls[s.penalty]) for s in inspector.equation.split
+        ]
         moved = [lib.add(place, sign * move) for place, move in zip(v, moves, strict=True)]
         masks = inspector.masks(moved)
         if any(bool(lib.xp.any(m != n)) for m, n in zip(masks, here.active.masks, strict=True)):

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from opalg.arrays import backend
 from opalg.emit import BoundFunction, Function
@@ -47,6 +48,7 @@ class HeldRows(NullSpace):
         self._inner, self.lib = null_space, null_space.lib
         self.size, self.rows = null_space.size, rows
         self.dimension, self.unique, self.exact = null_space.dimension, null_space.unique, null_space.exact
+        self.labels = null_space.labels
         self._places = self.lib.indices(inactive)
 
     def project(self, flat: Any) -> Any:
@@ -92,11 +94,32 @@ class Constraints:
         found = self._by_structure(inactive) or self._by_frame(inactive) or self._by_decomposition(inactive)
         return None if found is None else HeldRows(found, inactive, self.rows.size)
 
-    def _by_structure(self, inactive: np.ndarray) -> NullSpace | None:
-        parts = [self._structure(i) for i in range(len(self.equation.split))]
-        if any(p is None for p in parts):
+    def sparse_rows(self) -> csr_array | None:
+        """All packed rows as a sparse matrix; None where their entries are not known and there are too many."""
+        stacked = self._stacked()
+        if stacked is not None:
+            found: csr_array = self._kept("sparse", self.equation.split, stacked.matrix)
+            return found
+        if self.space.size > SMALL or self.space.size * self.rows.size > ENTRIES:
             return None
-        stacked = self._kept("stacked", self.equation.split, lambda: RowStructure.stack([p for p in parts if p is not None]))
+        return csr_array(self._kept("matrix", self.equation.split, self._matrix))
+
+    def _stacked(self) -> RowStructure | None:
+        """The structure of all packed rows; None where one term's rows have none."""
+        parts = [self._structure(i) for i in range(len(self.equation.split))]
+        known = [p for p in parts if p is not None]
+        if len(known) < len(parts):
+            return None
+        ordered = sorted(range(len(known)), key=lambda i: self.rows.range_of(i))
+        found: RowStructure = self._kept(
+            "stacked", self.equation.split, lambda: RowStructure.stack([known[i] for i in ordered])
+        )
+        return found
+
+    def _by_structure(self, inactive: np.ndarray) -> NullSpace | None:
+        stacked = self._stacked()
+        if stacked is None:
+            return None
         chosen = stacked.select(inactive)
         return (CoordinateNullSpace if chosen.single else ComponentNullSpace)(chosen, self.lib)
 
@@ -220,4 +243,3 @@ class Constraints:
         if key not in store:
             store[key] = make()
         return store[key]
-

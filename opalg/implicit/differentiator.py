@@ -31,12 +31,12 @@ from opalg.implicit.optimal_value import value_gradient
 from opalg.implicit.programs import Arrays, minus, size, times
 from opalg.implicit.refine import Linearised
 from opalg.implicit.samples import PerSample, per_sample
-from opalg.leaves import Parameter
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.solving.solution import Solution
 
 Resume = Callable[[Solution, float], Solution]
+NOTHING = Request([], {}, ())
 ROUNDS = 3  # how often the forward solve goes on where its active set has not settled
 
 
@@ -77,22 +77,22 @@ class Differentiator:
     def vjp(self, solution: Solution, cotangent: Any, wrt: Any, **options: Any) -> Gradients:
         """The gradient of ``Re <cotangent, x(theta)>`` in each parameter of ``wrt``; see `Solution.vjp`."""
         asked = options_of(options, self.lib)
-        request = request_of(wrt, self.lowering, self.lib)
-        flags = forward_flags(solution, asked.on_inexact) + request.flags
+        request = request_of(wrt, self.lowering, self.lib, self._cache)
         cotangents = cotangent_of(solution, cotangent, self.lib)
+        flags = forward_flags(solution, asked.on_inexact) + request.flags + cotangents.flags
         if not request.leaves or cotangents.is_zero:
             return self._nothing(request, flags)
         lineariser = self._lineariser(solution, asked)
         if asked.mode != "exact":
-            values, found = approximate_gradients(lineariser, solution, cotangents, request.leaves, asked)
+            values, found = approximate_gradients(lineariser, solution, cotangents, request, asked)
             return self._heuristic(values, found, request, asked, flags)
         here, counts, more = self._linearised(lineariser, solution, asked)
         flags += more
         given = cotangents(self._variables(lineariser, here.point))
-        c, direct = self._through_readout(lineariser, here.point, given, request.leaves)
+        c, direct = self._through_readout(lineariser, here.point, given, request)
         a, judged = self._adjoint(here, c, asked)
         counts["adjoint"] = judged.solved.products
-        values = self._gradients(here, a, direct, request.leaves)
+        values = self._gradients(here, a, direct, request)
         estimated, unable = self._estimated(lineariser, here, c, a, request, cotangents, asked)
         counts["estimate"] = 0 if estimated is None else estimated.products
         flags += unable
@@ -100,41 +100,43 @@ class Differentiator:
         flags += judged.flags + kinks
         apart = None
         if lineariser.samples is not None:
-            apart = per_sample(here.jacobian, lineariser.samples, a, c, request.leaves, judged.solved)
+            apart = per_sample(here.jacobian, lineariser.samples, a, c, request, judged.solved)
         result = self._result(here, values, request, judged, estimated, asked, flags, counts, margin, apart)
         if asked.estimate == "bound":
-            fixed = None if cotangents.varies else certified_errors(lineariser, here, a, c, request.leaves, judged.solved)
+            fixed = (
+                None if cotangents.varies else certified_errors(lineariser, here, a, c, request.leaves, judged.solved)
+            )
             result = _with_bounds(result, request, fixed)
         return check_accuracy(result, asked)
 
     def jvp(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> Any:
         """The change of the solution when parameters move along directions; see `Solution.jvp`."""
         asked = options_of(options, self.lib)
-        leaves, arrays = directions_of(directions, self.lowering, self.lib)
+        along, arrays = directions_of(directions, self.lowering, self.lib, self._cache)
         forward_flags(solution, asked.on_inexact)
         lineariser = self._lineariser(solution, asked)
         here = self._linearised(lineariser, solution, asked)[0]
-        change = self._change(here, leaves, arrays, asked)
-        moved = self._readout_change(lineariser, here.point, change, leaves, arrays)
+        change = self._change(here, along, arrays, asked)
+        moved = self._readout_change(lineariser, here.point, change, along, arrays)
         return moved[0] if len(moved) == 1 else dict(zip(solution.variables, moved, strict=True))
 
     def validity_radius(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> float:
         """How far parameters may move before the active set changes, to first order; see `Solution.validity_radius`."""
         asked = options_of(options, self.lib)
-        leaves, arrays = directions_of(directions, self.lowering, self.lib)
+        along, arrays = directions_of(directions, self.lowering, self.lib, self._cache)
         lineariser = self._lineariser(solution, asked)
         here = self._linearised(lineariser, solution, asked)[0]
-        return lineariser.radius(here, self._change(here, leaves, arrays, asked), leaves, arrays)
+        return lineariser.radius(here, self._change(here, along, arrays, asked), along.leaves, arrays)
 
-    def value_gradient(self, solution: Solution, wrt: Any) -> Gradients:
+    def value_gradient(self, solution: Solution, wrt: Any, **options: Any) -> Gradients:
         """The gradient of the least value of the energy, which takes no linear solve; see `Solution.value_gradient`."""
-        request = request_of(wrt, self.lowering, self.lib, self.problem)
+        request = request_of(wrt, self.lowering, self.lib, self._cache, self.problem)
         if self.problem is None or self.problem.without_value:
             raise UnsupportedError("no energy is known here, so there is no optimal value to differentiate")
-        asked = options_of({"refine": False}, self.lib)
+        asked = replace(options_of(options, self.lib), refine=False, per_sample=False, mode="exact")
         lineariser = self._lineariser(solution, asked)
         values = value_gradient(lineariser, self.problem, request.leaves) if request.leaves else []
-        arrays = {p: self._own_kind(p, g) for p, g in zip(request.leaves, values, strict=True)}
+        arrays = self._named(request, values)
         return Gradients({**arrays, **request.zeros}, 0.0, "value", "none", request.flags, {}, None)
 
     def second_order(
@@ -144,8 +146,8 @@ class Differentiator:
         asked = options_of(options, self.lib)
         if asked.mode != "exact":
             raise UnsupportedError(f"second derivatives need mode='exact', not {asked.mode!r}")
-        request = request_of(wrt, self.lowering, self.lib)
-        leaves, arrays = directions_of(directions, self.lowering, self.lib)
+        request = request_of(wrt, self.lowering, self.lib, self._cache)
+        along, arrays = directions_of(directions, self.lowering, self.lib, self._cache)
         flags = forward_flags(solution, asked.on_inexact) + request.flags
         cotangents = cotangent_of(solution, cotangent, self.lib)
         lineariser = self._lineariser(solution, asked)
@@ -156,14 +158,14 @@ class Differentiator:
             )
         here, counts, more = self._linearised(lineariser, solution, asked)
         given = cotangents(self._variables(lineariser, here.point))
-        c, _ = self._through_readout(lineariser, here.point, given, ())
+        c, _ = self._through_readout(lineariser, here.point, given, NOTHING)
         a, judged = self._adjoint(here, c, asked)
-        change = self._change(here, leaves, arrays, asked)
-        moved = self._readout_change(lineariser, here.point, change, leaves, arrays)
+        change = self._change(here, along, arrays, asked)
+        moved = self._readout_change(lineariser, here.point, change, along, arrays)
         count = len(here.point)
-        bent = bend(here.jacobian, a, change, list(zip(leaves, arrays, strict=True)), request.leaves)
+        bent = bend(here.jacobian, a, change, along, arrays, request)
         beta, again = self._adjoint(here, bent[:count], asked)
-        back = pull(here.jacobian, beta, request.leaves)
+        back = pull(here.jacobian, beta, request)
         values = minus(back, bent[count:], self.lib)
         counts["adjoint"] = judged.solved.products + again.solved.products
         gradients = self._result(here, values, request, again, None, asked, flags + more + again.flags, counts, None)
@@ -206,7 +208,7 @@ class Differentiator:
         return lineariser.programs("readout", recipe, *point)
 
     def _through_readout(
-        self, lineariser: Lineariser, point: Arrays, given: Arrays, leaves: Any
+        self, lineariser: Lineariser, point: Arrays, given: Arrays, request: Request
     ) -> tuple[Arrays, Arrays]:
         """The cotangent of the point, and the part of the gradient that goes through the read-out itself."""
         equation = lineariser.equation
@@ -214,26 +216,23 @@ class Differentiator:
 
         def recipe() -> Any:
             c = like(outputs, "c")
-            return pulled(outputs, c, [*equation.point, *leaves]), [*equation.point, *c]
+            return pulled(request.enter(outputs), c, [*equation.point, *request.leaves]), [*equation.point, *c]
 
-        found = lineariser.programs(("through", tuple(leaves)), recipe, *point, *given)
+        found = lineariser.programs(("through", tuple(request.leaves)), recipe, *point, *given)
         return found[: len(point)], found[len(point) :]
 
     def _readout_change(
-        self, lineariser: Lineariser, point: Arrays, change: Arrays, leaves: Any, arrays: Arrays
+        self, lineariser: Lineariser, point: Arrays, change: Arrays, along: Request, arrays: Arrays
     ) -> Arrays:
         equation = lineariser.equation
         outputs = list(equation.readout.values())
 
         def recipe() -> Any:
-            t = like(leaves, "t")
-            return pushed(outputs, [*equation.point, *leaves], [*equation.directions, *t]), [
-                *equation.point,
-                *equation.directions,
-                *t,
-            ]
+            t = like(along.leaves, "t")
+            moved = pushed(along.enter(outputs), [*equation.point, *along.leaves], [*equation.directions, *t])
+            return moved, [*equation.point, *equation.directions, *t]
 
-        return lineariser.programs(("readout change", tuple(leaves)), recipe, *point, *change, *arrays)
+        return lineariser.programs(("readout change", tuple(along.leaves)), recipe, *point, *change, *arrays)
 
     # The solves.
 
@@ -241,21 +240,21 @@ class Differentiator:
         a, solved = here.jacobian.solve_adjoint(c, asked.accuracy, asked.start_for(here.jacobian.name))
         return a, judge(here, solved, asked)
 
-    def _change(self, here: Linearised, leaves: Any, arrays: Arrays, asked: Options) -> Arrays:
+    def _change(self, here: Linearised, along: Request, arrays: Arrays, asked: Options) -> Arrays:
         """The change ``-J^-1 R_theta d theta`` of the point."""
         equation = here.jacobian.equation
 
         def recipe() -> Any:
-            t = like(leaves, "t")
-            return pushed(equation.residual, leaves, t), [*equation.point, *t]
+            t = like(along.leaves, "t")
+            return pushed(along.enter(equation.residual), along.leaves, t), [*equation.point, *t]
 
-        moved = here.jacobian.programs(("push", tuple(leaves)), recipe, *here.point, *arrays)
+        moved = here.jacobian.programs(("push", tuple(along.leaves)), recipe, *here.point, *arrays)
         change, solved = here.jacobian.solve_forward(times(-1.0, moved, self.lib), asked.accuracy)
         judge(here, solved, asked)
         return change
 
-    def _gradients(self, here: Linearised, a: Arrays, direct: Arrays, leaves: Any) -> Arrays:
-        back = pull(here.jacobian, a, leaves)
+    def _gradients(self, here: Linearised, a: Arrays, direct: Arrays, request: Request) -> Arrays:
+        back = pull(here.jacobian, a, request)
         return minus(direct, back, self.lib)
 
     def _estimated(
@@ -274,14 +273,14 @@ class Differentiator:
             if not cotangents.varies:
                 return None
             before = cotangents(self._variables(lineariser, minus(here.point, s, self.lib)))
-            now, _ = self._through_readout(lineariser, here.point, before, ())
+            now, _ = self._through_readout(lineariser, here.point, before, NOTHING)
             return minus(c, now, self.lib)
 
         if not asked.estimate:
             return None, ()
         rounding = lineariser.is_rounding(here)
         try:
-            return estimate(here.jacobian, here.residual, c, a, request.leaves, rounding, changed), ()
+            return estimate(here.jacobian, here.residual, c, a, request, rounding, changed), ()
         except UnsupportedError:  # a network with a transposed derivative only, for example
             return None, ("no_estimate",)
 
@@ -300,19 +299,18 @@ class Differentiator:
         margin: float | None,
         apart: PerSample | None = None,
     ) -> Gradients:
-        leaves, lib = request.leaves, self.lib
-        arrays = {p: self._own_kind(p, g) for p, g in zip(leaves, values, strict=True)}
+        lib = self.lib
+        named = self._named(request, values)
         errors = debiased = None
         if found is not None:
             floor = lib.epsilon * min(judged.condition, 1.0 / lib.epsilon)
-            errors = {p: _error(e, g, floor, lib) for p, e, g in zip(leaves, found.errors, values, strict=True)}
-            errors.update(dict.fromkeys(request.zeros, 0.0))
-            less = minus(values, found.errors, lib)
-            debiased = {**{p: self._own_kind(p, g) for p, g in zip(leaves, less, strict=True)}, **request.zeros}
+            wrong = request.named(found.errors)
+            errors = {p: _error(e, named[p], floor, lib) for p, e in wrong.items()} | dict.fromkeys(request.zeros, 0.0)
+            debiased = {**self._named(request, minus(values, found.errors, lib)), **request.zeros}
         doubtful = {"active_set_uncertain", "adjoint_not_converged", "forward_not_converged"} & set(flags)
         kind = "heuristic" if doubtful or (found is not None and not found.converged) else "estimated"
         return Gradients(
-            {**arrays, **request.zeros},
+            {**named, **request.zeros},
             judged.solved.relative,
             here.jacobian.name,
             judged.solved.solver,
@@ -324,7 +322,7 @@ class Differentiator:
             Adjoint(here.jacobian.name, judged.solved.state),
             debiased,
             judged.spectrum,
-            None if apart is None else dict(zip(leaves, apart.gradients, strict=True)),
+            None if apart is None else request.named(apart.gradients),
             () if apart is None else apart.residuals,
             () if apart is None else apart.flags,
         )
@@ -332,19 +330,21 @@ class Differentiator:
     def _heuristic(
         self, values: Arrays, solved: Solved, request: Request, asked: Options, flags: tuple[str, ...]
     ) -> Gradients:
-        arrays = {p: self._own_kind(p, g) for p, g in zip(request.leaves, values, strict=True)}
+        arrays = self._named(request, values)
         counts = {"adjoint": solved.products}
         return Gradients(
             {**arrays, **request.zeros}, solved.relative, "map", asked.mode, flags, counts, error_kind="heuristic"
         )
 
     def _nothing(self, request: Request, flags: tuple[str, ...]) -> Gradients:
-        values = {p: self.lib.zeros(p.shape, p.kind) for p in request.leaves}
-        zero = {p: 0.0 for p in (*request.leaves, *request.zeros)}
+        values = request.named([self.lib.zeros(p.shape, p.kind) for p in request.leaves])
+        zero = dict.fromkeys((*values, *request.zeros), 0.0)
         return Gradients({**values, **request.zeros}, 0.0, "none", "none", flags, {}, zero, "certified", None)
 
-    def _own_kind(self, parameter: Parameter, gradient: Any) -> Any:
-        return self.lib.asarray(gradient, parameter.kind)
+    def _named(self, request: Request, values: Arrays) -> dict[Any, Any]:
+        """Gradients by what was asked for, each of the kind of its parameter."""
+        kinds = zip(request.leaves, values, strict=True)
+        return request.named([self.lib.asarray(g, leaf.kind) for leaf, g in kinds])
 
 
 def _error(error: Any, gradient: Any, floor: float, lib: Backend) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from opalg.implicit.arguments import Request
 from opalg.implicit.expressions import like, pairing, pulled, pushed
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Accuracy
@@ -45,7 +46,7 @@ def estimate(
     residual: Arrays,
     c: Arrays,
     a: Arrays,
-    leaves: Sequence[Any],
+    request: Request,
     negligible: bool,
     changed: Callable[[Arrays], Arrays | None],
 ) -> Estimated:
@@ -59,13 +60,14 @@ def estimate(
         ``R`` at the point.
     c, a : list of array
         The right-hand side of the adjoint system and its approximate solution.
-    leaves : sequence of Parameter
+    request : Request
+        What gradients are wanted in.
     negligible : bool
         Whether the residual of the point is no more than rounding.
     changed : callable
         ``s -> c(z) - c(z - s)``; None where the right-hand side is the same everywhere.
     """
-    lib, nodes = jacobian.lib, jacobian.equation.point
+    lib, nodes, leaves = jacobian.lib, jacobian.equation.point, request.leaves
     s, products, converged = zeros(nodes, lib), 0, True
     if not negligible and not is_zero(residual, lib):
         s, solved = jacobian.solve_forward(residual, LOOSE)
@@ -76,7 +78,7 @@ def estimate(
         right = times(0.0, right, lib)
     bent = [lib.zeros(p.shape, p.kind) for p in (*nodes, *leaves)]
     if not is_zero(s, lib):
-        bent = jacobian.programs(("bent", tuple(leaves)), lambda: bending(jacobian, leaves), *jacobian.point, *a, *s)
+        bent = bend(jacobian, a, s, None, [], request)
         right = minus(right, bent[: len(nodes)], lib)
         more = changed(s)
         right = right if more is None else plus(right, more, lib)
@@ -84,31 +86,33 @@ def estimate(
     if not is_zero(right, lib):
         b, solved = jacobian.solve_adjoint(right, LOOSE)
         products, converged = products + solved.products, converged and solved.converged
-    back = pull(jacobian, b, leaves)
+    back = pull(jacobian, b, request)
     errors = times(-1.0, plus(bent[len(nodes) :], back, lib), lib)
     return Estimated(errors, products, converged)
 
 
-def pull(jacobian: Jacobian, a: Arrays, leaves: Sequence[Any]) -> Arrays:
+def pull(jacobian: Jacobian, a: Arrays, request: Request) -> Arrays:
     """``R_theta^T a`` for each leaf."""
-    return jacobian.programs(("pull", tuple(leaves)), lambda: pulling(jacobian, leaves), *jacobian.point, *a)
+    key = ("pull", tuple(request.leaves))
+    return jacobian.programs(key, lambda: pulling(jacobian, request), *jacobian.point, *a)
 
 
-def bend(jacobian: Jacobian, a: Arrays, s: Arrays, directions: Sequence[tuple[Any, Any]], leaves: Sequence[Any]) -> Arrays:
-    """The gradient of ``<a, J s + R_theta t>`` in the point and in leaves, for directions ``(leaf, t)``."""
-    moved = tuple(p for p, _ in directions)
-    key = ("bent", tuple(leaves), moved)
-    arrays = [*jacobian.point, *a, *s, *(t for _, t in directions)]
-    return jacobian.programs(key, lambda: bending(jacobian, leaves, moved), *arrays)
+def bend(
+    jacobian: Jacobian, a: Arrays, s: Arrays, along: Request | None, directions: Arrays, request: Request
+) -> Arrays:
+    """The gradient of ``<a, J s + R_theta t>`` in the point and in leaves, for directions t of the leaves of another."""
+    moved = () if along is None else tuple(along.leaves)
+    key = ("bent", tuple(request.leaves), moved)
+    return jacobian.programs(key, lambda: bending(jacobian, request, along), *jacobian.point, *a, *s, *directions)
 
 
 Recipe = tuple[list[Expression], list[Input]]
 
 
-def pulling(jacobian: Jacobian, leaves: Sequence[Any]) -> Recipe:
+def pulling(jacobian: Jacobian, request: Request) -> Recipe:
     """The recipe of `pull`."""
     equation = jacobian.equation
-    found = pulled(equation.residual, equation.adjoints, leaves)
+    found = pulled(request.enter(equation.residual), equation.adjoints, request.leaves)
     return found, [*equation.point, *equation.adjoints]
 
 
@@ -118,11 +122,14 @@ def transposed(jacobian: Jacobian) -> Recipe:
     return equation.transposed(equation.adjoints), [*equation.point, *equation.adjoints]
 
 
-def bending(jacobian: Jacobian, leaves: Sequence[Any], moved: Sequence[Any] = ()) -> Recipe:
+def bending(jacobian: Jacobian, request: Request, along: Request | None) -> Recipe:
     """The recipe of `bend`."""
     equation = jacobian.equation
+    moved = [] if along is None else along.leaves
     tangents = like(moved, "t")
-    along = pushed(equation.residual, [*equation.point, *moved], [*equation.directions, *tangents])
-    value = pairing(equation.adjoints, along)
-    found = pulled([value], [Literal(1.0)], [*equation.point, *leaves])
+    residual = request.enter(equation.residual)
+    residual = residual if along is None else along.enter(residual)
+    change = pushed(residual, [*equation.point, *moved], [*equation.directions, *tangents])
+    value = pairing(equation.adjoints, change)
+    found = pulled([value], [Literal(1.0)], [*equation.point, *request.leaves])
     return found, [*equation.point, *equation.adjoints, *equation.directions, *tangents]

@@ -28,9 +28,7 @@ class General(Jacobian):
     name: ClassVar[str] = "map"
     symmetric: ClassVar[bool] = False
 
-    def __init__(
-        self, equation: Equation, programs: Programs, point: Arrays, precondition: Flat | None = None
-    ) -> None:
+    def __init__(self, equation: Equation, programs: Programs, point: Arrays, precondition: Flat | None = None) -> None:
         super().__init__(equation, programs, point)
         self.space = self._space(equation.point)
         self._precondition = precondition

@@ -110,7 +110,7 @@ class Gradients(Mapping):
     def _parameter(self, key: Any) -> Any:
         if isinstance(key, str):
             for parameter in self.values_by_parameter:
-                if key == (parameter if isinstance(parameter, str) else parameter.name):
+                if key == (parameter if isinstance(parameter, str) else getattr(parameter, "name", None)):
                     return parameter
         return key
 
@@ -121,7 +121,7 @@ class Gradients(Mapping):
         return len(self.values_by_parameter)
 
     def __repr__(self) -> str:
-        names = ", ".join(p if isinstance(p, str) else p.label for p in self.values_by_parameter)
+        names = ", ".join(_label(p) for p in self.values_by_parameter)
         error = "" if self.relative_error is None else f", {self.error_kind} relative error {self.relative_error:.1e}"
         return (
             f"Gradients in {names}: {self.system} system by {self.solver}, relative residual "
@@ -132,3 +132,10 @@ class Gradients(Mapping):
 
 def _norm(array: Any) -> float:
     return float(np.linalg.norm(np.ravel(backend_of(array).to_numpy(array))))
+
+
+def _label(key: Any) -> str:
+    """What a parameter, an option or a weight of a network is called."""
+    if isinstance(key, str):
+        return key
+    return str(key.label) if hasattr(key, "label") else f"a weight of shape {tuple(key.shape)}"

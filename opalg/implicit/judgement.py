@@ -12,6 +12,7 @@ from opalg.implicit.gradients import Gradients
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.refine import Linearised
 from opalg.implicit.spectrum import SpectralReport, spectral_report
+from opalg.implicit.system import MapEquation
 from opalg.iterations import GMRES
 from opalg.solving.solution import warn_caller
 
@@ -50,13 +51,13 @@ def judge(here: Linearised, solved: Solved, asked: Options) -> Judged:
     """
     flags: list[str] = []
     spectrum = None
-    if isinstance(solved.iteration, GMRES):
+    if isinstance(solved.iteration, GMRES) and isinstance(here.jacobian.equation, MapEquation):
         spectrum = spectral_report(solved.iteration)
         if spectrum.unstable:
             flags.append("unstable_fixed_point")
         if spectrum.ill_conditioned:
             flags.append("ill_conditioned")
-    elif solved.iteration is not None:
+    elif solved.iteration is not None and not isinstance(solved.iteration, GMRES):
         flags += spectral_flags(solved)
     if solved.negative:
         flags.append("not_a_minimum")

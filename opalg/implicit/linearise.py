@@ -21,6 +21,7 @@ from opalg.implicit.probes import probe
 from opalg.implicit.programs import Arrays, Programs, size
 from opalg.implicit.reduced import Reduced
 from opalg.implicit.refine import ROUNDING, Linearised, refine
+from opalg.implicit.row_preconditioner import RowPreconditioner
 from opalg.implicit.saddle import Saddle
 from opalg.implicit.samples import batch_rows, check_apart, samples_of
 from opalg.implicit.validity import validity_radius
@@ -84,6 +85,7 @@ class Lineariser:
         self.programs = self._programs("functions", penalties)
         self.inspector: Inspector | None = None
         self._constraints: Constraints | None = None
+        self._rows: RowPreconditioner | None = None
         if isinstance(self.equation, Optimality) and self.equation.split:
             self.inspector = Inspector(self.equation, self.programs)
             self._constraints = Constraints(self.equation, self.programs, binding.bound, self._cache)
@@ -147,9 +149,7 @@ class Lineariser:
         space = VectorSpace([p.shape for p in equation.point], [p.kind for p in equation.point], lib)
         numbers = [n for n, _ in known.numbers]
         values = self.programs("numbers", lambda: ([f for _, f in known.numbers], equation.point), *point)
-        bound = self.programs.bound(
-            "precondition", lambda: (known(equation.adjoints), [*equation.adjoints, *numbers])
-        )
+        bound = self.programs.bound("precondition", lambda: (known(equation.adjoints), [*equation.adjoints, *numbers]))
         return lambda flat: space.pack(bound(*space.unpack(flat), *values))
 
     def _known_inverse(self) -> DataPreconditioner | None:
@@ -184,13 +184,20 @@ class Lineariser:
             assert self._constraints is not None
             null = self._constraints.null_space(active)
             if null is not None:
-                return Reduced(equation, self.programs, point, active, null)
+                return Reduced(equation, self.programs, point, active, null, self._factors)
         reason = proximal.why_not(equation)
         if reason is None:
             return proximal.Proximal(equation, self.programs, point)
         if wanted == "conjugate_gradients":
             raise ParameterError(f"solver='conjugate_gradients' does not apply: {reason}; use solver='minres'")
         return Saddle(equation, self.programs, point, self._smoothness)
+
+    def _factors(self, jacobian: Reduced) -> Flat | None:
+        """A preconditioner of a reduced system."""
+        assert self._constraints is not None
+        if self._rows is None:
+            self._rows = RowPreconditioner(jacobian.optimality, self.programs, self._constraints, self._cache)
+        return self._rows(jacobian.curved, jacobian.x, jacobian.null_space, jacobian.is_flat)
 
     @property
     def _smoothness(self) -> float:

@@ -54,7 +54,10 @@ class Augmented:
     """
 
     def __init__(
-        self, equation: Optimality, programs: Programs, precondition: Callable[[Callable[[Arrays], Arrays]], Flat | None]
+        self,
+        equation: Optimality,
+        programs: Programs,
+        precondition: Callable[[Callable[[Arrays], Arrays]], Flat | None],
     ) -> None:
         self.equation, self.programs, self.lib = equation, programs, programs.lib
         self.penalties = [programs.controls[s.penalty] for s in equation.split]
@@ -198,4 +201,7 @@ def _search(at: Augmented, x: Arrays, p: Arrays, d: Arrays, gradient: Arrays) ->
 
 
 def _inner(a: Arrays, b: Arrays, lib: Any) -> float:
-    return sum(float(lib.item(lib.xp.sum(lib.xp.real(lib.xp.conj(p) * q) if lib.kind_of(p) == "complex" else p * q))) for p, q in zip(a, b, strict=True))
+    return sum(
+        float(lib.item(lib.xp.sum(lib.xp.real(lib.xp.conj(p) * q) if lib.kind_of(p) == "complex" else p * q)))
+        for p, q in zip(a, b, strict=True)
+    )

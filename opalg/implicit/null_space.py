@@ -43,6 +43,9 @@ class NullSpace(ABC):
         whose multipliers act on nothing.
     exact : bool
         Whether the space is right but for rounding; False where it rests on a rank that is not clear.
+    labels : array of int or None
+        For each entry the set of entries that it moves with, all of them equal; ``dimension`` or more for those held at
+        zero. None where the space is no such space.
     """
 
     lib: Backend
@@ -51,6 +54,7 @@ class NullSpace(ABC):
     dimension: int
     unique: bool
     exact: bool = True
+    labels: np.ndarray | None = None
 
     @abstractmethod
     def project(self, flat: Any) -> Any:
@@ -106,7 +110,9 @@ class CoordinateNullSpace(NullSpace):
         squares = np.bincount(rows.head[used], c**2, rows.in_size)
         shares = np.zeros(len(rows))
         shares[used] = c / squares[rows.head[used]] / largest[rows.head[used]]
-        self._mask = lib.asarray(np.repeat(fixed == 0, width).astype(np.float64), "real")
+        free = np.repeat(fixed == 0, width)
+        self.labels = np.where(free, np.cumsum(free) - 1, self.dimension)
+        self._mask = lib.asarray(free.astype(np.float64), "real")
         self._shares = lib.asarray(np.repeat(shares, width), "real")
         self._heads = lib.indices(_widened(np.maximum(rows.head, 0), width))
 
@@ -158,12 +164,8 @@ class ComponentNullSpace(NullSpace):
         self._graph = RowGraph(rows)
         self.dimension = self._graph.free * width
         self.unique = self._graph.forest
-        self._means = _Means(_widened(self._graph.labels, width), self._graph.free * width, lib)
-
-    @property
-    def labels(self) -> np.ndarray:
-        """The component of each entry of the structure; the largest label may be that of entries held at zero."""
-        return self._graph.labels
+        self.labels = _widened(self._graph.labels, width)
+        self._means = _Means(self.labels, self.dimension, lib)
 
     def project(self, flat: Any) -> Any:
         return self._means(flat)

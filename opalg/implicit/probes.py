@@ -33,9 +33,7 @@ def probe(equation: Optimality, problem: Problem, programs: Programs, point: Seq
         return equation.hessian(w), [*equation.x, *w]
 
     bound = programs.bound("hessian", recipe)
-    defect = symmetry_defect(
-        lambda w: space.pack(bound(*point[:count], *space.unpack(w))), space.size, programs.lib
-    )
+    defect = symmetry_defect(lambda w: space.pack(bound(*point[:count], *space.unpack(w))), space.size, programs.lib)
     if not is_symmetric(defect, programs.lib):
         raise AdjointError(
             f"the Hessian of the smooth terms is not symmetric: it differs from its transpose by {defect:.1e} of its "

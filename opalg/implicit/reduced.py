@@ -7,7 +7,8 @@ inactive rows, which for differences is the space of functions constant on conne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from opalg.implicit.active import Active
@@ -33,7 +34,7 @@ class Reduced(Jacobian):
     null_space : NullSpace or None
         Of the inactive rows; None where nothing is held.
     precondition : callable, optional
-        A symmetric approximation of the inverse of H on flat arrays.
+        ``Reduced -> callable or None``: makes an approximate inverse of ``H + K^T C K`` on flat arrays, once it is needed.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Reduced(Jacobian):
         point: Arrays,
         active: Active,
         null_space: NullSpace | None,
-        precondition: Flat | None = None,
+        precondition: Callable[[Reduced], Flat | None] | None = None,
     ) -> None:
         super().__init__(equation, programs, point)
         self.optimality, self.active, self.null_space = equation, active, null_space
@@ -52,7 +53,7 @@ class Reduced(Jacobian):
         self.space = self._space(equation.x)
         self.rows = self._space(equation.v) if equation.split else None
         self.penalties = [programs.controls[s.penalty] for s in equation.split]
-        self._precondition = precondition
+        self._make_precondition = precondition
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -98,7 +99,7 @@ class Reduced(Jacobian):
                 flat = lib.subtract(flat, self._product(base))
             flat = null.project(flat)
         project: Flat = null.project if null is not None else lambda z: z
-        precondition = self._precondition
+        precondition = self.inverse
         solved = solve_symmetric(
             lambda z: project(self._product(z)),
             flat,
@@ -110,6 +111,20 @@ class Reduced(Jacobian):
         )
         w = solved.state if base is None else lib.add(solved.state, base)
         return [lib.copy(p) for p in space.unpack(w)], solved
+
+    @cached_property
+    def inverse(self) -> Flat | None:
+        """An approximate inverse of the system; None where none is known."""
+        return None if self._make_precondition is None else self._make_precondition(self)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether no term has a curvature."""
+        return all(form == "flat" for form in self.active.forms)
+
+    def curved(self, d: Arrays) -> Arrays:
+        """``C d`` on the active entries."""
+        return self._curved(d)
 
     # Products.
 

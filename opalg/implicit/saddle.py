@@ -100,5 +100,3 @@ class Saddle(Jacobian):
         turned = equation.derivatives(gap)
         below = [s.penalty * (g - t) for s, g, t in zip(equation.split, gap, turned, strict=True)]
         return full([*above, *below], equation.point), [*equation.x, *equation.v, *w, *u]
-
-

@@ -11,6 +11,7 @@ import numpy as np
 
 from opalg.arrays import Backend
 from opalg.errors import ParameterError
+from opalg.implicit.arguments import Request
 from opalg.implicit.estimate import pull, transposed
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import SHARP, Solved
@@ -102,15 +103,15 @@ def check_apart(jacobian: Jacobian, samples: Samples) -> None:
 
 
 def per_sample(
-    jacobian: Jacobian, samples: Samples, a: Arrays, c: Arrays, leaves: Sequence[Any], solved: Solved
+    jacobian: Jacobian, samples: Samples, a: Arrays, c: Arrays, request: Request, solved: Solved
 ) -> PerSample:
     """The gradient of each sample's part of the loss, with its own residual and flags."""
     lib = jacobian.lib
     mapped = jacobian.programs("transposed", lambda: transposed(jacobian), *jacobian.point, *a)
     left, right = samples.norms(minus(mapped, c, lib), lib), samples.norms(c, lib)
     residuals = np.where(right > 0, left / np.where(right > 0, right, 1.0), np.where(left > 0, np.inf, 0.0))
-    parts = [pull(jacobian, samples.only(a, i, lib), leaves) for i in range(samples.count)]
-    gradients = [lib.negative(lib.xp.stack([p[k] for p in parts])) for k in range(len(leaves))]
+    parts = [pull(jacobian, samples.only(a, i, lib), request) for i in range(samples.count)]
+    gradients = [lib.negative(lib.xp.stack([p[k] for p in parts])) for k in range(len(request.leaves))]
     flags = []
     for i, residual in enumerate(residuals):
         outcome = solved.sample_outcomes[i] if solved.sample_outcomes else None

@@ -132,7 +132,9 @@ class SplitTerm:
                 return self.term.weight * functional.define_hessian_product(u, d)
             inner = self.term.expression.trace({self.variable: u})
             moved = self.term.expression.linear_trace({self.variable: d})
-            back = adjoint_at(self.term, self.variable, self.term.weight * functional.define_hessian_product(inner, moved))
+            back = adjoint_at(
+                self.term, self.variable, self.term.weight * functional.define_hessian_product(inner, moved)
+            )
         except (UnsupportedError, NotImplementedError):
             return None
         return back

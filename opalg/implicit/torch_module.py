@@ -2,54 +2,146 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any, NoReturn
 
 import torch
 
-from opalg.errors import DeviceError, ParameterError
+from opalg.errors import DeviceError, DtypeError, ParameterError, UnsupportedError
+from opalg.implicit.arguments import options_of
+from opalg.implicit.gradients import Gradients
+from opalg.implicit.torch_call import SolverCall
+from opalg.implicit.torch_domains import constrain
+from opalg.implicit.torch_functions import Ask, Solve
+from opalg.implicit.torch_networks import Networks
+from opalg.solving.solution import Solution
+
+FORWARD_ONLY = ("params",)  # what a module gives to a solve itself
+BACKWARD_ONLY = ("start", "per_sample")  # and to a gradient
 
 
 class SolverModule(torch.nn.Module):
     """A plan as a ``torch.nn.Module`` whose parameters are the energy's.
 
-    Calling it solves; the result is differentiable in the module's parameters and in tensors that are given for
-    parameters by name. Backward is one implicit solve, and no graph of the iterations is kept.
+    Calling it solves; the result is differentiable in the module's parameters, in tensors that are given for parameters
+    by name, and in the weights of networks that the energy calls. Backward is one implicit solve, and no graph of the
+    iterations is kept.
 
     Parameters
     ----------
-    plan : Plan
+    plan : Plan or MapPlan
         Compiled for Torch.
+    gradient_options : mapping, optional
+        Options of ``Solution.vjp`` for every backward pass: ``tol``, ``max_iter``, ``on_inexact``, ...
+    warm_start : bool
+        Whether to start each solve, and its adjoint solve, from the last ones; for training on the same data again and
+        again. ``forget()`` drops them.
+    positive : {"exp", "softplus", "clamp"} or mapping from name to one of them, optional
+        Writes parameters that were declared positive or nonnegative (or those named) as that function of free numbers, by
+        Torch's parametrisations, so that no step of an optimiser leaves their domain.
+    networks : sequence of torch.nn.Module
+        Networks that functions in the energy call and that should be trained. Modules that terms hold are found.
     **options
         Options of ``plan.solve`` for every forward pass.
+
+    Attributes
+    ----------
+    solution : Solution or None
+        Of the last call.
+    gradients : Gradients or None
+        Of the last backward pass, with its flags and its error estimate.
+    networks : torch.nn.ModuleList
+        The networks of the energy.
 
     Raises
     ------
     DeviceError
         Where the plan does not run on Torch.
+    ParameterError
+        For an unknown option.
 
     Notes
     -----
-    Second derivatives are refused by Torch with an error, never silently zero.
+    Second derivatives (``create_graph=True``) take further implicit solves; third ones are refused. ``torch.func`` works:
+    ``grad``, ``vjp``, ``jvp``, ``jacrev``, ``jacfwd``, ``hessian``, ``functional_call``, and ``vmap``, which solves one
+    sample after another. ``torch.compile`` breaks its graph at the solve, and autocast leaves it in the plan's precision.
+
+    Networks compute by what they are in evaluation mode: `train` leaves their mode as it is.
+
+    Examples
+    --------
+    >>> import opalg as oa
+    >>> import torch
+    >>> x, y = oa.Variable(2, name="x"), oa.Parameter(torch.tensor([3.0, -1.0]), name="y")
+    >>> net = oa.compile(0.5 * oa.sum_squares(x - y)).as_module()
+    >>> (net() ** 2).sum().backward()
+    >>> net.y.grad.tolist()
+    [6.0, -2.0]
     """
 
-    def __init__(self, plan: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        plan: Any,
+        *,
+        gradient_options: Mapping[str, Any] | None = None,
+        warm_start: bool = False,
+        positive: Any = None,
+        networks: Sequence[Any] = (),
+        **options: Any,
+    ) -> None:
         super().__init__()
         if plan.backend.name != "torch":
             raise DeviceError(
                 f"this plan runs on {plan.backend.name}; compile it with backend='torch' to use it as a module"
             )
-        self.plan, self.options = plan, options
-        self.solution: Any = None
+        self.plan, self.options = plan, _solve_options(plan, options)
+        self.gradient_options = _gradient_options(plan, gradient_options or {})
+        self.warm_start = warm_start
+        self.solution: Solution | None = None
+        self.gradients: Gradients | None = None
+        self.inner = Networks(plan, networks)
+        self.networks = torch.nn.ModuleList(self.inner.modules)
         self._names = [parameter_name(p, i) for i, p in enumerate(plan.parameters)]
         for name, parameter in zip(self._names, plan.parameters, strict=True):
             value = plan.backend.asarray(parameter.value, parameter.kind).clone()
             self.register_parameter(name, torch.nn.Parameter(value))
+        constrain(self, dict(zip(self._names, plan.parameters, strict=True)), positive)
 
     def forward(self, **given: Any) -> Any:
         """The solution at the module's parameters, some of them replaced by tensors given by name.
 
-        The `Solution` itself is kept in ``module.solution``.
+        Parameters
+        ----------
+        **given : tensor
+            Values of parameters, by name.
+
+        Returns
+        -------
+        tensor, or dict from Variable to tensor where there are several variables
+            The `Solution` itself is kept in ``module.solution``.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown name, and for values outside the domain of a parameter.
+        DtypeError, DeviceError, ShapeError
+            For tensors that do not fit the plan.
         """
+        if torch.compiler.is_compiling():
+            return _outside_of_graphs(self, given)
+        return self._solve(given)
+
+    def _solve(self, given: Mapping[str, Any]) -> Any:
+        tensors = [self._tensor(n, t) for n, t in self._own_and(given).items()]
+        weights = dict(self.networks.named_parameters())
+        call = SolverCall(self, tuple(weights), dict(self.networks.named_buffers()))
+        points = Solve.apply(Ask(call), *tensors, *weights.values())
+        return points[0] if len(points) == 1 else dict(zip(self.plan.variables, points, strict=True))
+
+    def _own_and(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The tensors of all parameters by name."""
         known = {p.name: n for p, n in zip(self.plan.parameters, self._names, strict=True) if p.name}
         known.update({n: n for n in self._names})
         unknown = [key for key in given if key not in known]
@@ -57,37 +149,85 @@ class SolverModule(torch.nn.Module):
             raise ParameterError(
                 f"{unknown[0]!r} is not a parameter of this module; there are {', '.join(self._names)}"
             )
-        tensors = {n: getattr(self, n) for n in self._names}
-        tensors.update({known[key]: tensor for key, tensor in given.items()})
-        points = _Solve.apply(self, *(tensors[n] for n in self._names))
-        return points[0] if len(points) == 1 else dict(zip(self.plan.variables, points, strict=True))
+        replaced = {known[key]: tensor for key, tensor in given.items()}
+        return {n: replaced[n] if n in replaced else getattr(self, n) for n in self._names}
+
+    def _tensor(self, name: str, value: Any) -> torch.Tensor:
+        """A value as a tensor that the plan computes with; halves are cast as autocast does, doubles are not."""
+        lib = self.plan.backend
+        if not isinstance(value, torch.Tensor):
+            value = torch.as_tensor(value, dtype=lib.dtypes["complex" if isinstance(value, complex) else "real"])
+        if value.device.type != lib.device.type or lib.device.index not in (None, value.device.index):
+            raise DeviceError(
+                f"{name} lives on {value.device}, but this plan was compiled for {lib.device}; compile it with "
+                f"device={str(value.device)!r}, or move the tensor with .to({str(lib.device)!r})"
+            )
+        if value.is_floating_point() or value.is_complex():
+            bits = torch.finfo(value.dtype).bits
+            if bits > torch.finfo(lib.dtypes["real"]).bits:
+                raise DtypeError(
+                    f"{name} is {str(value.dtype).rpartition('.')[2]}, but this plan computes in {lib.precision}; compile "
+                    f"it with dtype='float64', or convert the tensor with .to({lib.dtypes['real']})"
+                )
+            value = value.to(lib.dtypes["complex" if value.is_complex() else "real"])
+        return value
+
+    def forget(self) -> None:
+        """Drop the last solution and gradients, from which a warm start would begin."""
+        self.solution = self.gradients = None
+
+    def train(self, mode: bool = True) -> SolverModule:
+        """Set the mode of this module; networks of the energy keep theirs, since a solve needs one function."""
+        before = [(m, m.training) for m in self.networks.modules()]
+        super().train(mode)
+        for module, was in before:
+            module.training = was
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SolverModule:
+        """Parameters and networks of its own; the compiled plan is shared."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        for shared in (self.plan, self.inner, self.solution, self.gradients):
+            memo[id(shared)] = shared
+        twin.__dict__.update({k: deepcopy(v, memo) for k, v in self.__dict__.items()})
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise UnsupportedError(
+            "a solver module cannot be pickled, since it holds generated code; save module.state_dict(), and load it into "
+            "oa.compile(energy, backend='torch').as_module()"
+        )
+
+    def extra_repr(self) -> str:
+        """The plan, in Torch's representation of modules."""
+        return repr(self.plan)
 
 
 def parameter_name(parameter: Any, index: int) -> str:
     """A valid attribute name for a parameter: its own where that is an identifier, else a number."""
     name = parameter.name or ""
-    reserved = hasattr(torch.nn.Module, name) or name in ("plan", "options", "solution") or name == "lambda"
+    taken = ("plan", "options", "solution", "gradients", "gradient_options", "warm_start", "networks", "inner")
+    reserved = hasattr(SolverModule, name) or name in taken or name == "lambda"
     return name if name.isidentifier() and not reserved else f"{name}_" if name == "lambda" else f"parameter{index}"
 
 
-class _Solve(torch.autograd.Function):
-    """One solve, with its implicit derivative."""
+def _solve_options(plan: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    known = [n for n in inspect.signature(plan.solve).parameters if n not in FORWARD_ONLY]
+    own = ["gradient_options", "networks", "positive", "warm_start"]
+    for name in options:
+        if name not in known:
+            raise ParameterError(f"{name!r} is no option of a module; there are {', '.join(sorted([*known, *own]))}")
+    return dict(options)
 
-    @staticmethod
-    def forward(ctx: Any, module: SolverModule, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        plan = module.plan
-        params = dict(zip(plan.parameters, (t.detach() for t in tensors), strict=True))
-        solution = plan.solve(params=params, **module.options)
-        module.solution = solution
-        ctx.solution, ctx.parameters = solution, plan.parameters
-        ctx.dtypes = [t.dtype for t in tensors]
-        return tuple(p.clone() for p in solution.points)  # autograd marks what is returned; the solution stays plain
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
-        wanted = [p for p, needed in zip(ctx.parameters, ctx.needs_input_grad[1:], strict=True) if needed]
-        given = {v: c for v, c in zip(ctx.solution.variables, cotangents, strict=True) if c is not None}
-        found = ctx.solution.vjp(given, wanted)
-        gradients = [found[p].to(d) if p in found else None for p, d in zip(ctx.parameters, ctx.dtypes, strict=True)]
-        return (None, *gradients)
+def _gradient_options(plan: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    options_of(options, plan.backend)
+    for name in BACKWARD_ONLY:
+        if name in options:
+            raise ParameterError(f"gradient_options of a module take no {name!r}; a warm start is warm_start=True")
+    return dict(options)
+
+
+# What torch.compile meets, and then leaves alone; importing its machinery here would cost seconds.
+_outside_of_graphs = torch._disable_dynamo(SolverModule._solve)

@@ -59,14 +59,14 @@ class Entered:
         def with_weights(found: Solution) -> Solution:
             binding = copy(found.differentiator.binding)
             binding.values = {**binding.values, self.leaf: vector}
-            own = Differentiator(base.problem, self.lowering, binding, self.cache, resume)
-            return replace(found, differentiator=own)
+            again = None if base.resume is None else resume
+            return replace(
+                found, differentiator=Differentiator(base.problem, self.lowering, binding, self.cache, again)
+            )
 
         def resume(found: Solution, factor: float) -> Solution:
             return with_weights(base.resume(found, factor))
 
-        if base.resume is None:
-            resume = None  # type: ignore[assignment]
         return with_weights(solution)
 
 

@@ -25,7 +25,7 @@ from opalg.program.interpreter import evaluate
 
 DISCREPANCY_UNIT = 100.0  # the outer search counts squares of 10 % of the noise level
 PROBE_STEP, PROBE_POWER = 2.0, 0.3  # Deledalle et al. 2014, Section 4.2: eps = 2 sigma / n^0.3
-LARGEST_SHARE = 1.0 + 1e-9
+ROUNDING = 1e-9  # of shares of the data
 
 
 class Discrepancy(Criterion):
@@ -187,7 +187,7 @@ class HeldOut(Criterion):
     def __init__(self, residual: Any = None, holdout: float = 0.1, folds: int = 1, seed: int = 0) -> None:
         if not 0 < holdout < 1:
             raise ParameterError(f"holdout is a share of the data between 0 and 1, not {holdout!r}")
-        if not isinstance(folds, int) or folds < 1 or folds * holdout > LARGEST_SHARE:
+        if not isinstance(folds, int) or folds < 1 or folds * holdout > 1.0 + ROUNDING:
             raise ParameterError(
                 f"folds must be a positive integer with folds * holdout at most 1, as the sets are disjoint; they are "
                 f"{folds!r} and {holdout!r}"
@@ -221,11 +221,10 @@ class HeldOut(Criterion):
         known = {p: lib.asarray(v, p.kind) for p, v in example.data.items()}
         (weights,) = evaluate([ex.broadcast_to(self.weights, self.affine.shape)], known, lib)
         usable = np.flatnonzero(np.asarray(lib.to_numpy(weights)) > 0)
-        count = round(self.holdout * len(usable))
-        if count < 1 or count * self.folds > len(usable):
+        count = int(self.holdout * len(usable) + ROUNDING)
+        if count < 1:
             raise UnsupportedError(
-                f"{len(usable)} entries of data have a positive weight, too few to hold out {self.folds} times "
-                f"{self.holdout:g} of them"
+                f"{len(usable)} entries of data have a positive weight, too few to hold out {self.holdout:g} of them"
             )
         order = rng.permutation(usable)
         sets = np.zeros((self.folds, residual_size(self.affine)))

@@ -89,7 +89,7 @@ def hypergradient(
     if isinstance(loss, str):
         if loss != "value":
             raise ParameterError(f'the loss is a function of x, or "value" for that of the energy, not {loss!r}')
-        return Hypergradient(solution.value, solution.value_gradient(wrt), solution)
+        return Hypergradient(solution.value, solution.value_gradient(wrt, **(gradient_options or {})), solution)
     value, cotangent = value_and_cotangent(loss, solution.x, plan.backend)
     at = _Once(loss, plan.backend, solution.x, cotangent)
     return Hypergradient(value, solution.vjp(at, wrt, **(gradient_options or {})), solution)

@@ -122,7 +122,7 @@ class NetworkWeights:
 
 def is_module(value: Any) -> bool:
     """Whether it is a Torch module itself."""
-    return module_of(value) is value
+    return value is not None and module_of(value) is value
 
 
 def is_weight(value: Any) -> bool:

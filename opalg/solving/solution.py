@@ -159,12 +159,14 @@ class Solution:
         """
         return self.differentiator.jvp(self, directions, **options)
 
-    def value_gradient(self, wrt: Any) -> Any:
+    def value_gradient(self, wrt: Any, **options: Any) -> Any:
         """The gradient of the least value of the energy in parameters, which takes no linear solve.
 
         Parameters
         ----------
         wrt : Parameter, name, or sequence of them
+        **options
+            As for `vjp`; there is no linear solve that they could change.
 
         Returns
         -------
@@ -179,7 +181,7 @@ class Solution:
         ----------
         Danskin (1967) for the theorem; its error is of second order in that of the solution.
         """
-        return self.differentiator.value_gradient(self, wrt)
+        return self.differentiator.value_gradient(self, wrt, **options)
 
     def validity_radius(self, directions: Mapping[Any, Any], **options: Any) -> float:
         """How far parameters may move along directions before another entry is held or freed.

@@ -94,7 +94,7 @@ def lasso(
     A, y = design(rng, m, n, condition), 3 * scale * rng.standard_normal(m)
     lam = size * float(np.max(np.abs(A.T @ y)))
     parameters = (parameter(A, "A"), parameter(y, "y"), weight(lam))
-    x = oa.Variable(n, name="x")
+    x = oa.Variable((n,), name="x")
     energy = 0.5 * oa.sum_squares(oa.Matrix(parameters[0]) @ x - parameters[1]) + parameters[2] * oa.norm1(x)
     return LassoParts(energy, A, y, lam, parameters)
 

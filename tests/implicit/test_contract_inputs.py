@@ -196,4 +196,4 @@ def test_a_precise_cotangent_of_a_single_solve(rng: np.random.Generator) -> None
             found = rough.vjp(c, y, on_inexact="return")
         except oa.DtypeError:
             return
-    assert seen or found[y].dtype == np.float64
+    assert seen or found[y].dtype == np.float64 or "demoted" in found.flags
