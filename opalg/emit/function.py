@@ -74,7 +74,7 @@ class Function:
         self.generated = generator.run()
         self.name = generator.name
         self.cost: Cost = count(steps, plan, self.outputs, lib)
-        self._fused: dict[str, Any] | None = None
+        self._names: dict[str, Any] | None = None
         self._code = compile(self.generated.text, f"<opalg {self.name}>", "exec")
 
     @property
@@ -105,14 +105,13 @@ class Function:
 
     def load(self) -> dict[str, Any]:
         """The names that the generated text defines."""
-        if self._fused is not None:
-            return self._fused  # compiled once for every binding
-        names = {**self.dialect.namespace(self.lib), **self.generated.functions}
-        exec(self._code, names)
-        if self.fuse:
-            names[self.name] = self.dialect.fused(names[self.name])
-            self._fused = names
-        return names
+        if self._names is None:  # the text holds no state, so one evaluation of it serves every binding
+            names = {**self.dialect.namespace(self.lib), **self.generated.functions}
+            exec(self._code, names)
+            if self.fuse:
+                names[self.name] = self.dialect.fused(names[self.name])
+            self._names = names
+        return self._names
 
 
 class BoundFunction:

@@ -76,10 +76,11 @@ def test_sure_finds_a_weight_whose_risk_is_within_a_tenth_of_the_best(name):
     assert case.risk(found.values[case.lam]) <= 1.1 * case.best(lowest, highest)
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if not n.startswith("l1")])
+# Entries held out are predicted from their neighbours: never by l1 in the basis of the data, and badly across edges.
+@pytest.mark.parametrize("name", [n for n in CASES if n not in ("l1, 1-D", "huber, 2-D")])
 def test_held_out_data_find_a_weight_whose_risk_is_within_a_tenth_of_the_best(name):
     case, lowest, highest = CASES[name]()
-    options = {"holdout": 0.1, "folds": 5, "seed": 1, "schedule": TIGHT, "steps": 20}
+    options = {"holdout": 0.1, "folds": 10, "seed": 1, "schedule": TIGHT, "steps": 20}
     found = oa.tune(case.energy, [{}], case.lam, by="heldout", **options)
     assert case.risk(found.values[case.lam]) <= 1.1 * case.best(lowest, highest)
 
@@ -95,10 +96,15 @@ def test_the_discrepancy_reaches_the_level_of_the_noise(name):
 
 
 @pytest.mark.parametrize(
-    ("by", "options"),
-    [("sure", {"noise": SIGMA, "probes": 2}), ("discrepancy", {"noise": SIGMA}), ("heldout", {"folds": 2})],
+    ("name", "by", "options"),
+    [
+        ("huber, 2-D, blurred", "sure", {"noise": SIGMA, "probes": 2}),
+        ("huber, 2-D, blurred", "discrepancy", {"noise": SIGMA}),
+        ("huber, 2-D, blurred", "heldout", {"folds": 2}),
+        ("tv, 1-D", "sure", {"noise": SIGMA, "probes": 2}),
+        ("tv, 1-D", "discrepancy", {"noise": SIGMA}),
+    ],
 )
-@pytest.mark.parametrize("name", ["huber, 2-D, blurred", "tv, 1-D"])
 def test_gradients_agree_with_differences(name, by, options):
     case, _, _ = CASES[name]()
 
@@ -109,9 +115,9 @@ def test_gradients_agree_with_differences(name, by, options):
         row = oa.tune(energy, [{}], lam, by=by, schedule=exact, max_iter=50_000, steps=1, **options).path[0]
         return row.loss, row.gradients[lam]
 
-    h = 1e-4
+    h = 1e-5  # no kink lies so close
     slope = (evaluated(0.3 + h)[0] - evaluated(0.3 - h)[0]) / (2 * h)
-    assert evaluated(0.3)[1] == pytest.approx(slope, rel=2e-4)
+    assert evaluated(0.3)[1] == pytest.approx(slope, rel=1e-5)
 
 
 def test_sure_of_a_linear_estimate_is_its_closed_form(rng):
