@@ -112,6 +112,7 @@ def approximate_adjoint(
     --------
     >>> import numpy as np
     >>> from opalg.arrays import backend
+    >>> from opalg.implicit.modes import approximate_adjoint
     >>> found = approximate_adjoint("neumann", lambda u: 0.5 * u, np.ones(2), backend("numpy"), 3, contraction=0.5)
     >>> found.u, found.products, round(float(found.bound), 6)
     (array([1.875, 1.875]), 3, 0.176777)

@@ -152,6 +152,7 @@ class ComponentNullSpace(NullSpace):
     --------
     >>> import numpy as np
     >>> from opalg.arrays import backend
+    >>> from opalg.implicit.null_space import ComponentNullSpace
     >>> from opalg.implicit.row_structure import row_structure
     >>> rows = row_structure(np.diff, 5).select(np.array([True, True, False, True]))
     >>> ComponentNullSpace(rows, backend("numpy")).project(np.array([0.0, 1.0, 5.0, 2.0, 4.0]))
