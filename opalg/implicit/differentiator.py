@@ -139,6 +139,11 @@ class Differentiator:
         arrays = self._named(request, values)
         return Gradients({**arrays, **request.zeros}, 0.0, "value", "none", request.flags, {}, None)
 
+    def polish(self, solution: Solution, **options: Any) -> tuple[Any, ...]:
+        """The variables where the conditions of optimality hold best, by Newton steps; see `Solution.polish`."""
+        lineariser = self._lineariser(solution, options_of(options, self.lib))
+        return tuple(self._variables(lineariser, lineariser.refined()[0].point))
+
     def second_order(
         self, solution: Solution, cotangent: Any, directions: Mapping[Any, Any], wrt: Any, **options: Any
     ) -> tuple[Any, Gradients]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from opalg.arrays import library_name
+from opalg.arrays import Backend, library_name
 from opalg.compiler import Plan
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import ParameterError, ShapeError
@@ -88,7 +88,7 @@ class Supervised(Criterion):
         data, truth = self.examples[example].data, self.examples[example].truth
         assert truth is not None
         solution = lower.solve({**data, **values}, example)
-        return lower.pull_back(solution, SquaredError(truth), example)
+        return lower.pull_back(solution, SquaredError(truth, lower.plan.backend), example)
 
     def figures(self, mean: float) -> dict[str, float]:
         return {"psnr": -10.0 * log10(mean) if mean > 0 else float("inf")}
@@ -100,14 +100,15 @@ class Supervised(Criterion):
 class SquaredError:
     """The mean of ``|x - truth|^2`` over all entries, as a loss of the solution."""
 
-    def __init__(self, truth: Mapping[Any, Any]) -> None:
-        self.truth = truth
+    def __init__(self, truth: Mapping[Any, Any], lib: Backend) -> None:
+        self.truth, self.lib = truth, lib
         self.factor = 1.0 / sum(int(np.prod(t.shape)) for t in truth.values())
 
     def __call__(self, x: Any) -> tuple[float, Any]:
         points = x if isinstance(x, Mapping) else dict.fromkeys(self.truth, x)
         errors = {v: points[v] - t for v, t in self.truth.items()}
-        value = sum(float((abs(e) ** 2).sum()) for e in errors.values())
+        xp, item = self.lib.xp, self.lib.item
+        value = sum(float(item(xp.sum(xp.abs(e) ** 2)).real) for e in errors.values())
         slopes = {v: 2.0 * self.factor * e for v, e in errors.items()}
         return self.factor * value, slopes if isinstance(x, Mapping) else next(iter(slopes.values()))
 

@@ -47,8 +47,8 @@ def hypergradient(
     loss : callable or "value"
         ``loss(x)`` returns ``(value, gradient)``; on Torch it may return a scalar tensor instead, which Torch
         differentiates in a second call. With several variables ``x`` and ``gradient`` are mappings from Variable to
-        array. It is called at the solution, and again where the gradient refines the point. ``"value"`` is the least value
-        of the energy itself, whose gradient takes no linear solve.
+        array. It is called at the solution, and again where the gradient refines the point. ``"value"`` is the least
+        value of the energy itself, whose gradient takes no linear solve.
     wrt : Parameter or sequence of Parameter
         What to differentiate in.
     params : mapping from Parameter (or its name) to value, optional

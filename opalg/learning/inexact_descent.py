@@ -10,6 +10,7 @@ import numpy as np
 from opalg.learning.descent import LONGEST, SHORTEST
 
 RISE = 0.2  # a rise of the objective by more is taken back; of a logarithm, a loss that grows by 22 %
+DECIDED = 0.1  # errors below this part of the least step are not lowered in order to decide on a trial
 PATIENCE = 3  # steps in a row that change too little end a search whose steps grow slowly
 LEARN_DOWN, LEARN_UP = 0.95, 2.0  # factors on the curvature that HOAG assumes, after a decrease and after an increase
 
@@ -116,7 +117,7 @@ def descend_along_lines(search: Any, controller: Any, rule: LineSearch, stop: fl
     while True:
         if not at.slope.any():
             return "flat"
-        found = _trial(search, controller, point, at, step, trials, rule)
+        found = _trial(search, controller, point, at, step, trials, rule, DECIDED * stop)
         if found is None:
             if _promise(at.slope, step) < stop or not controller.tighten():
                 return "short"
@@ -135,9 +136,12 @@ def descend_along_lines(search: Any, controller: Any, rule: LineSearch, stop: fl
 
 
 def _trial(
-    search: Any, controller: Any, point: np.ndarray, at: Any, step: float, trials: int, rule: LineSearch
+    search: Any, controller: Any, point: np.ndarray, at: Any, step: float, trials: int, rule: LineSearch, small: float
 ) -> tuple[Any, np.ndarray, Any, float] | None:
-    """The first point of a line search that is accepted: where it starts from, the point, what is there, the step."""
+    """The first point of a line search that is accepted: where it starts from, the point, what is there, the step.
+
+    Errors below ``small`` are not worth lowering.
+    """
     for _ in range(trials):
         move = _capped(step * at.slope)
         trial = search.project(point - move)
@@ -146,12 +150,14 @@ def _trial(
         new = search(trial)
         taken = float(np.abs(move).max()) / float(np.abs(at.slope).max())
         wanted = rule.eta * taken * float(at.slope @ at.slope)
-        while abs(new.value + wanted - at.value) < new.value_error + at.value_error and controller.tighten():
+        while (doubt := new.value_error + at.value_error) > max(small, abs(new.value + wanted - at.value)):
+            if not controller.tighten():
+                break
             if new.value_error >= at.value_error:
                 new = search(trial)
             else:
                 at = search(point)
-        if new.value + new.value_error <= at.value - at.value_error - wanted:
+        if new.value + doubt <= at.value - wanted:
             return at, trial, new, taken
         step = rule.backtrack * taken
     return None

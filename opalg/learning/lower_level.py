@@ -153,9 +153,8 @@ class LowerLevel:
         tally.products += gradients.products
         tally.relative_residual = max(tally.relative_residual, gradients.relative_residual)
         tally.flags |= set(gradients.flags)
-        if self.accuracy.estimate:
-            for p in self.wrt:
-                tally.errors[p] = tally.errors.get(p, 0.0) + float(gradients.error_estimates[p])
+        for p, error in (gradients.error_estimates or {}).items():
+            tally.errors[p] = tally.errors.get(p, 0.0) + float(error)
 
     def _loss_error(self, solution: Solution, value: float, cotangent: Any, seen: Sequence[float]) -> float:
         """How far the value may be from that at the minimiser.

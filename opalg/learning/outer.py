@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from opalg.errors import ParameterError, UnsupportedError
+from opalg.learning.descent import FIRST, descend
 from opalg.learning.search import OutOfSteps, Search
 
 REASONS = {
@@ -61,8 +62,6 @@ def _chosen(search: Search, outer: Any, options: dict[str, Any], stop: float) ->
             raise ParameterError(f"outer_options belong to a SciPy method or a Torch optimiser; found {options!r}")
         if outer is None:
             return lambda: search.controller.minimise(search, stop)
-        from opalg.learning.descent import descend
-
         return lambda: descend(search.pair, search.blocks, search.steps, stop, search.project).reason
     if _is_torch(outer):
         return lambda: _by_torch(search, outer, options)
@@ -93,6 +92,9 @@ def _by_scipy(search: Search, method: Any, options: dict[str, Any], stop: float)
 
     blind = isinstance(method, str) and method.lower() in WITHOUT_GRADIENT
     start, coordinates = np.zeros(sum(search.blocks)), search.coordinates
+    if isinstance(method, str) and method.lower() == "nelder-mead":  # SciPy's own is tiny at zero
+        corners = [_within(search, FIRST * e) for e in np.eye(len(start))]
+        options.setdefault("initial_simplex", [start, *corners])
     found = minimize(
         (lambda u: search.pair(u)[0]) if blind else search.pair,
         start,
@@ -103,6 +105,12 @@ def _by_scipy(search: Search, method: Any, options: dict[str, Any], stop: float)
         options=options,
     )
     return "outer" if found.success else "short"
+
+
+def _within(search: Search, move: np.ndarray) -> np.ndarray:
+    """A move that stays within the bounds: there, or else the other way."""
+    there = search.project(move)
+    return there if there.any() else search.project(-move)
 
 
 def _by_torch(search: Search, optimiser: Any, options: dict[str, Any]) -> str:

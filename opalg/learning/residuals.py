@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from opalg.arrays import Backend
+from opalg.arrays import Backend, backend_of, library_name
 from opalg.energies.affine import Affine, AffineExpression, Variable
 from opalg.energies.energy import EnergyExpression, Term, point_of
 from opalg.errors import ParameterError
 from opalg.functionals.sum_squares import SumSquares
+from opalg.learning.lower_level import LowerLevel
 from opalg.leaves import Constant, Leaf, Parameter
 from opalg.nodes import walk
 from opalg.program import expression as ex
 from opalg.program.differentiate import gradient
 from opalg.program.expression import Expression, Input
 from opalg.program.interpreter import evaluate
+from opalg.solving.solution import Solution
+
+Values = Mapping[Parameter, Any]
 
 
 def data_terms(energy: EnergyExpression, residual: Any) -> list[Term]:
@@ -107,7 +111,7 @@ class ResidualLoss:
         self.explicit = [p for p in wrt if p in used]
         self.partials = gradient(value, self.explicit) if self.explicit else []
 
-    def at(self, params: Mapping[Parameter, Any], inputs: Mapping[Input, Any]) -> Any:
+    def at(self, params: Values, inputs: Mapping[Input, Any]) -> Any:
         """The function ``x -> (value, gradient in x)`` at values of parameters and further inputs."""
         bindings = self._bindings(params, inputs)
 
@@ -120,7 +124,7 @@ class ResidualLoss:
 
         return loss
 
-    def partial(self, x: Any, params: Mapping[Parameter, Any], inputs: Mapping[Input, Any]) -> dict[Parameter, Any]:
+    def partial(self, x: Any, params: Values, inputs: Mapping[Input, Any]) -> dict[Parameter, Any]:
         """The gradient in parameters at a fixed point."""
         if not self.explicit:
             return {}
@@ -130,7 +134,16 @@ class ResidualLoss:
         pairs = zip(self.explicit, found, strict=True)
         return {p: np.asarray(self.lib.to_numpy(g), dtype=float) for p, g in pairs}
 
-    def _bindings(self, params: Mapping[Parameter, Any], inputs: Mapping[Input, Any]) -> dict[Any, Any]:
+    def pull_back(
+        self, lower: LowerLevel, solution: Solution, params: Values, inputs: Mapping[Input, Any], place: Hashable
+    ) -> tuple[float, dict[Parameter, np.ndarray]]:
+        """The value at a solution and its whole gradient: through the solution, and explicit."""
+        value, slopes = lower.pull_back(solution, self.at(params, inputs), place)
+        for p, part in self.partial(solution.x, params, inputs).items():
+            slopes[p] = slopes[p] + part
+        return value, slopes
+
+    def _bindings(self, params: Values, inputs: Mapping[Input, Any]) -> dict[Any, Any]:
         arrays = {p: self.lib.asarray(v, p.kind) for p, v in params.items()}
         return {**arrays, **inputs}
 
@@ -143,6 +156,35 @@ def squares_of(residual: Affine, factor: Expression, point: Mapping[Variable, In
 def points_of(energy: EnergyExpression) -> dict[Variable, Input]:
     """An input for each variable."""
     return point_of(energy.variables)
+
+
+def to_array(value: Any) -> np.ndarray:
+    """An array of any library, or a number, as a NumPy array."""
+    return np.asarray(value if library_name(value) is None else backend_of(value).to_numpy(value))
+
+
+def residual_size(residual: Affine) -> int:
+    """The number of entries of a residual."""
+    return int(np.prod(residual.shape))
+
+
+def variance_of(noise: Any, residual: Affine) -> np.ndarray:
+    """The variance of the noise, checked."""
+    sigma = to_array(noise).astype(float)
+    fits = sigma.ndim == 0 or sigma.shape == residual.shape
+    if not fits or not np.isfinite(sigma).all() or not (sigma > 0).all():
+        raise ParameterError(
+            f"noise is the standard deviation of the noise, a positive number or an array of the shape "
+            f"{residual.shape} of the data; found {noise!r}"
+        )
+    return np.broadcast_to(sigma, residual.shape) ** 2
+
+
+def refuse_tuned(nodes: Sequence[Any], wrt: Sequence[Any], what: str) -> None:
+    """Raise ParameterError where what is tuned is among nodes that a criterion without a truth rests on."""
+    for p in wrt:
+        if isinstance(p, Parameter) and any(p is n for n in nodes):
+            raise ParameterError(f"wrt holds {p.label}, but without a truth {what} cannot be tuned")
 
 
 def _leaves(expression: Expression) -> list[Leaf]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,21 @@ UNSETTLED_TOL = 1e-4  # solves as accurate as this are taken although their acti
 IDLE, STEEPEST = 0.7, 1e-3  # errors that fall by less than IDLE are not those of the solves; the least factor at once
 
 
-class Evaluated(Protocol):
-    """What an evaluation of the objective found, in the coordinates of the search."""
+@dataclass(frozen=True)
+class Found:
+    """What an evaluation of the objective found, in the coordinates of the search; unknown errors are 0.
+
+    Attributes
+    ----------
+    value, value_error : float
+        The objective and its estimated error.
+    slope, slope_error : array, float
+        Its gradient and the estimated error of that.
+    certificate, relative_residual : float
+        What the least accurate solve and linear system reached.
+    flags : tuple of str
+        What the gradients were marked with.
+    """
 
     value: float
     slope: np.ndarray
@@ -43,7 +56,7 @@ class Controller(ABC):
 
     accuracy: Accuracy
 
-    def enough(self, found: Evaluated) -> bool:
+    def enough(self, found: Found) -> bool:
         """Whether an evaluation is accurate enough; where it is not, the accuracy is raised for another one."""
         return True
 
@@ -120,8 +133,8 @@ class Hoag(Schedule):
     -----
     HOAG (Pedregosa 2016, Section 3): steps of length ``1 / L`` along the inexact gradient, where L falls by 5 % after a
     decrease up to a slack of the order of the tolerances, and doubles after an increase. An increase of the objective
-    by more than `opalg.learning.inexact_descent.RISE` is also taken back, and halves the tolerance. With ``outer=`` only
-    the tolerances are HOAG's.
+    by more than `opalg.learning.inexact_descent.RISE` is also taken back, and halves the tolerance. With ``outer=``
+    only the tolerances are HOAG's.
 
     Examples
     --------
@@ -139,7 +152,7 @@ class Hoag(Schedule):
     def __post_init__(self) -> None:
         if self.sequence not in SEQUENCES:
             raise ParameterError(f"the sequence of Hoag is one of {SEQUENCES}, not {self.sequence!r}")
-        if not (0 < self.first and 0 < self.floor):
+        if not (self.first > 0 and self.floor > 0):
             raise ParameterError(f"tolerances are positive, not {self.first!r} and {self.floor!r}")
 
     def begin(self, stop: float) -> Controller:
@@ -280,9 +293,9 @@ class _Needed(Controller):
         self.coarsest = accuracy
         self.last: float | None = None
         self.before: float | None = None
-        self.found: Evaluated
+        self.found: Found
 
-    def enough(self, found: Evaluated) -> bool:
+    def enough(self, found: Found) -> bool:
         self.found = found
         excess = 0.0 if UNREACHED in found.flags else self._excess(found)
         if excess <= 1.0 or not self._shrink(excess):
@@ -291,7 +304,7 @@ class _Needed(Controller):
         self.before = excess
         return False
 
-    def _excess(self, found: Evaluated) -> float:
+    def _excess(self, found: Found) -> float:
         """By which factor errors are larger than they may be."""
         length = float(np.linalg.norm(found.slope))
         allowed = self.share * (max(length, sqrt(self.stop)) if self.proportional else length)

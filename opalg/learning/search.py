@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +13,7 @@ from opalg.learning.coordinates import Coordinates
 from opalg.learning.criteria import Criterion
 from opalg.learning.lower_level import LowerLevel, Tally
 from opalg.learning.path import TuningStep
-from opalg.learning.schedules import Controller
+from opalg.learning.schedules import Controller, Found
 from opalg.leaves import Parameter
 
 REPEATS = 40  # of one evaluation whose accuracy does not suffice
@@ -21,19 +21,6 @@ REPEATS = 40  # of one evaluation whose accuracy does not suffice
 
 class OutOfSteps(Exception):
     """The evaluations that were allowed are used up."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """The objective at a point, in the coordinates of the search, with estimated errors (0 where unknown)."""
-
-    value: float
-    slope: np.ndarray
-    value_error: float
-    slope_error: float
-    certificate: float
-    relative_residual: float
-    flags: tuple[str, ...]
 
 
 class Search:

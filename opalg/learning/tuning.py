@@ -8,14 +8,16 @@ from typing import Any
 from opalg.compiler import compile
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import ParameterError, UnsupportedError
-from opalg.learning.blind import Discrepancy, HeldOut, Sure
 from opalg.learning.coordinates import Coordinates
 from opalg.learning.criteria import Criterion, Supervised, examples_of
+from opalg.learning.discrepancy import Discrepancy
+from opalg.learning.heldout import HeldOut
 from opalg.learning.lower_level import LowerLevel
 from opalg.learning.outer import REASONS, drive
 from opalg.learning.path import Tuning
 from opalg.learning.schedules import Adaptive, Fixed, Schedule
 from opalg.learning.search import Bar, Search
+from opalg.learning.sure import Sure
 
 CRITERIA: dict[str, Any] = {"supervised": Supervised, "discrepancy": Discrepancy, "sure": Sure, "heldout": HeldOut}
 TAKES: dict[str, tuple[str, ...]] = {
@@ -52,7 +54,7 @@ def tune(
     progress: bool = False,
     **options: Any,
 ) -> Tuning:
-    """Find values of parameters that make the minimisers of an energy good: close to known answers, or to what data say.
+    """Find values of parameters for which minimisers of an energy are close to known answers, or to what data say.
 
     Parameters
     ----------

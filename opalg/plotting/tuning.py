@@ -56,7 +56,9 @@ def _loss(axes: Any, tuning: Tuning) -> None:
             continue
         errors = [row.loss_error if isfinite(row.loss_error) else 0.0 for _, row in rows]
         places, losses = [i for i, _ in rows], [row.loss for _, row in rows]
-        axes.errorbar(places, losses, yerr=errors, color=colour, marker=".", label=label, linestyle="-" if accepted else "")
+        axes.errorbar(
+            places, losses, yerr=errors, color=colour, marker=".", label=label, linestyle="-" if accepted else ""
+        )
     if all(row.loss > 0 for row in path):
         axes.set_yscale("log")
     axes.set_ylabel(tuning.unit)

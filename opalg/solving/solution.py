@@ -200,6 +200,24 @@ class Solution:
         """
         return self.differentiator.validity_radius(self, directions, **options)
 
+    def polish(self, **options: Any) -> Any:
+        """The solution improved by Newton steps on its optimality conditions, as gradients improve it before they start.
+
+        Parameters
+        ----------
+        **options
+            ``solver`` of `vjp`.
+
+        Returns
+        -------
+        array, or mapping from Variable to array where there are several variables
+            The point where the conditions hold best; that of the solution where no step improved it, as for maps that
+            are no gradient. Newton's method finds stationary points: for an energy that is not convex it may end at
+            another one.
+        """
+        points = self.differentiator.polish(self, **options)
+        return points[0] if len(points) == 1 else dict(zip(self.variables, points, strict=True))
+
     def second_order(self, cotangent: Any, directions: Mapping[Any, Any], wrt: Any, **options: Any) -> Any:
         """Derivatives of ``sum Re <direction, gradient>``, with the gradients that `vjp` gives for a cotangent.
 

@@ -67,9 +67,10 @@ def check_gradient(
 
     Notes
     -----
-    For a random cotangent c, ``<vjp(c), d>`` is compared with ``<c, x(theta + h d) - x(theta - h d)> / (2 h)``. The two
-    differ near a point where the solution has a kink in the parameter, as where an entry of a sparse solution is about
-    to vanish.
+    For a random cotangent c, ``<vjp(c), d>`` is compared with ``<c, x(theta + h d) - x(theta - h d)> / (2 h)``, with
+    solutions polished by Newton steps, which find their zeros whatever derivative they use. The step is shortened where
+    the solution has a kink in the parameter nearby, as where an entry of a sparse solution is about to vanish; what is
+    left of the step then says how exact the difference can be.
 
     Examples
     --------
@@ -100,8 +101,9 @@ def check_gradient(
         for _ in range(directions):
             d = _direction(rng, parameter, value)
             said = inner(gradient, d)
-            ahead, behind = (runner.solve({parameter: value + sign * step * d}) for sign in (1.0, -1.0))
-            slope = (_along(cotangent, ahead) - _along(cotangent, behind)) / (2 * step)
+            h = runner.step(centre, parameter, d, step)
+            ahead, behind = (runner.polished({parameter: value + sign * h * d}) for sign in (1.0, -1.0))
+            slope = (_along(cotangent, ahead) - _along(cotangent, behind)) / (2 * h)
             pairs.append((said, slope, size_of(gradient) * size_of(d)))
         _compare(findings, parameter, pairs, tolerance, noise)
     for flag in getattr(gradients, "flags", ()):
@@ -141,10 +143,20 @@ class _Runner:
         self.unfinished += not solution
         return solution
 
+    def polished(self, changed: dict[Parameter, np.ndarray]) -> list[Any]:
+        """The variables of the solution with some parameters changed, as exact as they can be had."""
+        solution = self.solve(changed)
+        found = solution.polish()
+        return [found] if len(solution.variables) == 1 else list(found.values())
 
-def _along(cotangent: Mapping[Any, np.ndarray], solution: Solution) -> float:
-    points = zip(cotangent.values(), solution.points, strict=True)
-    return sum(inner(c, backend_of(p).to_numpy(p)) for c, p in points)
+    def step(self, centre: Solution, parameter: Parameter, d: np.ndarray, longest: float) -> float:
+        """A step along d that leaves the active set alone, as far as that is known and no shorter than a hundredth."""
+        radius = centre.validity_radius({parameter: d}, on_inexact="return")
+        return min(longest, max(0.5 * radius, 0.01 * longest))
+
+
+def _along(cotangent: Mapping[Any, np.ndarray], points: Sequence[Any]) -> float:
+    return sum(inner(c, backend_of(p).to_numpy(p)) for c, p in zip(cotangent.values(), points, strict=True))
 
 
 def _size(cotangent: Mapping[Any, np.ndarray], solution: Solution) -> float:

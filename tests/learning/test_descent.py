@@ -80,3 +80,10 @@ def test_a_flat_start_ends_at_once():
 def test_scales_are_the_same_within_a_block_and_bounded():
     scale = block_scale(np.array([2.0, -4.0, 1e-9]), [2, 1])
     assert scale.tolist() == pytest.approx([FIRST / 4.0, FIRST / 4.0, WIDEST * FIRST / 4.0])
+
+
+def test_a_projection_keeps_the_search_within_bounds():
+    function = Counted(bowl([1.0, 2.0], [3.0, 0.5]))
+    found = descend(function, [1, 1], 60, 1e-12, lambda u: np.minimum(u, 1.0))
+    np.testing.assert_allclose(found.point, [1.0, 0.5], atol=1e-3)
+    assert max(p.max() for p in function.points) <= 1.0

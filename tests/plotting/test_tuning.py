@@ -22,7 +22,9 @@ def test_loss_parameters_and_gradients_have_their_axes():
     assert loss.get_ylabel() == "mean squared error"
     assert loss.get_yscale() == parameters.get_yscale() == slopes.get_yscale() == "log"
     assert parameters.lines[0].get_ydata()[0] == 1.0
-    np.testing.assert_allclose(parameters.lines[0].get_ydata() * 3.0, [row.values[p] for row in found.path for p in row.values])
+    np.testing.assert_allclose(
+        parameters.lines[0].get_ydata() * 3.0, [row.values[p] for row in found.path for p in row.values]
+    )
     np.testing.assert_allclose(slopes.lines[0].get_ydata(), [row.slope_norm for row in found.path])
     assert slopes.get_xlabel() == "evaluation"
 
