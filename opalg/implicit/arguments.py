@@ -111,19 +111,23 @@ class Request:
     flags : tuple of str
     weights : NetworkWeights or None
         The weights of networks that are wanted.
+    beside : tuple
+        Weights among them that were not asked for, but move as well.
     """
 
     leaves: list[Any]
     zeros: dict[Any, Any]
     flags: tuple[str, ...]
     weights: NetworkWeights | None = None
+    beside: tuple[Any, ...] = ()
 
     def named(self, arrays: Sequence[Any]) -> dict[Any, Any]:
         """Arrays in the order of the leaves by what was asked for: parameters, and weights one by one."""
         out: dict[Any, Any] = {}
         for leaf, array in zip(self.leaves, arrays, strict=True):
             if self.weights is not None and leaf is self.weights.leaf:
-                out.update(self.weights.split(array))
+                found = self.weights.split(array)
+                out.update({t: g for t, g in found.items() if not any(t is b for b in self.beside)})
             else:
                 out[leaf] = array
         return out
@@ -133,10 +137,24 @@ class Request:
         return list(expressions) if self.weights is None else self.weights.enter(expressions)
 
 
+def networks_in(keys: Any) -> list[Any]:
+    """The networks and weights of networks among what is asked for."""
+    keys = keys if isinstance(keys, (tuple, list)) else [keys]
+    return [k for k in keys if is_module(k) or is_weight(k)]
+
+
 def request_of(
-    wrt: Any, lowering: Lowering, lib: Backend, cache: dict[Any, Any], problem: Problem | None = None
+    wrt: Any,
+    lowering: Lowering,
+    lib: Backend,
+    cache: dict[Any, Any],
+    problem: Problem | None = None,
+    beside: Sequence[Any] = (),
 ) -> Request:
-    """The parameters meant, by themselves or by name, and weights of networks by module or by tensor."""
+    """The parameters meant, by themselves or by name, and weights of networks by module or by tensor.
+
+    ``beside`` are networks that enter without being asked for: two requests about one equation must name the same.
+    """
     nodes = [*lowering.step, *lowering.readout.values()]
     if problem is not None:
         nodes.append(problem.energy.constant)
@@ -166,14 +184,21 @@ def request_of(
         else:
             flags.append("unused_parameter")
             zeros[leaf] = lib.zeros(leaf.shape, leaf.kind)
-    weights = _weights_of(networks, lowering, cache) if networks else None
+    extra = [b for b in beside if not any(b is n for n in networks)]
+    asked = _weights_of(networks, lowering, cache) if networks and extra else None
+    everything = sorted([*networks, *extra], key=id) if extra or beside else networks
+    weights = _weights_of(everything, lowering, cache) if everything else None
+    unasked: tuple[Any, ...] = ()
+    if weights is not None and extra:
+        kept = [] if asked is None else asked.tensors
+        unasked = tuple(t for t in weights.tensors if not any(t is k for k in kept))
     if weights is not None and weights.used:
         leaves.append(weights.leaf)
     elif weights is not None:
         flags.append("unused_parameter")
         zeros.update({t: lib.zeros(tuple(t.shape)) for t in weights.tensors})
         weights = None
-    return Request(leaves, zeros, tuple(dict.fromkeys(flags)), weights)
+    return Request(leaves, zeros, tuple(dict.fromkeys(flags)), weights, unasked)
 
 
 def _weights_of(networks: list[Any], lowering: Lowering, cache: dict[Any, Any]) -> NetworkWeights:
@@ -192,12 +217,16 @@ def first_shape(lowering: Lowering) -> tuple[int, ...]:
 
 
 def directions_of(
-    directions: Mapping[Any, Any], lowering: Lowering, lib: Backend, cache: dict[Any, Any]
+    directions: Mapping[Any, Any],
+    lowering: Lowering,
+    lib: Backend,
+    cache: dict[Any, Any],
+    beside: Sequence[Any] = (),
 ) -> tuple[Request, Arrays]:
     """Parameters and the directions along which they move; those without influence are left out."""
     if not isinstance(directions, Mapping):
         raise ParameterError("directions are a mapping from Parameter (or its name) to array, {lam: 1.0}")
-    request = request_of(tuple(directions), lowering, lib, cache)
+    request = request_of(tuple(directions), lowering, lib, cache, beside=beside)
     by_leaf = {(next((p for p in request.leaves if p.name == k), k) if isinstance(k, str) else k): d
                for k, d in directions.items()}  # fmt: skip
     arrays = []

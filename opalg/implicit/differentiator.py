@@ -16,6 +16,7 @@ from opalg.implicit.arguments import (
     cotangent_of,
     directions_of,
     forward_flags,
+    networks_in,
     options_of,
     request_of,
 )
@@ -151,8 +152,9 @@ class Differentiator:
         asked = options_of(options, self.lib)
         if asked.mode != "exact":
             raise UnsupportedError(f"second derivatives need mode='exact', not {asked.mode!r}")
-        request = request_of(wrt, self.lowering, self.lib, self._cache)
-        along, arrays = directions_of(directions, self.lowering, self.lib, self._cache)
+        networks = sorted([*networks_in(wrt), *networks_in(tuple(directions))], key=id)
+        request = request_of(wrt, self.lowering, self.lib, self._cache, beside=networks)
+        along, arrays = directions_of(directions, self.lowering, self.lib, self._cache, beside=networks)
         flags = forward_flags(solution, asked.on_inexact) + request.flags
         cotangents = cotangent_of(solution, cotangent, self.lib)
         lineariser = self._lineariser(solution, asked)

@@ -51,11 +51,15 @@ class Programs:
                 outputs, inputs = recipe()
                 self._functions[key] = Function(list(outputs), [*inputs, *self.controls], self.lib, "gradient")
             self._bound[key] = self._bind(self._functions[key], self.controls)
-        found = self._bound[key]
+        found, lib = self._bound[key], self.lib
+        scalars = [i for i, e in enumerate(found.function.outputs) if e.shape == ()]
 
         def call(*arrays: Any) -> tuple[Any, ...]:
             with quiet():  # on held entries curvatures overflow before a mask removes them
-                return found(*arrays)
+                results = found(*arrays)
+            if not scalars:
+                return results
+            return tuple(r if hasattr(r, "shape") else lib.asarray(r) for r in results)
 
         return call
 

@@ -68,19 +68,17 @@ class SolverCall(Call):
         options = dict(self.module.gradient_options)
         if self.module.warm_start and self.module.gradients is not None:
             options["start"] = self.module.gradients
-        asked = _Asked(self, tensors, wanted)
-        with self._working(tensors):
-            found = asked.solution.vjp(self._by_variable(cotangents), asked.keys, **options)
+        with self._working(tensors) as solution:
+            found = solution.vjp(self._by_variable(cotangents), self._keys(wanted), **options)
         self.module.gradients = found
-        return asked.gradients(found)
+        return self._parts(found, wanted, tensors)
 
     def push(self, moved: Sequence[int], directions: Tensors, tensors: Tensors) -> Tensors:
         if not any(bool(t.any()) for t in directions):
             return self._nothing()
-        asked = _Asked(self, tensors, (), moved, directions)
         options = {k: v for k, v in self.module.gradient_options.items() if k in FORWARDS}
-        with self._working(tensors):
-            found = asked.solution.jvp(asked.directions, **options)
+        with self._working(tensors) as solution:
+            found = solution.jvp(self._directions(moved, moved, directions, tensors), **options)
         return self._points(found)
 
     def bend(
@@ -88,38 +86,68 @@ class SolverCall(Call):
     ) -> tuple[Tensors, Tensors]:
         if not any(bool(t.any()) for t in directions):
             return self._nothing(), tuple(torch.zeros_like(tensors[i]) for i in wanted)
-        asked = _Asked(self, tensors, wanted, moved, directions)
+        count = len(self.plan.parameters)
+        weights = sorted({i for i in (*wanted, *moved) if i >= count})  # one vector for both, as they enter once
+        along = self._directions([*(i for i in moved if i < count), *weights], moved, directions, tensors)
+        keys = self._keys([*(i for i in wanted if i < count), *weights])
         try:
-            with self._working(tensors):
-                change, found = asked.solution.second_order(
-                    self._by_variable(cotangents), asked.directions, asked.keys, **self.module.gradient_options
+            with self._working(tensors) as solution:
+                change, found = solution.second_order(
+                    self._by_variable(cotangents), along, keys, **self.module.gradient_options
                 )
         except UnsupportedError as error:
             raise UnsupportedError(f"second derivatives of the solution of {self.subject}: {error}") from error
-        return self._points(change), asked.gradients(found)
+        return self._points(change), self._parts(found, wanted, tensors)
 
     # Pieces.
 
     @contextmanager
-    def _working(self, tensors: Tensors) -> Iterator[None]:
-        """Nothing is recorded or cast, and networks have the weights of this call."""
+    def _working(self, tensors: Tensors) -> Iterator[Any]:
+        """The solution, while nothing is recorded or cast, and networks have the weights of this call."""
         place = self.plan.backend.device.type
         weights = dict(zip(self.names, tensors[len(self.plan.parameters) :], strict=True))
         with (
             torch.inference_mode(False),
             torch.no_grad(),
             torch.autocast(place, enabled=False),
-            self.module.inner.lent({**weights, **self.buffers}),
+            self.module._inner.lent({**weights, **self.buffers}),
         ):
-            yield
+            yield self.solution
 
     def _check(self, parameter: Any, value: torch.Tensor) -> None:
         try:
             parameter.check(value)
         except ParameterError as error:
             raise ParameterError(
-                f"{error}. Where a step of an optimiser led there, as_module(positive='softplus') or 'exp' keeps it inside"
+                f"{error}. Where a step of an optimiser led there, as_module(positive='softplus') keeps it inside"
             ) from error
+
+    def _keys(self, numbers: Sequence[int]) -> list[Any]:
+        """Parameters and weights as `Solution.vjp` calls them."""
+        count = len(self.plan.parameters)
+        names = [self.names[i - count] for i in numbers if i >= count]
+        return [self.plan.parameters[i] for i in numbers if i < count] + self.module._inner.keys(names)
+
+    def _key(self, number: int) -> Any:
+        count = len(self.plan.parameters)
+        return (
+            self.plan.parameters[number] if number < count else self.module._inner.weights[self.names[number - count]]
+        )
+
+    def _directions(
+        self, numbers: Sequence[int], moved: Sequence[int], directions: Tensors, tensors: Tensors
+    ) -> dict[Any, Any]:
+        """Directions by key, zero for what does not move."""
+        found: dict[Any, Any] = dict.fromkeys(self._keys(numbers))
+        for number in numbers:
+            found[self._key(number)] = torch.zeros_like(tensors[number])
+        for number, direction in zip(moved, directions, strict=True):
+            found[self._key(number)] = _plain(direction)
+        return found
+
+    def _parts(self, found: Any, wanted: Sequence[int], tensors: Tensors) -> Tensors:
+        """Gradients as tensors that share no memory with what is kept."""
+        return tuple(found[self._key(i)].to(tensors[i].dtype, copy=True) for i in wanted)
 
     def _by_variable(self, cotangents: Tensors) -> dict[Any, torch.Tensor]:
         return dict(zip(self.plan.variables, (_plain(c) for c in cotangents), strict=True))
@@ -132,52 +160,6 @@ class SolverCall(Call):
     def _nothing(self) -> Tensors:
         lib = self.plan.backend
         return tuple(lib.zeros(v.shape, v.kind) for v in self.plan.variables)
-
-
-class _Asked:
-    """A question about a solution, in the keys of `Solution.vjp`: parameters, and one vector for weights of networks."""
-
-    def __init__(
-        self,
-        call: SolverCall,
-        tensors: Tensors,
-        wanted: Sequence[int] = (),
-        moved: Sequence[int] = (),
-        directions: Tensors = (),
-    ) -> None:
-        assert call.solution is not None
-        self.parameters, self.tensors, self.wanted = call.plan.parameters, tensors, wanted
-        count = len(self.parameters)
-        self.names = {i: call.names[i - count] for i in sorted({*wanted, *moved}) if i >= count}
-        self.entered, self.solution = None, call.solution
-        if self.names:
-            self.entered = call.module.inner.entered(list(self.names.values()))
-            weights = dict(zip(call.names, map(_plain, tensors[count:]), strict=True))
-            self.solution = self.entered.attach(call.solution, weights)
-        self.directions = self._by_key(dict(zip(moved, map(_plain, directions), strict=True)))
-
-    def _by_key(self, directions: Mapping[int, torch.Tensor]) -> dict[Any, torch.Tensor]:
-        found: dict[Any, torch.Tensor] = {self.parameters[i]: d for i, d in directions.items() if i not in self.names}
-        along = {self.names[i]: d for i, d in directions.items() if i in self.names}
-        if along and self.entered is not None:
-            found[self.entered.leaf] = self.entered.vector(along)
-        return found
-
-    @property
-    def keys(self) -> list[Any]:
-        """What to differentiate in."""
-        found: list[Any] = [self.parameters[i] for i in self.wanted if i not in self.names]
-        if self.entered is not None and len(found) < len(self.wanted):
-            found.append(self.entered.leaf)
-        return found
-
-    def gradients(self, found: Any) -> Tensors:
-        """Gradients as tensors that share no memory with what is kept."""
-        weights: dict[str, torch.Tensor] = {}
-        if self.entered is not None and self.entered.leaf in found:
-            weights = self.entered.by_name(found[self.entered.leaf])
-        parts = [weights[self.names[i]] if i in self.names else found[self.parameters[i]] for i in self.wanted]
-        return tuple(p.to(self.tensors[i].dtype, copy=True) for i, p in zip(self.wanted, parts, strict=True))
 
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ WAYS = ("exp", "softplus", "clamp")
 
 
 class Exp(torch.nn.Module):
-    """``exp(t)``"""
+    """``exp(t)``, whose steps are relative."""
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         """The parameter of a free number."""
@@ -27,7 +27,7 @@ class Exp(torch.nn.Module):
 
 
 class Softplus(torch.nn.Module):
-    """``log(1 + exp(t))``"""
+    """``log(1 + exp(t))``, which is almost t where t is large."""
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         """The parameter of a free number."""
@@ -77,14 +77,15 @@ def constrain(module: torch.nn.Module, parameters: Mapping[str, Parameter], aske
     """
     if asked is None:
         return
-    labels = {p.name: n for n, p in parameters.items() if p.name}
+    labels = {p.label: n for n, p in parameters.items() if p.name}
     if isinstance(asked, str):
         asked = {n: asked for n, p in parameters.items() if p.positive or p.nonneg}
     if not isinstance(asked, Mapping):
         raise ParameterError(
             f"positive takes one of {WAYS}, or a mapping from a parameter's name to one; not {asked!r}"
         )
-    for key, way in asked.items():
+    ways: Mapping[str, str] = asked
+    for key, way in ways.items():
         name = labels.get(key, key)
         if name not in parameters:
             raise ParameterError(f"positive names {key!r}; the parameters are {', '.join(parameters)}")
@@ -100,8 +101,8 @@ def _constrain(module: torch.nn.Module, name: str, parameter: Parameter, way: st
     lowest = float(value.detach().min()) if value.numel() else 1.0
     if way != "clamp" and lowest <= 0:
         raise ParameterError(
-            f"positive={way!r} needs a start above zero, but {name} has an entry {lowest:g}; give it a positive value, or "
-            f"say positive='clamp'"
+            f"positive={way!r} needs a start above zero, but {name} has an entry {lowest:g}; give it a positive value, "
+            f"or say positive='clamp'"
         )
     least = float(torch.finfo(value.dtype).eps) if parameter.positive else 0.0
     ways: dict[str, torch.nn.Module] = {"exp": Exp(), "softplus": Softplus(), "clamp": Clamp(least)}

@@ -1,4 +1,4 @@
-"""The solution of an energy as functions that Torch's autograd knows: itself and its derivatives of first and second order.
+"""Solutions as functions that Torch's autograd knows, with their derivatives of first and second order.
 
 With ``x(theta)`` the solution and ``J`` its derivative there are four functions, each an implicit solve:
 
@@ -89,7 +89,7 @@ class Ask:
 
 
 class Solve(torch.autograd.Function):
-    """``theta -> x``"""
+    """``theta -> x``: the solution as a function of the parameters."""
 
     @staticmethod
     def forward(ask: Ask, *tensors: torch.Tensor) -> Tensors:
@@ -118,7 +118,7 @@ class Solve(torch.autograd.Function):
 
 
 class Pull(torch.autograd.Function):
-    """``(c, theta) -> J^T c``"""
+    """``(c, theta) -> J^T c``: the gradient."""
 
     @staticmethod
     def forward(ask: Ask, *arguments: torch.Tensor) -> Tensors:
@@ -160,7 +160,7 @@ class Pull(torch.autograd.Function):
 
 
 class Push(torch.autograd.Function):
-    """``(t, theta) -> J t``"""
+    """``(t, theta) -> J t``: the change of the solution."""
 
     @staticmethod
     def forward(ask: Ask, *arguments: torch.Tensor) -> Tensors:
@@ -187,8 +187,8 @@ class Push(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> NoReturn:
         raise UnsupportedError(
-            f"second derivatives of the solution of {ctx.ask.call.subject} forwards in both orders (jacfwd of jacfwd) are "
-            f"not offered; use torch.func.hessian, which goes forwards over backwards, or jacrev of jacrev"
+            f"second derivatives of the solution of {ctx.ask.call.subject} by jacfwd of jacfwd, twice forwards, "
+            f"are not offered; use torch.func.hessian, which goes forwards over backwards, or jacrev of jacrev"
         )
 
     @staticmethod
@@ -198,7 +198,7 @@ class Push(torch.autograd.Function):
 
 
 class Bend(torch.autograd.Function):
-    """``(c, t, theta) -> (J t, grad_theta Re <c, J t>)``"""
+    """``(c, t, theta) -> (J t, grad_theta Re <c, J t>)``: the change, and second derivatives."""
 
     @staticmethod
     def forward(ask: Ask, *arguments: torch.Tensor) -> Tensors:

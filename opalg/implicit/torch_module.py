@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from keyword import iskeyword
 from typing import Any, NoReturn
 
 import torch
@@ -39,10 +40,11 @@ class SolverModule(torch.nn.Module):
         Whether to start each solve, and its adjoint solve, from the last ones; for training on the same data again and
         again. ``forget()`` drops them.
     positive : {"exp", "softplus", "clamp"} or mapping from name to one of them, optional
-        Writes parameters that were declared positive or nonnegative (or those named) as that function of free numbers, by
-        Torch's parametrisations, so that no step of an optimiser leaves their domain.
+        Writes parameters that were declared positive or nonnegative (or those named) as that function of free numbers,
+        by Torch's parametrisations, so that no step of an optimiser leaves their domain.
     networks : sequence of torch.nn.Module
-        Networks that functions in the energy call and that should be trained. Modules that terms hold are found.
+        Networks that functions in the energy call and that are to be trained; ``()`` for none. Modules that terms hold
+        themselves always are.
     **options
         Options of ``plan.solve`` for every forward pass.
 
@@ -64,9 +66,10 @@ class SolverModule(torch.nn.Module):
 
     Notes
     -----
-    Second derivatives (``create_graph=True``) take further implicit solves; third ones are refused. ``torch.func`` works:
-    ``grad``, ``vjp``, ``jvp``, ``jacrev``, ``jacfwd``, ``hessian``, ``functional_call``, and ``vmap``, which solves one
-    sample after another. ``torch.compile`` breaks its graph at the solve, and autocast leaves it in the plan's precision.
+    Second derivatives (``create_graph=True``) take further implicit solves; third ones are refused. ``torch.func``
+    works: ``grad``, ``vjp``, ``jvp``, ``jacrev``, ``jacfwd``, ``hessian``, ``functional_call``, and ``vmap``, which
+    solves one sample after another. ``torch.compile`` breaks its graph at the solve, and under autocast solves stay in
+    the precision of the plan, which halves are cast to.
 
     Networks compute by what they are in evaluation mode: `train` leaves their mode as it is.
 
@@ -88,7 +91,7 @@ class SolverModule(torch.nn.Module):
         gradient_options: Mapping[str, Any] | None = None,
         warm_start: bool = False,
         positive: Any = None,
-        networks: Sequence[Any] = (),
+        networks: Sequence[Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -101,10 +104,12 @@ class SolverModule(torch.nn.Module):
         self.warm_start = warm_start
         self.solution: Solution | None = None
         self.gradients: Gradients | None = None
-        self.inner = Networks(plan, networks)
-        self.networks = torch.nn.ModuleList(self.inner.modules)
-        self._names = [parameter_name(p, i) for i, p in enumerate(plan.parameters)]
-        for name, parameter in zip(self._names, plan.parameters, strict=True):
+        self._inner = Networks(plan, networks)
+        self.networks = torch.nn.ModuleList(self._inner.modules)
+        self._names: list[str] = []
+        for index, parameter in enumerate(plan.parameters):
+            name = self._free_name(parameter.name or "", index)
+            self._names.append(name)
             value = plan.backend.asarray(parameter.value, parameter.kind).clone()
             self.register_parameter(name, torch.nn.Parameter(value))
         constrain(self, dict(zip(self._names, plan.parameters, strict=True)), positive)
@@ -132,6 +137,12 @@ class SolverModule(torch.nn.Module):
         if torch.compiler.is_compiling():
             return _outside_of_graphs(self, given)
         return self._solve(given)
+
+    def _free_name(self, name: str, index: int) -> str:
+        """An attribute name for a parameter: its own where that is free and no word of Python's, else a number."""
+        name = f"{name}_" if iskeyword(name) else name
+        taken = not name.isidentifier() or hasattr(self, name) or name == "parametrizations"
+        return f"parameter{index}" if taken else name
 
     def _solve(self, given: Mapping[str, Any]) -> Any:
         tensors = [self._tensor(n, t) for n, t in self._own_and(given).items()]
@@ -166,8 +177,8 @@ class SolverModule(torch.nn.Module):
             bits = torch.finfo(value.dtype).bits
             if bits > torch.finfo(lib.dtypes["real"]).bits:
                 raise DtypeError(
-                    f"{name} is {str(value.dtype).rpartition('.')[2]}, but this plan computes in {lib.precision}; compile "
-                    f"it with dtype='float64', or convert the tensor with .to({lib.dtypes['real']})"
+                    f"{name} is {str(value.dtype).rpartition('.')[2]}, but this plan computes in {lib.precision}; "
+                    f"compile it with dtype='float64', or convert the tensor with .to({lib.dtypes['real']})"
                 )
             value = value.to(lib.dtypes["complex" if value.is_complex() else "real"])
         return value
@@ -188,28 +199,20 @@ class SolverModule(torch.nn.Module):
         """Parameters and networks of its own; the compiled plan is shared."""
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        for shared in (self.plan, self.inner, self.solution, self.gradients):
+        for shared in (self.plan, self._inner, self.solution, self.gradients):
             memo[id(shared)] = shared
         twin.__dict__.update({k: deepcopy(v, memo) for k, v in self.__dict__.items()})
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise UnsupportedError(
-            "a solver module cannot be pickled, since it holds generated code; save module.state_dict(), and load it into "
-            "oa.compile(energy, backend='torch').as_module()"
+            "a solver module cannot be pickled, since it holds generated code; save module.state_dict(), and load it "
+            "into oa.compile(energy, backend='torch').as_module()"
         )
 
     def extra_repr(self) -> str:
         """The plan, in Torch's representation of modules."""
         return repr(self.plan)
-
-
-def parameter_name(parameter: Any, index: int) -> str:
-    """A valid attribute name for a parameter: its own where that is an identifier, else a number."""
-    name = parameter.name or ""
-    taken = ("plan", "options", "solution", "gradients", "gradient_options", "warm_start", "networks", "inner")
-    reserved = hasattr(SolverModule, name) or name in taken or name == "lambda"
-    return name if name.isidentifier() and not reserved else f"{name}_" if name == "lambda" else f"parameter{index}"
 
 
 def _solve_options(plan: Any, options: Mapping[str, Any]) -> dict[str, Any]:

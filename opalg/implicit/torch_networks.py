@@ -1,73 +1,18 @@
-"""The networks inside of a plan: their weights as tensors from outside, and derivatives in them."""
+"""The networks inside of a plan: their weights as tensors that come from outside."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from opalg.errors import ParameterError
-from opalg.implicit.differentiator import Differentiator
-from opalg.implicit.system import Equation, Optimality, equation_of, map_equation
-from opalg.leaves import Parameter
-from opalg.methods.method import Lowering
-from opalg.program.network_weights import NetworkWeights, is_module, modules_of
-from opalg.solving.solution import Solution
-
-
-@dataclass(frozen=True)
-class Entered:
-    """Weights that entered the equation of a plan as one vector.
-
-    Attributes
-    ----------
-    weights : NetworkWeights
-    leaf : Parameter
-        The vector.
-    names : tuple of str
-        The weights in the order of their entries.
-    lowering : Lowering
-    cache : dict
-        Compiled pieces that all solutions share.
-    """
-
-    weights: NetworkWeights
-    leaf: Parameter
-    names: tuple[str, ...]
-    lowering: Lowering
-    cache: dict[Any, Any]
-
-    def vector(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Values, or directions, of the weights as one vector; zero for those that are not given."""
-        shapes = self.weights.shapes
-        parts = [tensors[n] if n in tensors else torch.zeros(s) for n, s in zip(self.names, shapes, strict=True)]
-        like = next(iter(tensors.values()))
-        return torch.cat([p.detach().to(like).reshape(-1) for p in parts])
-
-    def by_name(self, vector: torch.Tensor) -> dict[str, torch.Tensor]:
-        """A vector as tensors by name."""
-        return dict(zip(self.names, self.weights.split(vector).values(), strict=True))
-
-    def attach(self, solution: Solution, tensors: Mapping[str, torch.Tensor]) -> Solution:
-        """The same solution, which can be differentiated in the weights as well."""
-        vector, base = self.vector(tensors), solution.differentiator
-
-        def with_weights(found: Solution) -> Solution:
-            binding = copy(found.differentiator.binding)
-            binding.values = {**binding.values, self.leaf: vector}
-            again = None if base.resume is None else resume
-            return replace(
-                found, differentiator=Differentiator(base.problem, self.lowering, binding, self.cache, again)
-            )
-
-        def resume(found: Solution, factor: float) -> Solution:
-            return with_weights(base.resume(found, factor))
-
-        return with_weights(solution)
+from opalg.program.network_weights import is_module
+from opalg.program.opaque import opaque_functions
 
 
 class Networks:
@@ -76,86 +21,95 @@ class Networks:
     Parameters
     ----------
     plan : Plan or MapPlan
-    more : sequence of torch.nn.Module
-        Modules that functions in the plan call, where they cannot be seen.
+    more : sequence of torch.nn.Module, optional
+        Modules that functions in the plan call. Where none are said, functions must not be seen to call any that has
+        weights to train.
 
     Attributes
     ----------
     modules : list of torch.nn.Module
-        The ones that the plan itself calls.
+        All of them.
+    weights : dict from str to torch.nn.Parameter
+        Their weights, by name in a ModuleList.
 
     Raises
     ------
     ParameterError
-        For what is no module.
+        For what is no module, and where it has to be said whether hidden modules are to be trained.
     """
 
-    def __init__(self, plan: Any, more: Sequence[Any] = ()) -> None:
-        for given in more:
+    def __init__(self, plan: Any, more: Sequence[Any] | None = None) -> None:
+        for given in more or ():
             if not is_module(given):
                 raise ParameterError(f"networks takes torch.nn.Modules, not {type(given).__name__}")
-        self.lowering: Lowering = plan.lowering
-        self.problem = getattr(plan, "problem", None)
-        seen = modules_of(*self.lowering.step, *self.lowering.readout.values())
-        self.more = [m for m in more if not any(m is s for s in seen)]
-        self.modules = [*seen, *self.more]
+        nodes = [*plan.lowering.step, *plan.lowering.readout.values()]
+        functions = [f.forward for f in opaque_functions(*nodes)]
+        seen = list({id(f): f for f in functions if is_module(f)}.values())
+        self._more = [m for m in more or () if not any(m is s for s in seen)]
+        self.modules = [*seen, *self._more]
+        if more is None:
+            _refuse_hidden(functions, seen)
         self._slots = _slots_of(self.modules)
-        self._entered: dict[Any, Entered] = {}
+        own = {name: owner[attribute] for name, [(owner, attribute), *_] in self._slots.items()}
+        self.weights = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
+
+    def keys(self, names: Sequence[str]) -> list[Any]:
+        """What `Solution.vjp` calls weights by: themselves, behind the modules that it would not find."""
+        tensors = [self.weights[n] for n in names]
+        hidden = [m for m in self._more if any(p is t for p in m.parameters() for t in tensors)]
+        return [*hidden, *tensors]
 
     @contextmanager
     def lent(self, tensors: Mapping[str, torch.Tensor]) -> Iterator[None]:
-        """Let the plan's networks compute with these weights and buffers meanwhile."""
-        kept = []
+        """Let the plan's networks compute with these weights and buffers meanwhile; weights stay the same objects."""
+        places: list[tuple[dict[str, Any], str, Any]] = []
+        values: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         try:
             for name, tensor in tensors.items():
+                held = self.weights.get(name, tensor)
                 for owner, attribute in self._slots[name]:
-                    if owner[attribute] is not tensor:
-                        kept.append((owner, attribute, owner[attribute]))
-                        owner[attribute] = tensor
+                    if owner[attribute] is not held:
+                        places.append((owner, attribute, owner[attribute]))
+                        owner[attribute] = held
+                if held is not tensor:
+                    values.append((held, held.data))
+                    held.data = tensor.detach()
             yield
         finally:
-            for owner, attribute, before in reversed(kept):
+            for weight, value in reversed(values):
+                weight.data = value
+            for owner, attribute, before in reversed(places):
                 owner[attribute] = before
 
-    def entered(self, wanted: Sequence[str]) -> Entered:
-        """The plan's equation with weights of these names (and maybe more) as a vector."""
-        tensors = {n: self._weight(n) for n in wanted}
-        hidden = [m for m in self.more if any(p is t for p in m.parameters() for t in tensors.values())]
-        key = (tuple(wanted), *(tuple(p.requires_grad for p in m.parameters()) for m in hidden))
-        if key not in self._entered:
-            self._entered[key] = self._enter([*hidden, *tensors.values()])
-        return self._entered[key]
 
-    def _weight(self, name: str) -> Any:
-        owner, attribute = self._slots[name][0]
-        return owner[attribute]
-
-    def _enter(self, wanted: Sequence[Any]) -> Entered:
-        lowering = self.lowering
-        nodes = [*lowering.step, *lowering.readout.values()]
-        weights = NetworkWeights(wanted, nodes)
-        leaf = Parameter(weights.leaf.value, copy=False)
-        weights.leaf = leaf  # type: ignore[assignment]
-        found = iter(weights.enter(nodes))
-        step = tuple(next(found) for _ in lowering.step)
-        lowering = replace(lowering, step=step, readout={v: next(found) for v in lowering.readout})
-        equation, start = equation_of(self.problem, self.lowering)
-        if isinstance(equation, Optimality):
-            equation = _with_residual(equation, weights)
-        else:
-            equation, start = map_equation(lowering)
-        by_id = {id(self._weight(n)): n for n in self._slots}
-        names = tuple(by_id[id(t)] for t in weights.tensors)
-        return Entered(weights, leaf, names, lowering, {"equation": (equation, start)})
+def _refuse_hidden(functions: Sequence[Any], seen: Sequence[Any]) -> None:
+    """Raise where a function is seen to call a module with weights, which would silently get no gradients."""
+    for function in functions:
+        for name, module in _called(function):
+            known = any(module is s for s in seen) or function is module
+            if not known and any(p.requires_grad for p in module.parameters()):
+                raise ParameterError(
+                    f"the function {getattr(function, '__name__', function)} calls the network {name}, which has "
+                    f"weights; say as_module(networks=[{name}]) to train them, or networks=() to leave them as they are"
+                )
 
 
-def _with_residual(equation: Optimality, weights: NetworkWeights) -> Equation:
-    """The equation with the weights in its residual; systems are solved with the networks as they are."""
-    return replace(equation, residual=tuple(weights.enter(equation.residual)))
+def _called(function: Any) -> list[tuple[str, Any]]:
+    """The modules that a plain function refers to by name, or that it is a method of."""
+    if isinstance(function, partial):
+        inner = [function.func, *function.args, *function.keywords.values()]
+        return [(type(m).__name__, m) for m in inner if is_module(m)] + _called(function.func)
+    owner = getattr(function, "__self__", None)
+    plain = getattr(function, "__func__", function)
+    found = [("self", owner)] if is_module(owner) else []
+    if inspect.isfunction(plain):
+        names = inspect.getclosurevars(plain)
+        found += [(n, v) for n, v in {**names.globals, **names.nonlocals}.items() if is_module(v)]
+    return found
 
 
 def _slots_of(modules: Sequence[Any]) -> dict[str, list[tuple[dict[str, Any], str]]]:
-    """Where the tensors of modules are kept, by the name that a ModuleList of them gives; tied ones in several places."""
+    """Where the tensors of modules are kept, by their name in a ModuleList; tied ones are in several places."""
     names: dict[int, str] = {}
     slots: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for prefix, module in torch.nn.ModuleList(modules).named_modules():
@@ -167,4 +121,4 @@ def _slots_of(modules: Sequence[Any]) -> dict[str, list[tuple[dict[str, Any], st
     return slots
 
 
-__all__ = ["Entered", "Networks"]
+__all__ = ["Networks"]

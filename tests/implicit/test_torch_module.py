@@ -100,13 +100,6 @@ def test_two_steps_of_training_lower_a_loss() -> None:
     assert losses[2] < losses[1] < losses[0]
 
 
-def test_a_second_derivative_is_refused() -> None:
-    net = module()
-    (first,) = torch.autograd.grad((net() ** 2).sum(), net.y, create_graph=True)
-    with pytest.raises(RuntimeError):
-        torch.autograd.grad(first.sum(), net.y)
-
-
 def test_unknown_names_and_other_libraries_are_refused() -> None:
     with pytest.raises(oa.ParameterError, match="lamda"):
         module()(lamda=torch.tensor(1.0))
