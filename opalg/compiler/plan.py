@@ -311,7 +311,8 @@ class Plan:
         Parameters
         ----------
         **options
-            Options of `solve` for every forward pass.
+            Options of `solve` for every forward pass, and ``gradient_options``, ``warm_start``, ``positive`` and
+            ``networks`` of `opalg.implicit.torch_module.SolverModule`.
         """
         from opalg.implicit.torch_module import SolverModule
 
