@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gradient_peers import Found, Runner
 
 import opalg as oa
 
-TIGHT_FORWARD = {"tol": 1e-12, "max_iter": 50_000, "on_failure": "return"}
+TIGHT_FORWARD = {"tol": 1e-12, "max_iter": 50_000, "time_limit": 15.0, "on_failure": "return"}
 TIGHT_BACKWARD = {"tol": 1e-12, "on_inexact": "return"}
 
 
@@ -87,7 +88,7 @@ def red(problem: Problem, **options: Any) -> Compiled:
     y, lam = (parameter(problem, n) for n in ("y", "lam"))
     x = oa.Variable(problem.truth.shape, name="x")
     mask = oa.Mask(problem.data["mask"].astype(bool))
-    pull = mask @ x - mask @ y + lam * (x - oa.apply(denoiser(problem), x))
+    pull = mask @ (x - y) + lam * (x - oa.apply(denoiser(problem), x))
     return Compiled(oa.fixed_point(x, x - 0.7 * pull, backend="torch", **options), {"lam": lam, "y": y})
 
 
@@ -115,9 +116,14 @@ def gradient(
     arrays = {n: np.asarray(found[p]) for n, p in compiled.parameters.items()}
     if "log lam" in problem.reference:
         arrays["log lam"] = float(problem.data["lam"]) * arrays.pop("lam")
-    timed = Found(arrays, middle - start, stop - middle, solution.iterations, found.products)
-    timed.note = note(found)
-    return timed, solution, found
+    row = Found(arrays, middle - start, stop - middle, solution.iterations, found.products)
+    row.note = note(found)
+    return row, solution, found
+
+
+def timed(compiled: Compiled, problem: Problem, *options: dict[str, Any]) -> Found:
+    """The first of what `gradient` returns."""
+    return gradient(compiled, problem, *options)[0]
 
 
 def note(found: Any) -> str:
@@ -135,9 +141,7 @@ def runners(problem: Problem, kind: str, here: list[str]) -> dict[str, Runner]:
         if backend not in backends:
             continue
         compiled = BUILD[kind](problem, **({} if kind == "red" else {"backend": backend}))
-        found[f"opalg ({backend}), defaults"] = lambda compiled=compiled: gradient(compiled, problem)[0]
+        found[f"opalg ({backend}), defaults"] = partial(timed, compiled, problem)
         if backend != "torch" or kind == "red":
-            found[f"opalg ({backend}), tight"] = lambda compiled=compiled: gradient(
-                compiled, problem, TIGHT_FORWARD, TIGHT_BACKWARD
-            )[0]
+            found[f"opalg ({backend}), tight"] = partial(timed, compiled, problem, TIGHT_FORWARD, TIGHT_BACKWARD)
     return found

@@ -1,7 +1,9 @@
 """The other libraries of `gradients.py`, each at its default settings and at tight ones, and plain unrolling on Torch.
 
-Everything runs in double precision, JAX too; what a library compiles is compiled before the clock starts. JAXopt gives
-no separate backward pass: its backward time is that of value and gradient less that of the solve.
+Everything runs in double precision, JAX too, and Torch on one thread, which is fastest at these sizes; what a library
+compiles is compiled before the clock starts. JAXopt gives no separate backward pass: its backward time is that of value
+and gradient less that of the solve. DeepInverse runs its `PGD` and `GD` with ``DEQ`` on closures for the operator, and
+keeps the weight in single precision.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from gradient_cases import Arrays, Problem
+from gradient_cases import Arrays, Problem, spectrum
 
 NAMES = {"jaxopt": "JAXopt", "torchdeq": "torchdeq", "deepinv": "DeepInverse", "torch": "plain unrolling"}
 
@@ -35,6 +37,11 @@ class Found:
 Runner = Callable[[], Found]
 
 
+def load(name: str) -> Any:
+    """A library that need not be here."""
+    return importlib.import_module(name)
+
+
 def importable() -> tuple[list[str], dict[str, str]]:
     """The libraries that are here, and for the others why they are not."""
     here, missing = [], {}
@@ -42,13 +49,15 @@ def importable() -> tuple[list[str], dict[str, str]]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                importlib.import_module(name)
+                load(name)
         except Exception as error:
             missing[name] = f"{type(error).__name__}: {error}"
         else:
             here.append(name)
+    if "torch" in here:
+        load("torch").set_num_threads(1)
     if "jaxopt" in here:
-        importlib.import_module("jax").config.update("jax_enable_x64", True)
+        load("jax").config.update("jax_enable_x64", True)
     return here, missing
 
 
@@ -103,7 +112,6 @@ def ista(leaves: dict[str, Any]) -> Callable[[Any], Any]:
 def blur(problem: Problem) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """The periodic blur and its adjoint on Torch."""
     import torch
-    from gradient_cases import spectrum
 
     size = problem.truth.shape[0]
     factor = torch.tensor(spectrum(problem.data["kernel"], size))
@@ -201,8 +209,7 @@ MAPS = {
 
 def torchdeq_runner(problem: Problem, kind: str, **settings: Any) -> Found:
     """`torchdeq.get_deq` on the map."""
-    import torchdeq
-
+    torchdeq = load("torchdeq")
     leaves = tensors(problem, MAPS[kind].names)
     step, counted = MAPS[kind].build(problem, leaves), {"backward": 0}
     deq = torchdeq.get_deq(**settings)
@@ -224,7 +231,7 @@ def torchdeq_runner(problem: Problem, kind: str, **settings: Any) -> Found:
 
 def deepinv_runner(problem: Problem, kind: str, tight: int = 0) -> Found:
     """`deepinv.optim.PGD` for the lasso and `deepinv.optim.GD` for the smooth energy, both with ``DEQ``."""
-    import deepinv
+    deepinv = load("deepinv")
     import torch
 
     names = MAPS[kind].names
@@ -314,9 +321,7 @@ def unrolled_primal_dual(problem: Problem, isotropic: bool, iterations: int) -> 
 
 def jaxopt_runner(problem: Problem, kind: str, tight: int = 0) -> Runner:
     """A solver of JAXopt with implicit differentiation; compiled once, timed in each call."""
-    import jax
-    import jax.numpy as jnp
-
+    jax, jnp = load("jax"), load("jax.numpy")
     solver, names, arguments = JAXOPT[kind](problem, tight)
     truth = jnp.asarray(problem.truth)
     theta = tuple(jnp.asarray(problem.data[n]) for n in names)
@@ -347,16 +352,13 @@ def jaxopt_runner(problem: Problem, kind: str, tight: int = 0) -> Runner:
 
 def tight_options(tight: int) -> dict[str, Any]:
     """Options of a solver of JAXopt: none, or tolerances of 1e-12 forward and backward."""
-    from jaxopt import linear_solve
-
-    solve = partial(linear_solve.solve_normal_cg, tol=1e-12, maxiter=tight)
+    solve = partial(load("jaxopt").linear_solve.solve_normal_cg, tol=1e-12, maxiter=tight)
     return {"tol": 1e-12, "maxiter": tight, "implicit_diff_solve": solve} if tight else {}
 
 
 def jaxopt_lasso(problem: Problem, tight: int) -> Any:
     """`jaxopt.ProximalGradient` with `prox_lasso`."""
-    import jax.numpy as jnp
-    import jaxopt
+    jnp, jaxopt = load("jax.numpy"), load("jaxopt")
 
     def energy(x: Any, A: Any, y: Any) -> Any:
         return 0.5 * jnp.sum((A @ x - y) ** 2)
@@ -367,10 +369,7 @@ def jaxopt_lasso(problem: Problem, tight: int) -> Any:
 
 def jaxopt_smooth(problem: Problem, tight: int) -> Any:
     """`jaxopt.LBFGS`."""
-    import jax.numpy as jnp
-    import jaxopt
-    from gradient_cases import spectrum
-
+    jnp, jaxopt = load("jax.numpy"), load("jaxopt")
     size, eps = problem.truth.shape[0], float(problem.data["eps"])
     factor = jnp.asarray(spectrum(problem.data["kernel"], size))
 
@@ -384,9 +383,7 @@ def jaxopt_smooth(problem: Problem, tight: int) -> Any:
 
 def jaxopt_tanh(problem: Problem, tight: int) -> Any:
     """`jaxopt.FixedPointIteration`."""
-    import jax.numpy as jnp
-    import jaxopt
-
+    jnp, jaxopt = load("jax.numpy"), load("jaxopt")
     solver = jaxopt.FixedPointIteration(lambda x, b, W: jnp.tanh(W @ x + b), **tight_options(tight))
     return solver, ("b", "W"), lambda b, W: (b, W)
 

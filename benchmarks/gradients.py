@@ -2,11 +2,12 @@
 
     python benchmarks/gradients.py [--quick] [--only TEXT] [--repeat 3] [--no-peers] [--no-targets] [--json FILE]
 
-For each problem every library that is importable runs in turn in one process, at its default settings and at tight ones,
-in double precision; compilation is not timed. A row tells the relative error of each gradient against a reference that
-no library computed (dense or sparse solves on the exact active set, in `gradient_cases.py`), the median seconds of the
-forward and of the backward pass, and iterations and products where the library tells them. The second table measures
-each target: what was found, the bar, and whether it holds. opalg alone is enough; the rest is named as missing.
+For each problem every library that is importable runs in turn in one process, at its default settings and at tight
+ones, in double precision; compilation is not timed. A row tells the relative error of each gradient of
+``|x - truth|^2 / 2`` against a reference that no library computed (dense or sparse solves on the exact active set, in
+`gradient_cases.py`), the median times of the forward and of the backward pass, and iterations and products where the
+library tells them. The second table measures each target: what was found, the bar, and whether it holds. opalg alone is
+enough; the rest is named as missing. ``OMP_NUM_THREADS=1`` steadies the times on a busy machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gradient_cases as cases
@@ -32,14 +34,14 @@ PATIENCE = 4.0  # seconds for one library on one problem, once it ran
 def problems(quick: bool) -> Iterator[tuple[str, Callable[[], Problem]]]:
     """The kind of each problem, and how it is made."""
     for condition in (9.0, 1000.0):
-        yield "lasso", lambda condition=condition: cases.lasso(condition)
-    yield "smooth", lambda: cases.charbonnier(64 if quick else 128)
+        yield "lasso", partial(cases.lasso, condition)
+    yield "smooth", partial(cases.charbonnier, 64 if quick else 128)
     for isotropic in (False, True):
         for size in (32,) if quick else (32, 128):
-            yield "variation", lambda i=isotropic, n=size: cases.total_variation(n, i, 0.01, jumps_of)
-    yield "tanh", lambda: cases.tanh_network()
-    yield "tanh", lambda: cases.tanh_network(rotation=True)
-    yield "red", lambda: cases.smoothing_network()
+            yield "variation", partial(cases.total_variation, size, isotropic, 0.01, jumps_of)
+    yield "tanh", cases.tanh_network
+    yield "tanh", partial(cases.tanh_network, rotation=True)
+    yield "red", cases.smoothing_network
 
 
 def jumps_of(problem: Problem) -> np.ndarray:
@@ -58,7 +60,7 @@ def runners_of(problem: Problem, kind: str, here: list[str], quick: bool) -> dic
         isotropic = bool(problem.data["isotropic"])
         for count in (200, 1000):
             name = f"unrolled, {count} primal-dual"
-            found[name] = lambda count=count: unrolled_primal_dual(problem, isotropic, count)
+            found[name] = partial(unrolled_primal_dual, problem, isotropic, count)
     return found
 
 
@@ -93,9 +95,9 @@ def middle(found: list[Found]) -> Found:
 
 def table(problem: Problem, found: dict[str, Found | str]) -> list[dict[str, Any]]:
     """Print the rows of one problem; return them too."""
-    names, rows = list(problem.reference), []
-    missing = "" if names else " (the jumps of the reference are not final: no errors)"
-    print(f"\n{problem.name}{missing}")
+    names = list(problem.reference)
+    rows: list[dict[str, Any]] = []
+    print(f"\n{problem.name}{f' ({problem.remark})' if problem.remark else ''}")
     head = "".join(f"{'error ' + n:>15s}" for n in names)
     print(f"  {'':30s}{head}{'forward ms':>12s}{'backward ms':>12s}{'steps':>8s}{'products':>9s}  says of itself")
     for name, row in found.items():
@@ -108,8 +110,8 @@ def table(problem: Problem, found: dict[str, Found | str]) -> list[dict[str, Any
         steps, products = ("-" if v is None else str(v) for v in (row.steps, row.products))
         times = f"{1e3 * row.forward:12.1f}{1e3 * row.backward:12.1f}{steps:>8s}{products:>9s}"
         print(f"  {name:30s}{text}{times}  {row.note}", flush=True)
-        rows.append({"problem": problem.name, "name": name, "errors": errors, "forward": row.forward})
-        rows[-1].update(backward=row.backward, steps=row.steps, products=row.products, note=row.note)
+        numbers = {"forward": row.forward, "backward": row.backward, "steps": row.steps, "products": row.products}
+        rows.append({"problem": problem.name, "name": name, "errors": errors, "note": row.note, **numbers})
     return rows
 
 
@@ -137,7 +139,7 @@ def main() -> None:
     verdicts = [] if options.no_targets else targets(options.quick, options.only)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"problems": rows, "targets": verdicts}, file, indent=1)
+            json.dump({"problems": rows, "targets": verdicts}, file, indent=1, default=float)
 
 
 if __name__ == "__main__":
