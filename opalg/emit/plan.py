@@ -111,7 +111,7 @@ class _Planner:
         self.plan = Plan()
         self.free: dict[Slot, list[Place]] = {}
         self.shared: set[Expression] = set()
-        self.lent: set[Expression] = set()
+        self.lent: dict[Expression, Expression] = {}
         self.last = self._last_uses()
         self.readers = self._readers()
         self.result: dict[Expression, int] = {}
@@ -203,7 +203,7 @@ class _Planner:
         heir = self._heir(n)
         if heir is None or heir in self.lent:
             return self.acquire((n.shape, n.kind))
-        self.lent.add(heir)
+        self.lent[heir] = n
         return Place(f"o{self.result[heir]}", owned=True)
 
     def _heir(self, n: Expression) -> Expression | None:
@@ -354,9 +354,10 @@ class _SweepPlanner:
                     return split, place
             raise AssertionError(f"the array of {end!r} is still in use")
         elif not isinstance(end, Reduce):
+            kept = set(self.planner.lent.values())  # what waits where a result will be leaves its array to no other
             for split, n in enumerate(chain):
                 for a in self.readers:
-                    if self._can_take(a, n, end):
+                    if a not in kept and self._can_take(a, n, end):
                         self.taken.add(a)
                         old = self.planner.plan.places[a]
                         return split, Place(old.name, True, True, old.pooled)

@@ -21,6 +21,7 @@ from opalg.program.expression import Expression, Input, Literal
 
 AGREES = {"float64": 1e-7, "float32": 1e-3}  # of the check that P (d + C d / s) = d on the active entries
 SEED = 20
+ROUNDING = 1e3  # multiples of epsilon that a transform may leave of a derivative that is zero
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,24 @@ class Inspector:
 
     def masks(self, v: list[Any]) -> list[Any]:
         """1 where an entry may move when v moves, 0 where it is held."""
-        moved = self._derivatives(v, self._probe)
-        return [self.lib.asarray(self.lib.xp.abs(m) > 0, "real") for m in moved]
+        moved = self.derivatives(v, self._probe)
+        return [self.lib.asarray(self.lib.xp.abs(m) > self.smallest, "real") for m in moved]
+
+    @property
+    def smallest(self) -> float:
+        """A derivative along the probe, whose entries are about 1, below which there is only rounding."""
+        return ROUNDING * self.lib.epsilon
 
     def inspect(self, v: list[Any]) -> Active:
         """The active part at the arguments v of the proxes."""
         lib, split = self.lib, self.equation.split
         masks = self.masks(v)
-        u = self.programs("proxes", self._proxes, *v)
+        u = self.programs("proxes", self.proxes, *v)
         free = [lib.multiply(r, m) for r, m in zip(self._second, masks, strict=True)]
         forms: list[str | None] = [None] * len(split)
         diagonals = [lib.zeros(s.v.shape) for s in split]
         for form, curved in self._candidates(v, u, masks, free, diagonals):
-            again = self._derivatives(v, [lib.add(d, c) for d, c in zip(free, curved, strict=True)])
+            again = self.derivatives(v, [lib.add(d, c) for d, c in zip(free, curved, strict=True)])
             for i, (a, d, c) in enumerate(zip(again, free, curved, strict=True)):
                 if forms[i] is None and self._agrees(a, d, c) and self._may_be(form, i):
                     forms[i] = form
@@ -104,7 +110,8 @@ class Inspector:
         yield "flat", [lib.zeros(s.v.shape, s.v.kind) for s in split]
         if any(self._may_be("diagonal", i) for i in range(len(split))):
             ones = [lib.add(lib.zeros(s.v.shape, s.v.kind), 1.0) for s in split]
-            slopes = [lib.xp.real(p) if s.v.kind == "complex" else p for p, s in zip(self._derivatives(v, ones), split)]
+            pairs = zip(self.derivatives(v, ones), split, strict=True)
+            slopes = [lib.xp.real(p) if s.v.kind == "complex" else p for p, s in pairs]
             inverse = [m / lib.xp.where(m > 0, p, m + 1.0) for m, p in zip(masks, slopes, strict=True)]
             bare = [lib.subtract(i, m) for i, m in zip(inverse, masks, strict=True)]
             penalties = [self.programs.controls[s.penalty] for s in split]
@@ -131,7 +138,8 @@ class Inspector:
     def _largest(self, a: Any) -> float:
         return float(self.lib.item(self.lib.xp.max(a)).real)
 
-    def _derivatives(self, v: list[Any], d: list[Any]) -> list[Any]:
+    def derivatives(self, v: list[Any], d: list[Any]) -> list[Any]:
+        """The derivatives of the proxes at v, times d."""
         return self.programs("derivatives", self._derivative_recipe, *v, *d)
 
     def _random(self, rng: np.random.Generator, node: Any) -> Any:
@@ -142,7 +150,8 @@ class Inspector:
 
     # Recipes.
 
-    def _proxes(self) -> tuple[list[Expression], list[Input]]:
+    def proxes(self) -> tuple[list[Expression], list[Input]]:
+        """The recipe of the proxes at v."""
         split = self.equation.split
         return [ex.broadcast_to(s.prox(s.v), s.v.shape) for s in split], [s.v for s in split]
 

@@ -25,7 +25,9 @@ MODES = ("exact", "jacobian_free", "phantom", "neumann", "unroll")
 SOLVERS = ("auto", "conjugate_gradients", "minres", "gmres")
 WITHOUT_INFLUENCE = ("x0", "step")  # the solution of an equation depends neither on where nor on how it was sought
 TOL = {"float64": 1e-10, "float32": 1e-5}
+CURVED_TOL = {"float64": 1e-6, "float32": 1e-4}
 PRODUCTS = 2000
+CHEAP = 1e7  # entries times iterations of a forward solve that may go on without being asked
 FLOOR = 1e-4  # a certificate below this, where only rounding stopped the solve, is as good as a default tolerance
 
 
@@ -37,7 +39,7 @@ class Options:
     max_iter: int | None = None
     mode: str = "exact"
     on_inexact: str = "raise"
-    refine: bool = True
+    refine: bool | str = "auto"
     estimate: bool | str = True
     start: Gradients | None = None
     per_sample: bool | int = False
@@ -48,16 +50,16 @@ class Options:
     accuracy_wanted: float | None = None
     precision: str = "float64"
 
-    @property
-    def accuracy(self) -> Accuracy:
-        """What the adjoint solve has to reach."""
-        tol = TOL[self.precision] if self.tol is None else self.tol
+    def accuracy(self, curved: bool) -> Accuracy:
+        """What the adjoint solve has to reach; by default less where curvatures of split terms make it costly."""
+        tol = (CURVED_TOL if curved else TOL)[self.precision] if self.tol is None else self.tol
         return Accuracy(tol, PRODUCTS if self.max_iter is None else self.max_iter)
 
-    @property
-    def settles(self) -> bool:
-        """Whether the forward solve may go on where its active set has not settled."""
-        return self.refine and self.on_inexact in ("raise", "warn", "polish")
+    def settles(self, work: float) -> bool:
+        """Whether the forward solve may go on where its active set has not settled; ``work`` is what it did so far."""
+        if self.refine == "auto" and self.on_inexact in ("raise", "warn"):
+            return work <= CHEAP
+        return self.on_inexact == "polish" or (self.refine is True and self.on_inexact != "return")
 
     def start_for(self, system: str) -> Any:
         """The state to start the adjoint solve from, where an earlier one belongs to the same system."""
@@ -85,6 +87,8 @@ def _check(options: Options) -> None:
     ):
         if value not in allowed:
             raise ParameterError(f"{name} must be one of {allowed}, not {value!r}")
+    if options.refine not in (True, False, "auto"):
+        raise ParameterError(f"refine must be True, False or 'auto', not {options.refine!r}")
     if options.estimate not in (True, False, "bound"):
         raise ParameterError(f"estimate must be True, False or 'bound', not {options.estimate!r}")
     if options.tol is not None and not 0 <= options.tol < 1:

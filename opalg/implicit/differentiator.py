@@ -134,11 +134,12 @@ class Differentiator:
         request = request_of(wrt, self.lowering, self.lib, self._cache, self.problem)
         if self.problem is None or self.problem.without_value:
             raise UnsupportedError("no energy is known here, so there is no optimal value to differentiate")
-        asked = replace(options_of(options, self.lib), refine=False, per_sample=False, mode="exact")
+        asked = replace(options_of(options, self.lib), per_sample=False, mode="exact")
         lineariser = self._lineariser(solution, asked)
-        values = value_gradient(lineariser, self.problem, request.leaves) if request.leaves else []
+        here, products = lineariser.refined()
+        values = value_gradient(lineariser, self.problem, request.leaves, here.point) if request.leaves else []
         arrays = self._named(request, values)
-        return Gradients({**arrays, **request.zeros}, 0.0, "value", "none", request.flags, {}, None)
+        return Gradients({**arrays, **request.zeros}, 0.0, "value", "none", request.flags, {"refine": products}, None)
 
     def polish(self, solution: Solution, **options: Any) -> tuple[Any, ...]:
         """The variables where the conditions of optimality hold best, by Newton steps; see `Solution.polish`."""
@@ -193,7 +194,12 @@ class Differentiator:
         here, products = lineariser.refined()
         flags: tuple[str, ...] = ()
         rounds = 0
-        while lineariser.is_uncertain(here) and self.resume is not None and rounds < ROUNDS and asked.settles:
+        while (
+            lineariser.is_uncertain(here)
+            and self.resume is not None
+            and rounds < ROUNDS
+            and asked.settles(lineariser.work)
+        ):
             rounds += 1
             solution = self._resumed(solution, lineariser, 0.1)
             here, more = lineariser.refined()
@@ -244,7 +250,7 @@ class Differentiator:
     # The solves.
 
     def _adjoint(self, here: Linearised, c: Arrays, asked: Options) -> tuple[Arrays, Judged]:
-        a, solved = here.jacobian.solve_adjoint(c, asked.accuracy, asked.start_for(here.jacobian.name))
+        a, solved = here.jacobian.solve_adjoint(c, asked.accuracy(here.is_curved), asked.start_for(here.jacobian.name))
         return a, judge(here, solved, asked)
 
     def _change(self, here: Linearised, along: Request, arrays: Arrays, asked: Options) -> Arrays:
@@ -256,7 +262,7 @@ class Differentiator:
             return pushed(along.enter(equation.residual), along.leaves, t), [*equation.point, *t]
 
         moved = here.jacobian.programs(("push", tuple(along.leaves)), recipe, *here.point, *arrays)
-        change, solved = here.jacobian.solve_forward(times(-1.0, moved, self.lib), asked.accuracy)
+        change, solved = here.jacobian.solve_forward(times(-1.0, moved, self.lib), asked.accuracy(here.is_curved))
         judge(here, solved, asked)
         return change
 

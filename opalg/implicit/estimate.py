@@ -16,9 +16,11 @@ from opalg.implicit.expressions import like, pairing, pulled, pushed
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Accuracy
 from opalg.implicit.programs import Arrays, is_zero, minus, plus, size, times, zeros
+from opalg.implicit.system import MapEquation
 from opalg.program.expression import Expression, Input, Literal
 
 LOOSE = Accuracy(0.05, 300)
+FIRM = Accuracy(1e-5, 600)  # for the conditions of an energy by GMRES, whose parts have different units
 SAFETY = 1.1  # two solves to 5 per cent each
 NOTHING = 4.0  # multiples of epsilon below which a residual, relative to what it is made of, is rounding
 
@@ -68,9 +70,10 @@ def estimate(
         ``s -> c(z) - c(z - s)``; None where the right-hand side is the same everywhere.
     """
     lib, nodes, leaves = jacobian.lib, jacobian.equation.point, request.leaves
+    loose = LOOSE if jacobian.symmetric or isinstance(jacobian.equation, MapEquation) else FIRM
     s, products, converged = zeros(nodes, lib), 0, True
     if not negligible and not is_zero(residual, lib):
-        s, solved = jacobian.solve_forward(residual, LOOSE)
+        s, solved = jacobian.solve_forward(residual, loose)
         products, converged = solved.products, solved.converged
     mapped = jacobian.programs("transposed", lambda: transposed(jacobian), *jacobian.point, *a)
     right = minus(mapped, c, lib)
@@ -84,7 +87,7 @@ def estimate(
         right = right if more is None else plus(right, more, lib)
     b = zeros(nodes, lib)
     if not is_zero(right, lib):
-        b, solved = jacobian.solve_adjoint(right, LOOSE)
+        b, solved = jacobian.solve_adjoint(right, loose)
         products, converged = products + solved.products, converged and solved.converged
     back = pull(jacobian, b, request)
     errors = times(-1.0, plus(bent[len(nodes) :], back, lib), lib)

@@ -21,7 +21,7 @@ from opalg.iterations import VectorSpace
 WIDEST = 16  # entries of one block of B at most
 AGREES = 1e-6  # of the check with a random vector
 SHIFT = 1e-12  # relative to the largest diagonal entry, where nothing else makes the matrix definite
-FILL = 40_000_000  # entries of the factors at most, as far as they can be told beforehand
+PROBES = 4  # products with random signs
 
 Flat = Callable[[Any], Any]
 
@@ -104,12 +104,12 @@ def _along(packed: Flat, total: int, places: np.ndarray, axes: tuple[int, ...]) 
 
 
 class Factored:
-    """``Z (Z^T (D + K^T B K) Z)^-1 Z^T`` from sparse factors, with the indicators Z of sets of entries that move as one.
+    """``Z (Z^T (D + K^T B K) Z)^-1 Z^T`` from sparse factors, with the indicators Z of sets that move as one.
 
     Parameters
     ----------
     diagonal : array
-        ``D``, positive.
+        ``D``, or ``Z^T D Z`` where sets are given; positive.
     rows : sparse array
         ``K``
     blocks : sparse array
@@ -134,12 +134,11 @@ class Factored:
         self.lib = lib
         self._sets = _indicators(labels, count) if labels is not None else None
         moving = rows if self._sets is None else sp.csr_array(rows @ self._sets)
-        plain = diagonal if self._sets is None else self._sets.T @ diagonal
         blocks = (blocks + blocks.T) * 0.5
         matrix = sp.csc_array(moving.T @ (blocks @ moving))
         matrix.eliminate_zeros()
         floor = SHIFT * np.abs(matrix.diagonal()).max(initial=1.0)
-        matrix = sp.csc_array(matrix + sp.diags_array(np.maximum(plain, floor)))
+        matrix = sp.csc_array(matrix + sp.diags_array(np.maximum(diagonal, floor)))
         self._factors = (
             splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
             if matrix.shape[0]
@@ -179,4 +178,25 @@ def hessian_diagonal(product: Flat, size: int, lib: Backend) -> np.ndarray | Non
     return np.full(size, mean) if mean > 0 else None
 
 
-__all__: Sequence[str] = ["Factored", "curvature_blocks", "hessian_diagonal"]
+def set_diagonal(product: Flat, labels: np.ndarray, count: int, lib: Backend) -> np.ndarray | None:
+    """About the diagonal of ``Z^T H Z`` with the indicators Z of sets: random signs, averaged over sets of like size.
+
+    What a blur leaves of a set depends on its size above all. None where an average is not positive.
+    """
+    sizes = np.bincount(labels, minlength=count)[:count]
+    free = labels < count
+    found = np.zeros(count)
+    for seed in range(PROBES):
+        signs = np.append(np.random.default_rng(seed).choice((-1.0, 1.0), count), np.zeros(len(labels) and 1))
+        spread = np.where(free, signs[np.minimum(labels, count)], 0.0)
+        answer = np.asarray(lib.to_numpy(product(lib.asarray(spread, "real"))), dtype=np.float64)
+        found += signs[:count] * np.bincount(labels, answer, count)[:count] / PROBES
+    classes = np.floor(np.log2(np.maximum(sizes, 1))).astype(np.int64)
+    totals, entries = np.bincount(classes, found), np.bincount(classes, sizes)
+    means = totals / np.maximum(entries, 1)
+    if not np.all(means[classes] > 0):
+        return None
+    return np.asarray(means[classes] * sizes)
+
+
+__all__: Sequence[str] = ["Factored", "curvature_blocks", "hessian_diagonal", "set_diagonal"]

@@ -82,8 +82,7 @@ def spectral_flags(solved: Solved) -> list[str]:
 def _shortfall(here: Linearised, solved: Solved, asked: Options) -> tuple[str, ...]:
     if solved.converged:
         return ()
-    symmetric_definite = solved.solver == "conjugate_gradients"
-    if asked.tol is None and solved.relative <= SETTLE and not symmetric_definite and solved.outcome != "singular":
+    if asked.tol is None and solved.relative <= SETTLE and solved.outcome != "singular":
         return ("adjoint_inexact",)
     name = here.jacobian.name
     text = (

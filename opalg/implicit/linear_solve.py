@@ -11,11 +11,14 @@ import numpy as np
 from opalg.arrays import Backend
 from opalg.implicit.rows import BatchRows
 from opalg.iterations import GMRES, MINRES, BatchedConjugateGradients, ConjugateGradients, LinearIteration
+from opalg.iterations.vectors import norm
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Limits, Measurement, run
 from opalg.solving.status import Status
 
 RESTART = 60  # GMRES keeps as many states
+ROUNDING = 10.0  # multiples of the rounding of one product that a residual may keep
+CLOSE = 1e-6  # a relative residual that conjugate gradients reached, after which MINRES has little to add
 SHARP = 10.0  # a true residual that is larger than the tolerance by this factor was not converged
 
 Flat = Callable[[Any], Any]
@@ -31,10 +34,13 @@ class Accuracy:
         On the residual relative to the right-hand side.
     max_iter : int
         Products at most.
+    fallback : bool
+        Whether MINRES go on where conjugate gradients do not converge.
     """
 
     tol: float
     max_iter: int
+    fallback: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Solved:
         What ran, for its Ritz values; None where nothing had to.
     negative : bool
         Whether a direction of negative curvature was met.
+    floor : float
+        What rounding leaves of the residual, relative to the right-hand side, where that is more than was asked for.
     sample_outcomes : tuple
         For each sample what its iteration ended with, where the solve went sample by sample.
     """
@@ -68,12 +76,13 @@ class Solved:
     tol: float
     iteration: LinearIteration | None = None
     negative: bool = False
+    floor: float = 0.0
     sample_outcomes: tuple[str | None, ...] = ()
 
     @property
     def converged(self) -> bool:
         """Whether the true residual is about what was asked for."""
-        return self.relative <= SHARP * self.tol
+        return self.relative <= max(SHARP * self.tol, self.floor)
 
 
 def solve_symmetric(
@@ -86,25 +95,24 @@ def solve_symmetric(
     precondition: Flat | None = None,
     definite: bool = True,
     batch: BatchRows | None = None,
-    fallback: bool = True,
 ) -> Solved:
-    """Conjugate gradients; MINRES where the system is not definite, or, as a fallback, where they do not converge.
+    """Conjugate gradients; MINRES where the system is not definite, or, as a fallback, where they stop short.
 
     With a batch every sample has its own conjugate gradients and its own end.
     """
     if batch is not None:
         return _by_sample(apply, rhs, lib, accuracy, start, precondition, batch)
-    negative = False
-    spent = 0
+    first: Solved | None = None
     if definite:
-        found = _run(ConjugateGradients(apply, rhs, lib, precondition), accuracy, start, "conjugate_gradients")
-        if found.converged or found.outcome == "nonfinite":
-            return found
-        negative, spent = found.outcome == "negative_curvature", found.products
-        if not fallback:
-            return replace(found, negative=negative)
-    found = _run(MINRES(apply, rhs, lib), accuracy, start, "minres")
-    return replace(found, products=found.products + spent, negative=negative)
+        first = _run(ConjugateGradients(apply, rhs, lib, precondition), accuracy, start, "conjugate_gradients")
+        negative = first.outcome == "negative_curvature"
+        if first.converged or first.outcome == "nonfinite" or not accuracy.fallback or first.relative <= CLOSE:
+            return replace(first, negative=negative)
+    second = _run(MINRES(apply, rhs, lib), accuracy, start, "minres")
+    if first is None:
+        return second
+    better = second if second.relative < first.relative or not np.isfinite(first.relative) else first
+    return replace(better, products=first.products + second.products, negative=first.outcome == "negative_curvature")
 
 
 def _by_sample(
@@ -168,6 +176,7 @@ def _run(iteration: LinearIteration, accuracy: Accuracy, start: Any, solver: str
     if outcome.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     relative = iteration.true_residual() / scale
+    lags = relative > SHARP * accuracy.tol and iteration.residual <= SHARP * accuracy.tol * scale
     return Solved(
         lib.copy(outcome.state),
         relative,
@@ -177,4 +186,18 @@ def _run(iteration: LinearIteration, accuracy: Accuracy, start: Any, solver: str
         iteration.message,
         accuracy.tol,
         iteration,
+        floor=_rounding(iteration) / scale if lags else 0.0,
     )
+
+
+def _rounding(iteration: LinearIteration) -> float:
+    """What rounding leaves of the residual ``b - A x``: about ``eps |A| |x|``.
+
+    A residual that is rounding lies where A is largest, so that ``|A r| / |r|`` is about its norm.
+    """
+    lib, x = iteration.lib, iteration.state
+    residual = lib.subtract(iteration.rhs, iteration.apply(x))
+    length = norm(residual, lib)
+    if length == 0.0:
+        return 0.0
+    return ROUNDING * lib.epsilon * norm(iteration.apply(residual), lib) / length * norm(x, lib)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from math import isfinite
+from collections.abc import Callable, Hashable, Sequence
+from copy import copy
+from dataclasses import replace
+from math import isfinite, prod
 from typing import Any
 
 from opalg.energies.maps import MapExpression
@@ -13,19 +15,22 @@ from opalg.implicit.active import Active, Inspector
 from opalg.implicit.arguments import Options
 from opalg.implicit.constraints import Constraints
 from opalg.implicit.data_preconditioner import DataPreconditioner, map_preconditioner, preconditioner_of
+from opalg.implicit.dense_system import dense_inverse
 from opalg.implicit.general import General
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Flat
 from opalg.implicit.margin import active_margin
+from opalg.implicit.multipliers import Approach
 from opalg.implicit.probes import probe
 from opalg.implicit.programs import Arrays, Programs, size
 from opalg.implicit.reduced import Reduced
-from opalg.implicit.refine import ROUNDING, Linearised, refine
+from opalg.implicit.refine import ROUNDING, VERIFIED, Linearised, refine
 from opalg.implicit.row_preconditioner import RowPreconditioner
 from opalg.implicit.saddle import Saddle
 from opalg.implicit.samples import batch_rows, check_apart, samples_of
-from opalg.implicit.validity import validity_radius
+from opalg.implicit.settle import Settler
 from opalg.implicit.system import MapEquation, Optimality, equation_of, reference_map
+from opalg.implicit.validity import validity_radius
 from opalg.iterations import VectorSpace
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
@@ -34,7 +39,9 @@ from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input
 from opalg.solving.solution import Solution
 
-VERIFIED = {"float64": 1e-9, "float32": 1e-4}  # a residual after refinement that proves the active set
+LEAST_BUDGET = 500  # products that refinement may take however short the forward solve was
+WORK = 5e6  # entries times products that refinement may take by itself where curvatures make it costly
+WORTH = 120  # fewer products refine nothing there
 NEAR = 10.0  # a margin below so many residuals is no margin
 
 
@@ -81,6 +88,7 @@ class Lineariser:
     def move_to(self, solution: Solution) -> None:
         """Take the point, and the controls that belong to it, from a solution of the same plan and parameters."""
         self.binding = binding = solution.differentiator.binding
+        self._iterations = solution.iterations
         penalties = dict(zip(self.equation.controls, map(self._number, self._start.penalties), strict=True))
         self.programs = self._programs("functions", penalties)
         self.inspector: Inspector | None = None
@@ -108,13 +116,49 @@ class Lineariser:
     def refined(self) -> tuple[Linearised, int]:
         """The point of the solution, improved by Newton steps where that is wanted and can be had cheaply."""
         here = self.at(self.start)
+        if self.options.solver in ("gmres", "minres") and self.options.refine and isinstance(self.equation, Optimality):
+            usual = copy(self)  # how a point is improved is no matter of how its adjoint is sought
+            usual.options = replace(self.options, solver="auto")
+            better, products = usual.refined()
+            return self.at(better.point), products
         if self.samples is not None:
             check_apart(here.jacobian, self.samples)
         if self.options.debug and isinstance(self.equation, Optimality) and self.problem is not None:
             probe(self.equation, self.problem, self.programs, here.point)
-        if not self.options.refine or not here.jacobian.symmetric:
+        budget = self._budget(here)
+        if not self.options.refine or not here.jacobian.symmetric or budget == 0:
             return here, 0
-        return refine(here, self.at)
+        equation, approach, settle = self.equation, None, None
+        if isinstance(equation, Optimality) and self.inspector is not None and self.options.solver == "auto":
+            approach = Approach(
+                equation,
+                lambda controls: self._programs("functions", controls),
+                [self.programs.controls[s.penalty] for s in equation.split],
+                self.inspector.masks,
+                self._augmented_factors,
+                self.at,
+                self.sizes,
+            )
+            settle = Settler(equation, self.inspector, self.at)
+        return refine(here, self.at, approach, settle, budget)
+
+    def _budget(self, here: Linearised) -> int:
+        """The products that refinement may take: about as many as there were iterations, unless they cost too much."""
+        budget = max(LEAST_BUDGET, self._iterations)
+        if self.options.refine == "auto" and here.is_curved:
+            budget = min(budget, int(WORK / self.entries))
+            return budget if budget >= WORTH else 0
+        return budget
+
+    @property
+    def entries(self) -> int:
+        """The number of unknowns."""
+        return max(sum(prod(p.shape) for p in self.equation.readout), 1)
+
+    @property
+    def work(self) -> float:
+        """The work of the forward solve, in entries times iterations."""
+        return float(self.entries * self._iterations)
 
     def at(self, point: Arrays) -> Linearised:
         """The equation linearised at a point."""
@@ -166,7 +210,9 @@ class Lineariser:
         step = self.lowering.step_size
         if step is None or self.equation.point != tuple(self.lowering.state):
             return None
-        return preconditioner_of(self.problem, dict(zip(self.problem.variables, self.equation.point)), step)
+        return preconditioner_of(
+            self.problem, dict(zip(self.problem.variables, self.equation.point, strict=True)), step
+        )
 
     def _jacobian(self, point: Arrays, active: Active | None) -> Jacobian:
         equation, wanted = self.equation, self.options.solver
@@ -194,10 +240,21 @@ class Lineariser:
 
     def _factors(self, jacobian: Reduced) -> Flat | None:
         """A preconditioner of a reduced system."""
-        assert self._constraints is not None
-        if self._rows is None:
-            self._rows = RowPreconditioner(jacobian.optimality, self.programs, self._constraints, self._cache)
-        return self._rows(jacobian.curved, jacobian.x, jacobian.null_space, jacobian.is_flat)
+        null, rows = jacobian.null_space, self._row_preconditioner
+        if null is not None and null.labels is None:
+            return None if jacobian.is_flat else dense_inverse(jacobian)
+        return None if rows is None else rows(jacobian.curved, jacobian.x, null, jacobian.is_flat)
+
+    def _augmented_factors(self, curved: Callable[[Arrays], Arrays], x: Arrays) -> Flat | None:
+        """A preconditioner of the augmented Lagrangian's Hessian."""
+        rows = self._row_preconditioner
+        return None if rows is None else rows(curved, x)
+
+    @property
+    def _row_preconditioner(self) -> RowPreconditioner | None:
+        if self._rows is None and isinstance(self.equation, Optimality) and self._constraints is not None:
+            self._rows = RowPreconditioner(self.equation, self.programs, self._constraints, self._cache)
+        return self._rows
 
     @property
     def _smoothness(self) -> float:
@@ -233,8 +290,10 @@ class Lineariser:
         assert problem is not None
         zero: Expression = sum_of([ex.norm_squared(g) for g in problem.gradient_at_zero.values()])
         u = [s.prox(v) for s, v in zip(equation.split, equation.v, strict=True)]
-        pulls = equation.back([s.penalty * (v - a) for s, v, a in zip(equation.split, equation.v, u, strict=True)])
-        parts = [equation.slopes, pulls if equation.split else [], [], u, [v - a for v, a in zip(equation.v, u)]]
+        apart = [s.penalty * (v - a) for s, v, a in zip(equation.split, equation.v, u, strict=True)]
+        # each term's pull by itself: together they vanish where nothing is smooth
+        pulls = [p for s, a in zip(equation.split, apart, strict=True) for p in equation.back_of(s, a)]
+        parts = [equation.slopes, pulls, [], u, [v - a for v, a in zip(equation.v, u, strict=True)]]
         totals = [sum_of([ex.norm_squared(p) for p in part]) for part in parts]
         totals[2] = zero
         return totals, equation.point
@@ -252,8 +311,13 @@ class Lineariser:
         if here.active is None or self.inspector is None:
             return None, ()
         v = here.point[len(self.equation.readout) :]
+        if not here.active.by_entries:
+            return None, ()  # what a term holds are no entries, so moving entries says nothing
         found = active_margin(self.inspector, v, here.active.masks, here.active.u)
-        return found, ("degenerate",) if found < NEAR * max(here.relative, self.lib.epsilon) else ()
+        if found >= NEAR * max(here.relative, self.lib.epsilon):
+            return found, ()
+        proven = here.relative <= VERIFIED[self.lib.precision]
+        return found, ("degenerate",) if proven else ("degenerate", "active_set_uncertain")
 
     def radius(self, here: Linearised, change: Arrays, leaves: Sequence[Any], directions: Arrays) -> float:
         """How far the parameters may move along directions that change the point before the active set changes."""
@@ -261,5 +325,8 @@ class Lineariser:
             return float("inf")
         count = len(self.equation.readout)
         v, rate = here.point[count:], change[count:]
-        scale = size(v, self.lib) / max(size(rate, self.lib), self.lib.tiny)
-        return validity_radius(self.inspector, v, rate, leaves, directions, scale)
+        values = [self.binding.values.get(leaf, leaf.value) for leaf in leaves]
+        own = [self.lib.asarray(value, leaf.kind) for value, leaf in zip(values, leaves, strict=True)]
+        pairs = [(v, rate), *(([a], [d]) for a, d in zip(own, directions, strict=True))]
+        scales = [size(a, self.lib) / size(b, self.lib) for a, b in pairs if size(a, self.lib) and size(b, self.lib)]
+        return validity_radius(self.inspector, v, rate, leaves, directions, min(scales, default=1.0))

@@ -29,7 +29,7 @@ def active_margin(inspector: Inspector, v: list[Any], masks: list[Any], u: list[
 
     def changes(amount: float) -> bool:
         for sign in (1.0, -1.0):
-            moved = [_away(place, unit, sign * amount, lib) for place, unit in zip(v, units, strict=True)]
+            moved = [_away(*parts, sign * amount, lib) for parts in zip(v, u, units, strict=True)]
             if any(bool(xp.any(a != b)) for a, b in zip(inspector.masks(moved), masks, strict=True)):
                 return True
         return False
@@ -51,13 +51,20 @@ def validity_radius(inspector: Inspector, v: list[Any], rate: list[Any], masks: 
     return longest * _threshold(changes, 1e-12)
 
 
-def _away(place: Any, unit: Any, amount: float, lib: Any) -> Any:
-    """An entry moved along its own direction, which for complex ones is that of its phase."""
-    if lib.kind_of(place) == "real":
-        return lib.add(place, lib.multiply(unit, amount))
-    length = lib.xp.abs(place)
-    phase = lib.xp.where(length > 0, place / lib.xp.where(length > 0, length, length + 1.0), length * 0 + 1.0)
-    return lib.add(place, lib.multiply(phase, lib.multiply(unit, amount)))
+def _away(place: Any, near: Any, unit: Any, amount: float, lib: Any) -> Any:
+    """An entry moved along its own direction, outwards or inwards; complex ones along their phase.
+
+    Where a multiplier pulls, ``v - prox(v)`` is not zero, and inwards it goes no further than half of that beyond zero
+    of the prox: else it could come out on the other side of the entries that are held.
+    """
+    xp = lib.xp
+    length, pull = xp.abs(place), xp.abs(lib.subtract(place, near))
+    whole = lib.multiply(unit, abs(amount))
+    if amount < 0:
+        furthest = lib.add(xp.abs(near), lib.multiply(pull, 0.5))
+        whole = xp.where(pull > 0, xp.where(whole < furthest, whole, furthest), whole)
+    phase = xp.where(length > 0, place / xp.where(length > 0, length, length + 1.0), place * 0 + 1.0)
+    return lib.add(place, lib.multiply(phase, lib.multiply(whole, 1.0 if amount > 0 else -1.0)))
 
 
 def _threshold(changes: Any, finest: float = FINEST) -> float:

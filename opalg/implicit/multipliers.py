@@ -16,28 +16,42 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from opalg.arrays import Backend
 from opalg.implicit.linear_solve import Accuracy, Flat, solve_symmetric
-from opalg.implicit.programs import Arrays, Programs, minus, plus, size, times
+from opalg.implicit.programs import Arrays, Programs, plus, size, times
+from opalg.implicit.refine import Linearise, Linearised
 from opalg.implicit.system import Optimality
 from opalg.iterations import VectorSpace
+from opalg.iterations.vectors import dot
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input
 
 OUTER, INNER = 40, 30
-GROWTH, SLOW = 4.0, 0.3  # the penalty grows where a step leaves more than this part of the residual
+FIRST = 30.0  # times the penalties of the method, at the start
+GROWTH = 5.0  # of the penalties, from one minimisation to the next
+ROUGH = {"float64": 2e-10, "float32": 3e-5}  # what rounding may leave of the gradient with the largest penalty
+FLOOR = 5.0  # multiples of that which are enough
+HELD = {"float64": 1e-11, "float32": 1e-5}  # a part of the largest entry of K x that counts as nothing
 SHARE = 0.3  # of the multipliers' residual that the inner residual may have
-FORCING = 0.1  # relative residual of the linear systems
+FORCING = 0.2  # relative residual of the linear systems
 LONGEST = 200  # products of one linear system
+STALE = 12  # products of a linear system after which its preconditioner is made anew
 DESCENT = 0.8  # of the slope at the start that may be left at the end of a step, past the minimum
 TRIALS = 12
+GENTLE = 1e-4  # times the largest penalty, for the last minimisation
+TARGET = {"float64": 1e-12, "float32": 1e-6}
+
+
+Measure = Callable[[Arrays, Arrays], tuple[float, float]]
 
 
 @dataclass
 class Iterate:
-    """A point of the method of multipliers: the variables, the multipliers and how far they are from optimal."""
+    """A point of the method of multipliers: variables, multipliers, the gaps ``K x + b - u``, and how good it is."""
 
     x: Arrays
     p: Arrays
+    gaps: Arrays
     relative: float
 
 
@@ -63,6 +77,8 @@ class Augmented:
         self.penalties = [programs.controls[s.penalty] for s in equation.split]
         self.space = VectorSpace([x.shape for x in equation.x], [x.kind for x in equation.x], self.lib)
         self._precondition = precondition
+        self._inverse: Flat | None = None
+        self._worn = True
 
     def gradient(self, x: Arrays, p: Arrays) -> tuple[Arrays, Arrays, Arrays]:
         """The gradient in x, the proxes' arguments v, and the gaps ``K x + b - u``."""
@@ -78,13 +94,24 @@ class Augmented:
         def apply(flat: Any) -> Any:
             return space.pack(bound(*x, *v, *space.unpack(flat)))
 
-        curved = self.programs.bound("augmented curvature", self._curvature_recipe)
-        inverse = self._precondition(lambda d: list(curved(*v, *d)))
+        if self._worn:
+            curved = self.programs.bound("augmented curvature", self._curvature_recipe)
+            self._inverse = self._precondition(lambda d: list(curved(*v, *d)))
         right = space.pack(times(-1.0, gradient, lib))
-        solved = solve_symmetric(apply, right, lib, accuracy, precondition=inverse, fallback=False)
+        solved = solve_symmetric(apply, right, lib, accuracy, precondition=self._inverse)
+        self._worn = solved.products > STALE
         return [lib.copy(d) for d in space.unpack(solved.state)], solved.products, not solved.negative
 
+    def places(self, x: Arrays) -> Arrays:
+        """``K_i x + b_i``"""
+        return self.programs("places", self._place_recipe, *x)
+
     # Recipes.
+
+    def _place_recipe(self) -> tuple[list[Expression], Sequence[Input]]:
+        at = self.equation.by_variable(self.equation.x)
+        split = self.equation.split
+        return [ex.broadcast_to(s.place(at), s.v.shape) for s in split], self.equation.x
 
     def _gradient_recipe(self) -> tuple[list[Expression], Sequence[Input]]:
         equation = self.equation
@@ -125,9 +152,10 @@ def approach(
     augmented: Callable[[float], Augmented],
     x: Arrays,
     p: Arrays,
-    measure: Callable[[Arrays, Arrays], tuple[float, float]],
+    measure: Measure,
     target: float,
     budget: int,
+    largest: float,
 ) -> tuple[Iterate, int]:
     """Bring a point towards the exact one.
 
@@ -140,68 +168,170 @@ def approach(
     measure : callable
         ``(gradient, gaps) -> (relative gradient, relative gaps)``
     target : float
-        On the sum of the two.
+        On the latter.
     budget : int
         Products at most, about.
+    largest : float
+        The factor up to which penalties may grow.
 
     Returns
     -------
     tuple of (Iterate, int)
         The best point met, and the products.
     """
-    factor, products, lib = 1.0, 0, None
+    factor, products = min(FIRST, largest), 0
     at = augmented(factor)
-    lib = at.lib
-    best: Iterate | None = None
-    before = float("inf")
+    best = Iterate(x, p, [], float("inf"))
+    stuck = 0
     for _ in range(OUTER):
-        gradient, v, gaps = at.gradient(x, p)
-        for _ in range(INNER):
-            slope, gap = measure(gradient, gaps)
-            if slope <= max(SHARE * gap, 0.1 * target) or products >= budget:
-                break
-            d, spent, convex = at.direction(x, v, gradient, Accuracy(min(FORCING, 0.1 + slope), LONGEST))
-            products += spent
-            if not convex:
-                return best or Iterate(x, p, slope + gap), products
-            moved = _search(at, x, p, d, gradient)
-            if moved is None:
-                break
-            x, gradient, v, gaps = moved
-        slope, gap = measure(gradient, gaps)
-        p = [lib.add(q, lib.multiply(g, s)) for q, g, s in zip(p, gaps, at.penalties, strict=True)]
-        if best is None or slope + gap < best.relative:
-            best = Iterate(x, p, slope + gap)
-        if slope + gap <= target or products >= budget or slope + gap != slope + gap:
+        floor = FLOOR * ROUGH[at.lib.precision] * factor / largest
+        x, gradient, gaps, spent, sound = _minimised(at, x, p, measure, floor, budget - products)
+        if sound is None:
             break
-        if gap > SLOW * before:
-            factor *= GROWTH
+        products += spent
+        slope, gap = measure(gradient, gaps)
+        p = [at.lib.add(q, at.lib.multiply(g, s)) for q, g, s in zip(p, gaps, at.penalties, strict=True)]
+        if slope + gap < best.relative:
+            best = Iterate(x, p, gaps, slope + gap)
+        stuck = 0 if sound else stuck + 1
+        if products >= budget or stuck > 1 or (gap <= target and factor <= GENTLE * largest):
+            break
+        if gap <= target:  # the multipliers are right, and a smaller penalty rounds less
+            factor = GENTLE * largest
             at = augmented(factor)
-        before = gap
-    assert best is not None
+            continue
+        if factor < largest:
+            factor = min(GROWTH * factor, largest)
+            at = augmented(factor)
     return best, products
 
 
-def _search(at: Augmented, x: Arrays, p: Arrays, d: Arrays, gradient: Arrays) -> Any:
-    """A step along d to where the slope of the augmented Lagrangian, which increases, has fallen enough."""
-    lib = at.lib
-    first = _inner(gradient, d, lib)
+def _limit(lib: Backend) -> float:
+    """The penalty, relative to what is to be cancelled, up to which the rounding of a gradient stays in bounds."""
+    return ROUGH[lib.precision] / lib.epsilon
+
+
+def _minimised(
+    at: Augmented, x: Arrays, p: Arrays, measure: Measure, floor: float, budget: int
+) -> tuple[Arrays, Arrays, Arrays, int, bool | None]:
+    """About the minimiser of the augmented Lagrangian, with its gradient, gaps and products.
+
+    The last says whether it was reached; None where the energy turned out not to be convex.
+    """
+    products = 0
+    gradient, v, gaps = at.gradient(x, p)
+    for _ in range(INNER):
+        slope, gap = measure(gradient, gaps)
+        if slope <= max(SHARE * gap, floor) or products >= budget:
+            return x, gradient, gaps, products, True
+        d, spent, convex = at.direction(x, v, gradient, Accuracy(FORCING, LONGEST, fallback=False))
+        products += spent
+        moved = _step(at, x, p, d, gradient) if convex else None
+        if moved is None:
+            return x, gradient, gaps, products, False if convex else None
+        x, gradient, v, gaps = moved
+    return x, gradient, gaps, products, False
+
+
+def _step(at: Augmented, x: Arrays, p: Arrays, d: Arrays, gradient: Arrays) -> Any:
+    """A step along d to where the slope of the augmented Lagrangian, which only increases, has not risen too far."""
+    lib, t = at.lib, 1.0
+    first = inner(gradient, d, lib)
     if not first < 0:
         return None
-    low, high, t = 0.0, None, 1.0
     for _ in range(TRIALS):
         there = plus(x, times(t, d, lib), lib)
         slopes, v, gaps = at.gradient(there, p)
-        slope = _inner(slopes, d, lib)
-        if abs(slope) <= DESCENT * abs(first) or slope < 0:
+        slope = inner(slopes, d, lib)
+        if slope <= DESCENT * abs(first):
             return there, slopes, v, gaps
-        high, slope_high = t, slope
-        t = low + (high - low) * max(0.1, min(0.9, -first / (slope_high - first)))
+        t *= max(0.1, min(0.9, -first / (slope - first)))
     return None
 
 
-def _inner(a: Arrays, b: Arrays, lib: Any) -> float:
-    return sum(
-        float(lib.item(lib.xp.sum(lib.xp.real(lib.xp.conj(p) * q) if lib.kind_of(p) == "complex" else p * q)))
-        for p, q in zip(a, b, strict=True)
-    )
+def inward(v: Arrays, u: Arrays, part: float, masks: Callable[[Arrays], Arrays], lib: Backend) -> tuple[Arrays, Arrays]:
+    """Arguments of proxes at which entries that move by no more than a part of the largest are held, and the masks.
+
+    Where all multipliers ``v - u`` are made a little smaller these entries end up held; only theirs are.
+    """
+    less = []
+    for place, near in zip(v, u, strict=True):
+        pull = lib.subtract(place, near)
+        most = _largest(pull, lib)
+        share = min(part * _largest(near, lib) / most, 0.5) if most > 0 else 0.0
+        less.append(lib.subtract(place, lib.multiply(pull, share)))
+    found = masks(less)
+    kept = [lib.add(b, lib.multiply(lib.subtract(a, b), m)) for a, b, m in zip(v, less, found, strict=True)]
+    return kept, found
+
+
+def _largest(a: Any, lib: Backend) -> float:
+    return 0.0 if 0 in a.shape else float(lib.item(lib.xp.max(lib.xp.abs(a))).real)
+
+
+def inner(a: Arrays, b: Arrays, lib: Any) -> float:
+    """The real inner product of two lists of arrays."""
+    space = VectorSpace([q.shape for q in a], [lib.kind_of(q) for q in a], lib)
+    return dot(space.pack(a), space.pack(b), lib)
+
+
+class Approach:
+    """The method of multipliers from a linearised point of an equation.
+
+    Parameters
+    ----------
+    equation : Optimality
+    programs : callable
+        ``controls -> Programs``
+    penalties : list of float
+        Those of the equation.
+    masks : callable
+        ``v -> masks``, 0 where an entry is held.
+    precondition : callable
+        ``(curvature, x) -> approximate inverse or None``
+    linearise : callable
+        The equation linearised at a point.
+    sizes : callable
+        ``point -> (size of gradients, size of places)``, to which residuals are relative.
+    """
+
+    def __init__(
+        self,
+        equation: Optimality,
+        programs: Callable[[dict[Input, float]], Programs],
+        penalties: list[float],
+        masks: Callable[[Arrays], Arrays],
+        precondition: Callable[[Callable[[Arrays], Arrays], Arrays], Flat | None],
+        linearise: Linearise,
+        sizes: Callable[[Arrays], tuple[float, float]],
+    ) -> None:
+        self.equation, self.penalties = equation, penalties
+        self._programs, self._precondition, self._linearise, self._sizes = programs, precondition, linearise, sizes
+        self._masks = masks
+
+    def __call__(self, here: Linearised, budget: int) -> tuple[Linearised, int]:
+        """A nearer point, and the products it took; the same point where none was found."""
+        if here.active is None:
+            return here, 0
+        lib, count = here.jacobian.lib, len(self.equation.variables)
+        x, v = here.point[:count], here.point[count:]
+        p = [lib.multiply(lib.subtract(a, b), s) for a, b, s in zip(v, here.active.u, self.penalties, strict=True)]
+        slope, place = self._sizes(here.point)
+        if not (slope > 0 and place > 0):
+            return here, 0
+
+        def augmented(factor: float) -> Augmented:
+            controls = {s.penalty: factor * q for s, q in zip(self.equation.split, self.penalties, strict=True)}
+            return Augmented(self.equation, self._programs(controls), lambda curved: self._precondition(curved, x))
+
+        def measure(gradient: Arrays, gaps: Arrays) -> tuple[float, float]:
+            return size(gradient, lib) / slope, size(gaps, lib) / place
+
+        largest = max(_limit(lib) * slope / (place * max(self.penalties)), 1.0)
+        found, products = approach(augmented, x, p, measure, TARGET[lib.precision], budget, largest)
+        if not found.relative < here.relative:
+            return here, products
+        places = [lib.subtract(a, g) for a, g in zip(augmented(1.0).places(found.x), found.gaps, strict=True)]
+        beyond = [lib.add(a, lib.multiply(q, 1.0 / s)) for a, q, s in zip(places, found.p, self.penalties, strict=True)]
+        moved, _ = inward(beyond, places, HELD[lib.precision], self._masks, lib)
+        return self._linearise([*found.x, *moved]), products

@@ -41,8 +41,13 @@ class Programs:
         self._bound: dict[Hashable, BoundFunction] = {}
 
     def __call__(self, key: Hashable, recipe: Recipe, *arrays: Any) -> list[Any]:
-        """Evaluate the function of that name, compiled from its recipe when it is first asked for."""
-        return list(self.bound(key, recipe)(*arrays))
+        """Evaluate the function of that name, compiled from its recipe when it is first asked for.
+
+        Its buffers are let go, since most pieces are evaluated once; products in a loop use `bound`.
+        """
+        found = list(self.bound(key, recipe)(*arrays))
+        self._bound[key].release()
+        return found
 
     def bound(self, key: Hashable, recipe: Recipe) -> Callable[..., tuple[Any, ...]]:
         """The function of that name with its data; not to be called from two threads at once."""

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from opalg.implicit.expressions import full
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Accuracy, Solved, solve_symmetric
-from opalg.implicit.programs import Arrays, Programs, minus, plus
+from opalg.implicit.programs import Arrays, Programs, minus, plus, size, times
+from opalg.implicit.reduced import NOTHING
 from opalg.implicit.system import Optimality
 from opalg.program.expression import Expression, Input
 
@@ -67,7 +68,10 @@ class Proximal(Jacobian):
 
     def _solve(self, right: Arrays, accuracy: Accuracy, start: Any) -> tuple[Arrays, Solved]:
         """The z with ``(P H P + s (P - P^2)) z = P right``."""
-        flat = self.space.pack(self._projected(right))
+        whole, projected = size(right, self.lib), self._projected(right)
+        if size(projected, self.lib) <= NOTHING * self.lib.epsilon * whole:
+            projected = times(0.0, projected, self.lib)  # rounding, which no solve makes better
+        flat = self.space.pack(projected)
         bound = self.programs.bound("proximal product", self._product_recipe)
 
         def apply(z: Any) -> Any:

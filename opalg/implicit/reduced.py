@@ -17,8 +17,11 @@ from opalg.implicit.linear_solve import Accuracy, Flat, Solved, solve_symmetric
 from opalg.implicit.null_space import NullSpace
 from opalg.implicit.programs import Arrays, Programs, minus, plus, times
 from opalg.implicit.system import Optimality
+from opalg.iterations.vectors import norm
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal
+
+NOTHING = 10.0  # multiples of epsilon that are left where a projection should give zero
 
 
 class Reduced(Jacobian):
@@ -34,7 +37,7 @@ class Reduced(Jacobian):
     null_space : NullSpace or None
         Of the inactive rows; None where nothing is held.
     precondition : callable, optional
-        ``Reduced -> callable or None``: makes an approximate inverse of ``H + K^T C K`` on flat arrays, once it is needed.
+        ``Reduced -> callable or None``: makes an approximate inverse of ``H + K^T C K`` on flat arrays, when needed.
     """
 
     def __init__(
@@ -84,7 +87,8 @@ class Reduced(Jacobian):
         pull = self._curved(moved)
         left = minus(first, plus(self._hessian(x), self._back(pull), lib), lib)
         pull = plus(pull, self._multipliers(left), lib)
-        return [*x, *(lib.add(u, lib.multiply(q, 1.0 / s)) for u, q, s in zip(moved, pull, self.penalties))], solved
+        parts = zip(moved, pull, self.penalties, strict=True)
+        return [*x, *(lib.add(u, lib.multiply(q, 1.0 / s)) for u, q, s in parts)], solved
 
     def _constrained(self, g: Arrays, held: Arrays, accuracy: Accuracy, start: Any) -> tuple[Arrays, Solved]:
         """Minimise ``<w, A w> / 2 - <g, w>`` over the w with ``(K w)_I = held_I``."""
@@ -97,7 +101,9 @@ class Reduced(Jacobian):
             if bool(lib.xp.any(self.rows.pack(fixed) != 0)):
                 base = null.particular(self.rows.pack(fixed))
                 flat = lib.subtract(flat, self._product(base))
-            flat = null.project(flat)
+            whole, flat = norm(flat, lib), null.project(flat)
+            if norm(flat, lib) <= NOTHING * lib.epsilon * whole:
+                flat = lib.multiply(flat, 0.0)  # what projecting leaves is rounding, which no solve makes better
         project: Flat = null.project if null is not None else lambda z: z
         precondition = self.inverse
         solved = solve_symmetric(
@@ -121,6 +127,15 @@ class Reduced(Jacobian):
     def is_flat(self) -> bool:
         """Whether no term has a curvature."""
         return all(form == "flat" for form in self.active.forms)
+
+    @property
+    def has_unique_multipliers(self) -> bool:
+        """Whether the held rows are independent, so that their multipliers are determined."""
+        return self.null_space is None or self.null_space.unique
+
+    def product(self, flat: Any) -> Any:
+        """``(H + K^T C K) w`` on flat arrays; a buffer that the next product may overwrite."""
+        return self._product(flat)
 
     def curved(self, d: Arrays) -> Arrays:
         """``C d`` on the active entries."""

@@ -1,7 +1,8 @@
 """A point made exact: semismooth Newton steps on the equation that a solution solves (Qi and Sun 1993).
 
 For a quadratic energy with terms such as l1 one step on the right active set is the exact minimiser, and a residual
-that vanishes afterwards proves that the set was right.
+that vanishes afterwards proves that the set was right. Where the steps do not get there, the method of multipliers
+(`opalg.implicit.multipliers`) leads to where they do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ PATIENCE = 2  # steps in a row that may make it worse, as where the active set s
 SHRINK = 0.5
 ROUNDING = 30.0  # multiples of epsilon below which a residual is rounding
 FORCING = {"float64": 1e-7, "float32": 1e-4}
+LONGEST = 1000  # products of one step
+QUICK = 120  # the same, where curvatures may be too large for it and there is another way
+CLOSE = 1e-2  # times that of a verified point
+USELESS = 0.3  # a relative residual of a linear system that makes no step
+VERIFIED = {"float64": 1e-9, "float32": 1e-4}  # a residual after refinement that proves the active set
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,71 @@ class Linearised:
         """Where it is."""
         return self.jacobian.point
 
+    @property
+    def is_curved(self) -> bool:
+        """Whether split terms have curvatures, which may be huge, on what is free to move."""
+        return self.active is not None and any(form in ("hessian", None) for form in self.active.forms)
 
-def refine(start: Linearised, linearise: Callable[[Arrays], Linearised]) -> tuple[Linearised, int]:
-    """The best point met by Newton steps, and the products they took."""
+
+Linearise = Callable[[Arrays], Linearised]
+Approach = Callable[[Linearised, int], tuple[Linearised, int]]
+Settle = Callable[[Linearised], tuple[Linearised, int]]
+
+
+def refine(
+    start: Linearised,
+    linearise: Linearise,
+    approach: Approach | None = None,
+    settle: Settle | None = None,
+    budget: int = STEPS * LONGEST,
+) -> tuple[Linearised, int]:
+    """The best point met by Newton steps, and the products they took.
+
+    Parameters
+    ----------
+    start : Linearised
+    linearise : callable
+        The equation linearised at a point.
+    approach : callable, optional
+        ``(linearised, budget) -> (linearised, products)``: leads nearer where Newton steps do not converge.
+    settle : callable, optional
+        Likewise: decides what is held where that is in doubt.
+    budget : int
+        Products at most, about.
+    """
+    verified = VERIFIED[start.jacobian.lib.precision]
+    curved = start.active is not None and "hessian" in start.active.forms
+    best, products = newton(start, linearise, budget, QUICK if curved and approach is not None else LONGEST)
+    if best.relative > verified and approach is not None and products < budget:
+        near, spent = approach(best, budget - products)
+        products += spent
+        if near.relative <= CLOSE * verified:
+            best = near  # Newton steps would only stir up what has come to rest
+        elif near.relative < best.relative:
+            best, spent = newton(near, linearise, max(budget - products, LONGEST), QUICK if curved else LONGEST)
+            products += spent
+    if best.relative <= verified and settle is not None:
+        best, spent = settle(best)
+        products += spent
+    return best, products
+
+
+def newton(start: Linearised, linearise: Linearise, budget: int, longest: int = LONGEST) -> tuple[Linearised, int]:
+    """The best point met by Newton steps on the equation itself, and the products they took.
+
+    No linear system gets more products than ``longest``; where one ends far from solved, so do the steps.
+    """
     lib = start.jacobian.lib
     best, here, worse, products = start, start, 0, 0
     for _ in range(STEPS):
-        if here.relative <= ROUNDING * lib.epsilon:
+        left = budget - products
+        if here.relative <= ROUNDING * lib.epsilon or left <= 0:
             break
-        step, solved = here.jacobian.solve_forward(here.residual, Accuracy(FORCING[lib.precision], 1000))
+        accuracy = Accuracy(FORCING[lib.precision], min(left, longest), fallback=False)
+        step, solved = here.jacobian.solve_forward(here.residual, accuracy)
         products += solved.products
+        if solved.relative > USELESS:
+            break
         there = linearise(minus(here.point, step, lib))
         if there.relative != there.relative:
             break

@@ -9,12 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from opalg.implicit.constraints import Constraints
-from opalg.implicit.factored import Factored, curvature_blocks, hessian_diagonal
+from opalg.implicit.factored import Factored, curvature_blocks, hessian_diagonal, set_diagonal
 from opalg.implicit.linear_solve import Flat
 from opalg.implicit.null_space import NullSpace
 from opalg.implicit.programs import Arrays, Programs
 from opalg.implicit.system import Optimality
-from opalg.iterations import VectorSpace
 from opalg.program.expression import Input
 
 MANY = 400_000  # entries that move, above which factors would take longer than the products that they save
@@ -40,7 +39,7 @@ class RowPreconditioner:
         self.constraints = constraints
         self.space, self.rows = constraints.space, constraints.rows
         self._known = cache.setdefault("coupled axes", {})
-        self._diagonal: np.ndarray | None = None
+        self._entries: np.ndarray | None = None
         self._uniform = True
 
     def __call__(
@@ -62,30 +61,36 @@ class RowPreconditioner:
         labels, count = (None, self.space.size) if null_space is None else (null_space.labels, null_space.dimension)
         if (null_space is not None and labels is None) or count > MANY:
             return None
-        diagonal = self._hessian_diagonal(x)
-        if diagonal is None or (flat and self._uniform):
+        diagonal = self._diagonal(x, labels, count)
+        if diagonal is None or (flat and labels is None):
             return None
         if flat:
             rows, blocks = sp.csr_array((0, self.space.size)), sp.csr_array((0, 0))
         else:
             found = self.constraints.sparse_rows()
-            if found is None:
-                return None
-            coupled = curvature_blocks(curved, self.rows, self._known)
-            if coupled is None:
+            coupled = None if found is None else curvature_blocks(curved, self.rows, self._known)
+            if found is None or coupled is None:
                 return None
             rows, blocks = found, coupled
         return Factored(diagonal, rows, blocks, self.lib, labels, count)
 
-    def _hessian_diagonal(self, x: Arrays) -> np.ndarray | None:
-        """The diagonal of the Hessian of f, or its mean; found where it is first asked for."""
-        if self._diagonal is None:
-            bound = self.programs.bound("hessian", self._recipe)
-            space = VectorSpace(self.space.shapes, self.space.kinds, self.lib)
-            found = hessian_diagonal(lambda flat: space.pack(bound(*x, *space.unpack(flat))), self.space.size, self.lib)
-            self._diagonal = np.zeros(0) if found is None else found
-            self._uniform = bool(np.ptp(self._diagonal) == 0) if self._diagonal.size else True
-        return self._diagonal if self._diagonal.size else None
+    def _diagonal(self, x: Arrays, labels: np.ndarray | None, count: int) -> np.ndarray | None:
+        """About the diagonal of the Hessian of f, on sets of entries where they move together."""
+        if self._entries is None:
+            found = hessian_diagonal(self._product(x), self.space.size, self.lib)
+            self._entries = np.zeros(0) if found is None else found
+            self._uniform = bool(np.ptp(self._entries) == 0) if self._entries.size else True
+        if not self._entries.size:
+            return None
+        if labels is None:
+            return self._entries
+        if self._uniform and count:
+            return set_diagonal(self._product(x), labels, count, self.lib)
+        return np.bincount(labels, self._entries, count + 1)[:count]
+
+    def _product(self, x: Arrays) -> Flat:
+        bound = self.programs.bound("hessian", self._recipe)
+        return lambda flat: self.space.pack(bound(*x, *self.space.unpack(flat)))
 
     def _recipe(self) -> Any:
         w = [Input(f"w{i}", x.shape, x.kind) for i, x in enumerate(self.equation.x)]

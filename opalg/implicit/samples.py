@@ -79,8 +79,9 @@ def samples_of(equation: Equation, asked: bool | int) -> Samples | None:
     if len(shapes) != 1 or any(len(p.shape) < axes for p in equation.point):
         found = ", ".join(str(p.shape) for p in equation.point)
         raise ParameterError(
-            f"per_sample={asked!r} needs arrays that all begin with the same {axes} axes of samples; here they have the "
-            f"shapes {found}"
+            f"per_sample={asked!r} needs arrays that all begin with the same {axes} axes of samples; the variables and the "
+            f"arguments of the terms that are split off have the shapes {found}. An operator for one sample keeps the "
+            f"axes of samples in front: oa.Gradient((8, 8)) @ x for x of shape (5, 8, 8), not oa.Gradient(x.shape, axes=...)"
         )
     return Samples(axes, next(iter(shapes)))
 

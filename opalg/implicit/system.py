@@ -184,6 +184,10 @@ class Optimality(Equation):
         """``sum_i K_i^T p_i`` for every variable."""
         return gathered_back(self.variables, self.split, p)
 
+    def back_of(self, split: SplitTerm, p: Expression) -> list[Expression]:
+        """``K_i^T p`` of one split term for every variable."""
+        return gathered_back(self.variables, [split], [p])
+
     def derivatives(self, d: Sequence[Expression]) -> list[Expression]:
         """``P_i d_i`` at the point, for every split term."""
         return [s.derivative(v, e) for s, v, e in zip(self.split, self.v, d, strict=True)]

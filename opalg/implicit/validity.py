@@ -47,7 +47,7 @@ def validity_radius(
         found = inspector.programs(
             ("derivatives along", tuple(leaves)), recipe, *v, *rate, *inspector.directions, *directions, number
         )
-        return [lib.xp.abs(m) > 0 for m in found]
+        return [lib.xp.abs(m) > inspector.smallest for m in found]
 
     here = masks(0.0)
 

@@ -97,6 +97,10 @@ class LinearIteration(Iteration):
     def ritz_values(self) -> np.ndarray:
         """Estimates of eigenvalues of the (preconditioned) operator from the products so far."""
 
+    def apply(self, vector: Any) -> Any:
+        """``A`` times a vector, counted among the products; the result may be a buffer that the next one overwrites."""
+        return self._product(vector)
+
     def _product(self, vector: Any) -> Any:
         self.products += 1
         return self._map(vector)

@@ -151,7 +151,7 @@ class _Runner:
 
     def step(self, centre: Solution, parameter: Parameter, d: np.ndarray, longest: float) -> float:
         """A step along d that leaves the active set alone, as far as that is known and no shorter than a hundredth."""
-        radius = centre.validity_radius({parameter: d}, on_inexact="return")
+        radius = min(centre.validity_radius({parameter: sign * d}, on_inexact="return") for sign in (1.0, -1.0))
         return min(longest, max(0.5 * radius, 0.01 * longest))
 
 

@@ -128,6 +128,22 @@ def test_buffers_are_reused_once_their_values_are_dead(primitives: Any) -> None:
     assert function.cost.buffers == 2 * 64 * 64 * 4
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+def test_what_waits_in_the_array_of_a_result_is_not_written_over(library: str, primitives: Any) -> None:
+    x, y, z = Input("x", (6, 8)), Input("y", (6, 8)), Input("z", (6, 8))
+    moved, far = (Apply(primitives["Neighbours"]((8,), 0.5), e) for e in (x, z))
+    gap = y - total(square(far))
+    kept = z - gap  # ends the chain of `gap`, is needed later, and must not end in the array where `moved` waits
+    function = Function([moved + 2.0 * (x - gap), kept * total(z * kept)], [x, y, z], backend(library))
+    a, b, c = np.random.default_rng(0).standard_normal((3, 6, 8))
+    lib = function.lib
+    found = [lib.to_numpy(f) for f in function.bind()(*(lib.asarray(v) for v in (a, b, c)))]
+    near_a, near_c = (v + 0.5 * np.pad(v, ((0, 0), (1, 0)))[:, :-1] for v in (a, c))
+    rest = c - (b - np.sum(near_c**2))
+    np.testing.assert_allclose(found[0], near_a + 2 * (a - c + rest), rtol=1e-12)
+    np.testing.assert_allclose(found[1], rest * np.sum(c * rest), rtol=1e-12)
+
+
 def test_a_fresh_transform_is_written_over(primitives: Any) -> None:
     x = Input("x", (64, 64))
     spectrum = Apply(primitives["Spectrum"]((64, 64)), x)

@@ -133,7 +133,7 @@ def test_a_cotangent_that_depends_on_the_point(rng: np.random.Generator) -> None
     for solution, _ in rough_solutions(plan, everywhere):
         found = solution.vjp(lambda v: v - truth, lp, refine=False, tol=1e-13, on_inexact="return")
         assert 0.8 <= found.error_estimate / total_error(found, exact) <= 2
-        assert total_error(found.debiased, exact) <= total_error(found, exact) / 5
+        assert total_error(found.debiased, exact) <= total_error(found, exact) / 3
         count += 1
     assert count >= 2
 
