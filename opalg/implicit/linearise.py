@@ -24,7 +24,7 @@ from opalg.implicit.multipliers import Approach
 from opalg.implicit.probes import probe
 from opalg.implicit.programs import Arrays, Programs, size
 from opalg.implicit.reduced import Reduced
-from opalg.implicit.refine import ROUNDING, VERIFIED, Linearised, refine
+from opalg.implicit.refine import ROUNDING, VERIFIED, Goal, Linearised, refine
 from opalg.implicit.row_preconditioner import RowPreconditioner
 from opalg.implicit.saddle import Saddle
 from opalg.implicit.samples import batch_rows, check_apart, samples_of
@@ -33,7 +33,7 @@ from opalg.implicit.system import MapEquation, Optimality, equation_of, referenc
 from opalg.implicit.validity import validity_radius
 from opalg.iterations import VectorSpace
 from opalg.methods.method import Lowering
-from opalg.methods.problem import Problem
+from opalg.methods.problem import Problem, has_constant_hessian
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input
@@ -41,6 +41,7 @@ from opalg.solving.solution import Solution
 
 LEAST_BUDGET = 500  # products that refinement may take however short the forward solve was
 WORK = 5e6  # entries times products that refinement may take by itself where curvatures make it costly
+BESIDE = 0.03  # of the tolerance of the adjoint: a residual of the point that adds nothing to that
 WORTH = 120  # fewer products refine nothing there
 NEAR = 10.0  # a margin below so many residuals is no margin
 
@@ -140,7 +141,15 @@ class Lineariser:
                 self.sizes,
             )
             settle = Settler(equation, self.inspector, self.at)
-        return refine(here, self.at, approach, settle, budget)
+        return refine(here, self.at, approach, settle, budget, self._goal(here))
+
+    def _goal(self, here: Linearised) -> Goal:
+        """A residual that is small beside what the adjoint solve leaves, or as small as can be where that is asked for."""
+        constant = self.problem is not None and all(has_constant_hessian(t) for t in self.problem.smooth_terms)
+        flat = here.active is None or all(form in ("flat", "diagonal") for form in here.active.forms)
+        beside = BESIDE * min(self.options.accuracy(here.is_curved).tol, VERIFIED[self.lib.precision])
+        enough = 0.0 if self.options.refine is True else beside
+        return Goal(enough, constant and flat)
 
     def _budget(self, here: Linearised) -> int:
         """The products that refinement may take: about as many as there were iterations, unless they cost too much."""

@@ -258,7 +258,8 @@ def inward(v: Arrays, u: Arrays, part: float, masks: Callable[[Arrays], Arrays],
     for place, near in zip(v, u, strict=True):
         pull = lib.subtract(place, near)
         most = _largest(pull, lib)
-        share = min(part * _largest(near, lib) / most, 0.5) if most > 0 else 0.0
+        moved = _largest(near, lib) or most  # where nothing moves, all that could is held
+        share = min(part * moved / most, 0.5) if most > 0 else 0.0
         less.append(lib.subtract(place, lib.multiply(pull, share)))
     found = masks(less)
     kept = [lib.add(b, lib.multiply(lib.subtract(a, b), m)) for a, b, m in zip(v, less, found, strict=True)]

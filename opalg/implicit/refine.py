@@ -14,12 +14,13 @@ from opalg.implicit.active import Active
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Accuracy
 from opalg.implicit.programs import Arrays, minus
+from opalg.implicit.system import Optimality
 
 STEPS = 8
 PATIENCE = 2  # steps in a row that may make it worse, as where the active set still changes
 SHRINK = 0.5
 ROUNDING = 30.0  # multiples of epsilon below which a residual is rounding
-FORCING = {"float64": 1e-7, "float32": 1e-4}
+FORCING = {"float64": 1e-12, "float32": 1e-5}  # the most exact solve of a step
 LONGEST = 1000  # products of one step
 QUICK = 120  # the same, where curvatures may be too large for it and there is another way
 CLOSE = 1e-2  # times that of a verified point
@@ -53,8 +54,33 @@ class Linearised:
 
     @property
     def is_curved(self) -> bool:
-        """Whether split terms have curvatures, which may be huge, on what is free to move."""
-        return self.active is not None and any(form in ("hessian", None) for form in self.active.forms)
+        """Whether terms behind operators have curvatures, which may be huge, on what is free to move."""
+        equation = self.jacobian.equation
+        if self.active is None or not isinstance(equation, Optimality):
+            return False
+        pairs = zip(self.active.forms, equation.split, strict=True)
+        return any(form in ("hessian", None) and not split.is_direct for form, split in pairs)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What refinement is after.
+
+    Attributes
+    ----------
+    residual : float
+        A residual that is small enough, whatever can be reached.
+    linear : bool
+        Whether the equation is linear on an active set, so that one exact step ends there.
+    """
+
+    residual: float
+    linear: bool
+
+    def forcing(self, relative: float, enough: float, precision: str) -> float:
+        """How exactly to solve for a step: as the goal asks, and no more than the step is worth (Dembo et al. 1982)."""
+        needed = 0.1 * enough / relative
+        return max(needed if self.linear else max(needed, min(relative, 1e-2)), FORCING[precision])
 
 
 Linearise = Callable[[Arrays], Linearised]
@@ -68,6 +94,7 @@ def refine(
     approach: Approach | None = None,
     settle: Settle | None = None,
     budget: int = STEPS * LONGEST,
+    goal: Goal | None = None,
 ) -> tuple[Linearised, int]:
     """The best point met by Newton steps, and the products they took.
 
@@ -82,17 +109,20 @@ def refine(
         Likewise: decides what is held where that is in doubt.
     budget : int
         Products at most, about.
+    goal : Goal, optional
+        What residual is small enough; by default one of rounding.
     """
+    goal = Goal(0.0, False) if goal is None else goal
     verified = VERIFIED[start.jacobian.lib.precision]
     curved = start.active is not None and "hessian" in start.active.forms
-    best, products = newton(start, linearise, budget, QUICK if curved and approach is not None else LONGEST)
+    best, products = newton(start, linearise, budget, QUICK if curved and approach is not None else LONGEST, goal)
     if best.relative > verified and approach is not None and products < budget:
         near, spent = approach(best, budget - products)
         products += spent
         if near.relative <= CLOSE * verified:
             best = near  # Newton steps would only stir up what has come to rest
         elif near.relative < best.relative:
-            best, spent = newton(near, linearise, max(budget - products, LONGEST), QUICK if curved else LONGEST)
+            best, spent = newton(near, linearise, max(budget - products, LONGEST), QUICK if curved else LONGEST, goal)
             products += spent
     if best.relative <= verified and settle is not None:
         best, spent = settle(best)
@@ -100,18 +130,21 @@ def refine(
     return best, products
 
 
-def newton(start: Linearised, linearise: Linearise, budget: int, longest: int = LONGEST) -> tuple[Linearised, int]:
+def newton(
+    start: Linearised, linearise: Linearise, budget: int, longest: int = LONGEST, goal: Goal | None = None
+) -> tuple[Linearised, int]:
     """The best point met by Newton steps on the equation itself, and the products they took.
 
     No linear system gets more products than ``longest``; where one ends far from solved, so do the steps.
     """
-    lib = start.jacobian.lib
+    lib, goal = start.jacobian.lib, Goal(0.0, False) if goal is None else goal
+    enough = max(goal.residual, ROUNDING * lib.epsilon)
     best, here, worse, products = start, start, 0, 0
     for _ in range(STEPS):
         left = budget - products
-        if here.relative <= ROUNDING * lib.epsilon or left <= 0:
+        if here.relative <= enough or left <= 0:
             break
-        accuracy = Accuracy(FORCING[lib.precision], min(left, longest), fallback=False)
+        accuracy = Accuracy(goal.forcing(here.relative, enough, lib.precision), min(left, longest), fallback=False)
         step, solved = here.jacobian.solve_forward(here.residual, accuracy)
         products += solved.products
         if solved.relative > USELESS:

@@ -20,6 +20,7 @@ from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem, adjoint_at, apply_direct_prox, direct_prox, split_prox
 from opalg.methods.proximal_gradient import ProximalGradient
 from opalg.nodes import substitute
+from opalg.operators.algebra import Identity
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal
@@ -91,6 +92,12 @@ class SplitTerm:
     v: Input
     penalty: Input
     direct: bool
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether ``K = I``, by the way the prox is taken or by the operator itself."""
+        parts = self.term.expression.parts
+        return self.direct or (len(parts) == 1 and isinstance(parts[0].operator, Identity))
 
     @property
     def variable(self) -> Variable:

@@ -13,7 +13,7 @@ from opalg.implicit.refine import Linearised
 def lineariser_of(solution: oa.Solution, **options: Any) -> Lineariser:
     """The lineariser of a solution with options of a gradient."""
     d = solution.differentiator
-    return Lineariser(d.problem, d.lowering, d.binding, {}, solution, options_of(options, d.lib))
+    return Lineariser(d.problem, d.lowering, d.binding, {}, solution, options_of({"refine": True, **options}, d.lib))
 
 
 def refined(solution: oa.Solution, **options: Any) -> Linearised:

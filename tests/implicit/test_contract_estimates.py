@@ -58,7 +58,7 @@ def check_estimates(
         true = total_error(found, exact)
         assert 0.8 <= found.error_estimate / true <= 2, (residual, found.error_estimate, true)
         assert found.error_kind in ("estimated", "certified")
-        assert total_error(found.debiased, exact) <= true / 5, residual
+        assert total_error(found.debiased, exact) <= true / 4, residual
         parts = sum(float(found.error_estimates[p]) ** 2 for p in wrt)
         assert parts**0.5 == pytest.approx(found.error_estimate, rel=1e-6)
         size = np.sqrt(sum(np.sum(np.abs(as_numpy(found[p])) ** 2) for p in wrt))
@@ -133,7 +133,7 @@ def test_a_cotangent_that_depends_on_the_point(rng: np.random.Generator) -> None
     for solution, _ in rough_solutions(plan, everywhere):
         found = solution.vjp(lambda v: v - truth, lp, refine=False, tol=1e-13, on_inexact="return")
         assert 0.8 <= found.error_estimate / total_error(found, exact) <= 2
-        assert total_error(found.debiased, exact) <= total_error(found, exact) / 3
+        assert total_error(found.debiased, exact) <= total_error(found, exact) / 5
         count += 1
     assert count >= 2
 

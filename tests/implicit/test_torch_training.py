@@ -68,7 +68,7 @@ def test_memory_is_flat(make: Any, warm: bool) -> None:
             (net() ** 2).sum().backward()
             optimiser.step()
 
-    train(3)
+    train(10)
     objects, tensors = alive()
     tracemalloc.start()
     train(5)
