@@ -179,7 +179,7 @@ class Plan:
         binding.controls[control] = float(step)
 
     def _refuse_divergence(self, binding: Binding, step: float) -> None:
-        """Raise ParameterError where a quadratic part has a curvature, found by Lanczos' method, that a step overshoots."""
+        """Raise ParameterError where a step overshoots the curvature of a quadratic part, found by Lanczos' method."""
         hessian = self.problem.hessian(self.problem.smooth_terms)
         if hessian is None or binding.values:
             return

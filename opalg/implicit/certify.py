@@ -1,9 +1,10 @@
 """Bounds on the errors of gradients of strongly convex quadratic energies, with terms such as l1 beside them.
 
 With a certified modulus ``mu`` the point is off by no more than ``eps = |R| / mu`` and the adjoint by no more than
-``delta = |r| / mu`` (Ehrhardt and Roberts 2021, Theorem 10, for quadratic energies, whose constants of the Hessian
-vanish), as long as a move by ``eps`` leaves the active set as it is. Then a parameter ``theta`` with ``R_theta = G(x)``,
-``G`` affine with a slope of norm ``n``, has a gradient that is off by no more than ``|G| delta + n |w| eps + n eps delta``.
+``delta = |r| / mu``, as long as a move by ``eps`` leaves the active set as it is: the bounds of Ehrhardt and Roberts
+(2021) for quadratic energies, for which the Lipschitz constants of the Hessian vanish. Then a parameter ``theta`` with
+``R_theta = G(x)``, G affine with a slope of norm n, has a gradient that is off by no more than
+``|G| delta + n |w| eps + n eps delta``.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ FEW = 512  # unknowns up to which a system is written out
 SINGULAR = 10.0  # multiples of size times epsilon, relative to the largest eigenvalue, up to which one counts as zero
 
 
-def eigenvalues(jacobian: Reduced) -> np.ndarray | None:
+def eigenvalues(jacobian: Reduced, few: int = FEW) -> np.ndarray | None:
     """The eigenvalues of ``H + K^T C K`` on the null space of the held rows; None where it is large."""
-    found = _matrix(jacobian)
+    found = _matrix(jacobian, few)
     return None if found is None else np.linalg.eigvalsh(found[0])
 
 
@@ -40,11 +40,11 @@ def dense_inverse(jacobian: Reduced) -> Flat | None:
     return lambda flat: lib.matmul(half, lib.matmul(transposed, flat))
 
 
-def _matrix(jacobian: Reduced) -> tuple[np.ndarray, np.ndarray] | None:
+def _matrix(jacobian: Reduced, few: int = FEW) -> tuple[np.ndarray, np.ndarray] | None:
     """The system in an orthonormal basis of what may move, and that basis."""
     null, size, lib = jacobian.null_space, jacobian.space.size, jacobian.lib
     dimension = size if null is None else null.dimension
-    if dimension > FEW or (null is not None and null.labels is None and size > 2 * FEW):
+    if dimension > few or (null is not None and null.labels is None and size > 2 * few):
         return None
     basis = _basis(jacobian, size)
     columns = [np.array(lib.to_numpy(jacobian.product(lib.asarray(b, "real"))), dtype=np.float64) for b in basis.T]

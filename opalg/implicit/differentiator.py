@@ -9,6 +9,7 @@ from typing import Any
 from opalg.arrays import Backend
 from opalg.energies.maps import MapExpression
 from opalg.errors import UnsupportedError
+from opalg.implicit.approximate import approximate_gradients
 from opalg.implicit.arguments import (
     Cotangents,
     Options,
@@ -23,7 +24,6 @@ from opalg.implicit.arguments import (
 from opalg.implicit.certify import certified_errors
 from opalg.implicit.estimate import SAFETY, Estimated, bend, estimate, pull
 from opalg.implicit.expressions import like, pulled, pushed
-from opalg.implicit.approximate import approximate_gradients
 from opalg.implicit.gradients import Adjoint, Gradients
 from opalg.implicit.judgement import Judged, check_accuracy, judge
 from opalg.implicit.linear_solve import Solved
@@ -32,6 +32,7 @@ from opalg.implicit.optimal_value import value_gradient
 from opalg.implicit.programs import Arrays, minus, size, times
 from opalg.implicit.refine import Linearised
 from opalg.implicit.samples import PerSample, per_sample
+from opalg.implicit.uniqueness import uniqueness_flags
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.solving.solution import Solution
@@ -98,7 +99,7 @@ class Differentiator:
         counts["estimate"] = 0 if estimated is None else estimated.products
         flags += unable
         margin, kinks = lineariser.margin(here)
-        flags += judged.flags + kinks
+        flags += judged.flags + kinks + uniqueness_flags(here.jacobian, request.leaves)
         apart = None
         if lineariser.samples is not None:
             apart = per_sample(here.jacobian, lineariser.samples, a, c, request, judged.solved)
@@ -108,6 +109,7 @@ class Differentiator:
                 None if cotangents.varies else certified_errors(lineariser, here, a, c, request.leaves, judged.solved)
             )
             result = _with_bounds(result, request, fixed)
+        result.proven = lineariser.is_proven(here, margin)
         return check_accuracy(result, asked)
 
     def jvp(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> Any:
@@ -149,7 +151,7 @@ class Differentiator:
     def second_order(
         self, solution: Solution, cotangent: Any, directions: Mapping[Any, Any], wrt: Any, **options: Any
     ) -> tuple[Any, Gradients]:
-        """The derivative of ``<directions, gradient>`` in the cotangent and in parameters; see `Solution.second_order`."""
+        """Derivatives of ``<directions, gradient>`` in the cotangent and in parameters; see `Solution.second_order`."""
         asked = options_of(options, self.lib)
         if asked.mode != "exact":
             raise UnsupportedError(f"second derivatives need mode='exact', not {asked.mode!r}")
@@ -161,8 +163,8 @@ class Differentiator:
         lineariser = self._lineariser(solution, asked)
         if not all(e in lineariser.equation.point for e in lineariser.equation.readout.values()):
             raise UnsupportedError(
-                "second derivatives are not offered where the variables are read out of the method's state by more than "
-                "a selection; compile with method='proximal_gradient'"
+                "second derivatives are not offered where the variables are read out of the method's state by more "
+                "than a selection; compile with method='proximal_gradient'"
             )
         here, counts, more = self._linearised(lineariser, solution, asked)
         given = cotangents(self._variables(lineariser, here.point))

@@ -1,15 +1,14 @@
 """The error of a gradient to first order in what is left of the equation of the point and of that of its adjoint.
 
-With ``J s = R`` the point is off by s, with ``J^T b = (J^T a - c) - (dJ^T[s]) a + c'[s]`` the adjoint is off by b, and the
-gradient ``z = -R_theta^T a`` by ``e = -(R_theta^T b + (dR_theta[s])^T a)``. All derivatives are those of the scalar
-``<a, J s>``. Both solves may be loose: the error of an error counts twice.
+With ``J s = R`` the point is off by s, with ``J^T b = (J^T a - c) - (dJ^T[s]) a + c'[s]`` the adjoint is off by b, and
+the gradient ``z = -R_theta^T a`` by ``e = -(R_theta^T b + (dR_theta[s])^T a)``. All derivatives are those of the scalar
+``<a, J s>``. Both solves may be loose, since an error of an error matters little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from opalg.implicit.arguments import Request
 from opalg.implicit.expressions import like, pairing, pulled, pushed
@@ -103,7 +102,7 @@ def pull(jacobian: Jacobian, a: Arrays, request: Request) -> Arrays:
 def bend(
     jacobian: Jacobian, a: Arrays, s: Arrays, along: Request | None, directions: Arrays, request: Request
 ) -> Arrays:
-    """The gradient of ``<a, J s + R_theta t>`` in the point and in leaves, for directions t of the leaves of another."""
+    """The gradient of ``<a, J s + R_theta t>`` in the point and in leaves, for directions t of the leaves ``along``."""
     moved = () if along is None else tuple(along.leaves)
     key = ("bent", tuple(request.leaves), moved)
     return jacobian.programs(key, lambda: bending(jacobian, request, along), *jacobian.point, *a, *s, *directions)

@@ -56,6 +56,9 @@ class Gradients(Mapping):
         What was noticed: ``"forward_not_converged"``, ``"active_set_uncertain"``, ``"degenerate"``, ...
     counts : dict from str to int
         Products for ``"refine"``, ``"adjoint"`` and ``"estimate"``.
+    proven : bool
+        Whether the refined point is proven to be the exact minimiser but for rounding: a piecewise quadratic energy
+        whose optimality conditions hold, away from kinks.
     adjoint : Adjoint or None
         For ``start=`` of a later gradient.
     debiased : dict from Parameter to array, or None
@@ -83,6 +86,7 @@ class Gradients(Mapping):
     per_sample: dict[Any, Any] | None = None
     sample_residuals: tuple[float, ...] = ()
     sample_flags: tuple[tuple[str, ...], ...] = ()
+    proven: bool = False
 
     @property
     def products(self) -> int:

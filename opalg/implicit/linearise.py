@@ -23,6 +23,7 @@ from opalg.implicit.margin import active_margin
 from opalg.implicit.multipliers import Approach
 from opalg.implicit.probes import probe
 from opalg.implicit.programs import Arrays, Programs, size
+from opalg.implicit.proof import is_proven
 from opalg.implicit.reduced import Reduced
 from opalg.implicit.refine import ROUNDING, VERIFIED, Goal, Linearised, refine
 from opalg.implicit.row_preconditioner import RowPreconditioner
@@ -144,7 +145,7 @@ class Lineariser:
         return refine(here, self.at, approach, settle, budget, self._goal(here))
 
     def _goal(self, here: Linearised) -> Goal:
-        """A residual that is small beside what the adjoint solve leaves, or as small as can be where that is asked for."""
+        """A residual that is small beside what the adjoint solve leaves; rounding where refining was asked for."""
         constant = self.problem is not None and all(has_constant_hessian(t) for t in self.problem.smooth_terms)
         flat = here.active is None or all(form in ("flat", "diagonal") for form in here.active.forms)
         beside = BESIDE * min(self.options.accuracy(here.is_curved).tol, VERIFIED[self.lib.precision])
@@ -327,6 +328,12 @@ class Lineariser:
             return found, ()
         proven = here.relative <= VERIFIED[self.lib.precision]
         return found, ("degenerate",) if proven else ("degenerate", "active_set_uncertain")
+
+    def is_proven(self, here: Linearised, margin: float | None) -> bool:
+        """Whether a point is proven to be the exact minimiser but for rounding."""
+        if self.problem is None:
+            return False
+        return is_proven(here, self.problem, self.inspector, margin)
 
     def radius(self, here: Linearised, change: Arrays, leaves: Sequence[Any], directions: Arrays) -> float:
         """How far the parameters may move along directions that change the point before the active set changes."""

@@ -1,7 +1,7 @@
 """The gradient of the least value of an energy: that of the Lagrangian, at the solution, with everything held.
 
-``d/dtheta min_x E(x; theta)`` needs no derivative of the solution (envelope theorem; Danskin 1967). Its error is that of
-the point, to first order, so the point is refined first.
+``d/dtheta min_x E(x; theta)`` needs no derivative of the solution (envelope theorem; Danskin 1967). Its error is that
+of the point, to first order, so the point is refined first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The symmetric system of terms with a prox in their variable, whatever the range of its derivative is.
 
-With ``P`` the derivative of the prox, ``w = P z`` and ``K = I`` the adjoint system is ``(P H P + s (P - P^2)) z = P b``,
-symmetric and consistent even where it is singular: on the range of P it is ``H + s (P^+ - I)``.
+With ``P`` the derivative of the prox, ``w = P z`` and ``K = I`` the adjoint system is
+``(P H P + s (P - P^2)) z = P b``, symmetric and consistent even where it is singular: on the range of P it is
+``H + s (P^+ - I)``.
 """
 
 from __future__ import annotations

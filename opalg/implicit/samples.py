@@ -79,9 +79,10 @@ def samples_of(equation: Equation, asked: bool | int) -> Samples | None:
     if len(shapes) != 1 or any(len(p.shape) < axes for p in equation.point):
         found = ", ".join(str(p.shape) for p in equation.point)
         raise ParameterError(
-            f"per_sample={asked!r} needs arrays that all begin with the same {axes} axes of samples; the variables and the "
-            f"arguments of the terms that are split off have the shapes {found}. An operator for one sample keeps the "
-            f"axes of samples in front: oa.Gradient((8, 8)) @ x for x of shape (5, 8, 8), not oa.Gradient(x.shape, axes=...)"
+            f"per_sample={asked!r} needs arrays that all begin with the same {axes} axes of samples; the variables and "
+            f"the arguments of the terms that are split off have the shapes {found}. An operator for one sample keeps "
+            f"the axes of samples in front: oa.Gradient((8, 8)) @ x for x of shape (5, 8, 8), not "
+            f"oa.Gradient(x.shape, axes=...)"
         )
     return Samples(axes, next(iter(shapes)))
 
@@ -117,7 +118,7 @@ def per_sample(
     for i, residual in enumerate(residuals):
         outcome = solved.sample_outcomes[i] if solved.sample_outcomes else None
         own = ("adjoint_not_converged",) if not residual <= SHARP * solved.tol else ()
-        named = {"negative_curvature": "not_a_minimum", "singular": "solution_not_unique"}.get(outcome or "", None)
+        named = {"negative_curvature": "not_a_minimum", "singular": "solution_not_unique"}.get(outcome or "")
         flags.append((*own, *((named,) if named else ())))
     return PerSample(gradients, tuple(float(r) for r in residuals), tuple(flags))
 

@@ -271,7 +271,7 @@ def optimality_of(problem: Problem, lowering: Lowering) -> tuple[Optimality, Sta
         node = term.expression.parts[0].variable if direct else term.expression
         penalty = Input(f"s{i}", (), "real", role="control")
         split.append(SplitTerm(term, Input(f"v{i}", node.shape, node.kind), penalty, direct))
-    at = dict(zip(variables, x, strict=True))
+    at: dict[Variable, Expression] = dict(zip(variables, x, strict=True))
     slopes = tuple(full(problem.smooth_gradient(at), x) if problem.smooth_terms else full([None] * len(x), x))
     u = [s.prox(s.v) for s in split]
     back = gathered_back(variables, split, [s.penalty * (s.v - a) for s, a in zip(split, u, strict=True)])

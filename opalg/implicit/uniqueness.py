@@ -10,11 +10,13 @@ from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.reduced import Reduced
 from opalg.nodes import walk
 
+FEW = 128  # unknowns up to which every gradient can afford the test
+
 
 def uniqueness_flags(jacobian: Jacobian, leaves: Iterable[Any]) -> tuple[str, ...]:
     """``("solution_not_unique",)`` where the solution, or multipliers that the gradient depends on, is not unique.
 
-    Systems of up to 512 unknowns are tested by their eigenvalues, exactly but for rounding; larger ones are not.
+    Systems of up to 128 unknowns are tested by their eigenvalues, exactly but for rounding; larger ones are not.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ def uniqueness_flags(jacobian: Jacobian, leaves: Iterable[Any]) -> tuple[str, ..
         return ()
     rows_vary = not jacobian.has_unique_multipliers and uses_multipliers(jacobian, leaves)
     if not rows_vary:
-        values = eigenvalues(jacobian)
+        values = eigenvalues(jacobian, FEW)
         if values is None or not is_singular(values, jacobian.lib.epsilon):
             return ()
     return ("solution_not_unique",)

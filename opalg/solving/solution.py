@@ -100,15 +100,16 @@ class Solution:
         max_iter : int, optional
             Products at most; by default 2000.
         mode : {"exact", "jacobian_free", "phantom", "neumann", "unroll"}
-            All but the first are heuristics on the map of the method: no inverse at all, ``terms`` damped steps, a series
-            of ``terms`` terms, ``terms`` steps of the map itself from the default start.
+            All but the first are heuristics on the map of the method: no inverse at all, ``terms`` damped steps, a
+            series of ``terms`` terms, ``terms`` steps of the map itself from the default start.
         on_inexact : {"raise", "warn", "return", "polish"}
             What to do where the forward or the adjoint solve has not converged; ``"polish"`` first goes on with the
             forward solve.
         refine : bool or "auto"
-            Whether to improve the point by Newton steps on the optimality conditions first, and to go on with the forward
-            solve where the active set has not settled. ``"auto"`` does so as long as it takes no more products than the
-            solve took iterations, and leaves large pictures with isotropic total variation and the like as they are.
+            Whether to improve the point by Newton steps on the optimality conditions first, and to go on with the
+            forward solve where the active set has not settled. ``"auto"`` does so as long as it takes about as many
+            products as the solve took iterations, and leaves large pictures with isotropic total variation and the
+            like as they are.
         estimate : bool or "bound"
             Whether to estimate the error, for two loose linear solves more; ``"bound"`` certifies it where that is
             possible (strongly convex quadratic energies, with l1 and boxes beside them, in weights and data), and says
@@ -202,7 +203,7 @@ class Solution:
         return self.differentiator.validity_radius(self, directions, **options)
 
     def polish(self, **options: Any) -> Any:
-        """The solution improved by Newton steps on its optimality conditions, as gradients improve it before they start.
+        """The solution improved by Newton steps on its optimality conditions, as gradients do before they start.
 
         Parameters
         ----------
