@@ -10,7 +10,8 @@ from opalg.implicit.linear_solve import Flat
 from opalg.implicit.reduced import Reduced
 
 FEW = 512  # unknowns up to which a system is written out
-SINGULAR = 10.0  # multiples of size times epsilon, relative to the largest eigenvalue, up to which one counts as zero
+SINGULAR = 30.0  # multiples of epsilon, relative to the largest eigenvalue, up to which one may be rounding
+DECIDED = 1e-4  # of the median eigenvalue that is not zero: where rounding is larger, an eigenvalue that small says nothing
 
 
 def eigenvalues(jacobian: Reduced, few: int = FEW) -> np.ndarray | None:
@@ -20,9 +21,14 @@ def eigenvalues(jacobian: Reduced, few: int = FEW) -> np.ndarray | None:
 
 
 def is_singular(values: np.ndarray, epsilon: float) -> bool:
-    """Whether the least of some eigenvalues is zero but for rounding."""
+    """Whether the least of some eigenvalues is zero but for rounding; False where rounding leaves that open."""
+    if not len(values):
+        return False
     sizes = np.abs(values)
-    return bool(len(values) and sizes.min() <= SINGULAR * len(values) * epsilon * sizes.max())
+    rounding = SINGULAR * epsilon * sizes.max()
+    if sizes.max() == 0:
+        return True
+    return bool(sizes.min() <= rounding <= DECIDED * np.median(sizes[sizes > rounding]))
 
 
 def dense_inverse(jacobian: Reduced) -> Flat | None:

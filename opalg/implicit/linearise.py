@@ -314,7 +314,8 @@ class Lineariser:
 
     def is_uncertain(self, here: Linearised) -> bool:
         """Whether the active set of a point is not proven by a residual that vanishes."""
-        return here.active is not None and self.options.refine and not here.relative <= VERIFIED[self.lib.precision]
+        wanted = here.active is not None and bool(self.options.refine)
+        return wanted and not here.relative <= VERIFIED[self.lib.precision]
 
     def margin(self, here: Linearised) -> tuple[float | None, tuple[str, ...]]:
         """How far the point is from a kink, and a flag where that is nothing beside its residual."""
