@@ -11,7 +11,7 @@ from opalg.implicit.reduced import Reduced
 
 FEW = 512  # unknowns up to which a system is written out
 SINGULAR = 30.0  # multiples of epsilon, relative to the largest eigenvalue, up to which one may be rounding
-DECIDED = 1e-4  # of the median eigenvalue that is not zero: where rounding is larger, an eigenvalue that small says nothing
+DECIDED = 1e-4  # of the median eigenvalue above zero: where rounding is larger, a small one says nothing
 
 
 def eigenvalues(jacobian: Reduced, few: int = FEW) -> np.ndarray | None:
@@ -53,7 +53,10 @@ def _matrix(jacobian: Reduced, few: int = FEW) -> tuple[np.ndarray, np.ndarray] 
     if dimension > few or (null is not None and null.labels is None and size > 2 * few):
         return None
     basis = _basis(jacobian, size)
-    columns = [np.array(lib.to_numpy(jacobian.product(lib.asarray(b, "real"))), dtype=np.float64) for b in basis.T]
+    columns = [
+        np.array(lib.to_numpy(jacobian.product(lib.asarray(b, "real"))), dtype=np.float64)
+        for b in np.ascontiguousarray(basis.T)
+    ]
     if not columns:
         return np.zeros((0, 0)), basis
     matrix = basis.T @ np.stack(columns, axis=1)

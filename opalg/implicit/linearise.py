@@ -195,7 +195,7 @@ class Lineariser:
         return General(self.equation, self.programs, point, self._precondition(point))
 
     def _precondition(self, point: Arrays) -> Flat | None:
-        """An approximate inverse of ``J^T`` on flat arrays; None where none is known."""
+        """An approximate inverse of ``J^T``, or of the Hessian, on flat arrays; None where none is known."""
         known = self._known_inverse()
         if known is None:
             return None
@@ -213,7 +213,12 @@ class Lineariser:
         return found
 
     def _inverse(self) -> DataPreconditioner | None:
-        if not isinstance(self.equation, MapEquation) or self.options.mode != "exact":
+        if self.options.mode != "exact":
+            return None
+        if isinstance(self.equation, Optimality):
+            x = dict(zip(self.equation.variables, self.equation.x, strict=True))
+            return None if self.problem is None else preconditioner_of(self.problem, x)
+        if not isinstance(self.equation, MapEquation):
             return None
         if self.problem is None:
             return map_preconditioner(self.expression, self.expression.variables[0]) if self.expression else None
@@ -233,7 +238,8 @@ class Lineariser:
                 )
             return self.general(point)
         if active is None:
-            return Reduced(equation, self.programs, point, Active([], (), [], []), None)
+            nothing = Active([], (), [], [])
+            return Reduced(equation, self.programs, point, nothing, None, lambda _: self._precondition(point))
         if wanted == "minres":
             return Saddle(equation, self.programs, point, self._smoothness)
         if active.by_entries:
