@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 from opalg.arrays import Backend, library_name, precision_of
-from opalg.errors import InexactSolutionError, NonFiniteError, ParameterError, ShapeError
+from opalg.errors import DtypeError, InexactSolutionError, NonFiniteError, ParameterError, ShapeError
 from opalg.implicit.gradients import Gradients
 from opalg.implicit.linear_solve import Accuracy
 from opalg.implicit.programs import Arrays, is_zero
@@ -67,12 +68,16 @@ class Options:
         return earlier.state if earlier is not None and earlier.system == system else None
 
 
-def options_of(given: Mapping[str, Any], lib: Backend) -> Options:
-    """Options from keywords; raises ParameterError for what is unknown or makes no sense."""
+FORWARD = ("tol", "max_iter", "on_inexact", "refine", "solver", "debug")  # options of changes of a solution
+
+
+def options_of(given: Mapping[str, Any], lib: Backend, taken: Sequence[str] | None = None) -> Options:
+    """Options from keywords; raises ParameterError for what is unknown, not taken here, or makes no sense."""
     known = [f.name for f in fields(Options) if f.name not in ("precision", "accuracy_wanted")] + ["accuracy"]
+    known = known if taken is None else list(taken)
     for name in given:
         if name not in known:
-            raise ParameterError(f"{name!r} is no option of a gradient; there are {', '.join(sorted(known))}")
+            raise ParameterError(f"{name!r} is no option here; there are {', '.join(sorted(known))}")
     renamed = {("accuracy_wanted" if n == "accuracy" else n): v for n, v in given.items()}
     options = Options(**renamed, precision=lib.precision)
     _check(options)
@@ -91,15 +96,31 @@ def _check(options: Options) -> None:
         raise ParameterError(f"refine must be True, False or 'auto', not {options.refine!r}")
     if options.estimate not in (True, False, "bound"):
         raise ParameterError(f"estimate must be True, False or 'bound', not {options.estimate!r}")
-    if options.tol is not None and not 0 <= options.tol < 1:
-        raise ParameterError(f"tol must lie in [0, 1), not {options.tol!r}")
+    if options.tol is not None and not (_is_number(options.tol) and 0 <= options.tol < 1):
+        raise ParameterError(f"tol must be a number in [0, 1), not {options.tol!r}")
+    if isinstance(options.per_sample, str) or not (_is_number(options.per_sample) and int(options.per_sample) >= 0):
+        raise ParameterError(f"per_sample must be True, False or a number of axes, not {options.per_sample!r}")
+    if options.damping is not None and not _is_number(options.damping):
+        raise ParameterError(f"damping must be a number, not {options.damping!r}")
+    if options.mode == "exact" and (options.terms is not None or options.damping is not None):
+        raise ParameterError(
+            "terms and damping belong to the modes that are not exact; give mode='neumann', for example"
+        )
+    if options.mode != "exact" and (options.per_sample or options.estimate == "bound"):
+        raise ParameterError(f"mode={options.mode!r} has neither gradients for each sample nor bounds")
     for name, count in (("max_iter", options.max_iter), ("terms", options.terms)):
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
             raise ParameterError(f"{name} must be a positive integer, not {count!r}")
-    if options.accuracy_wanted is not None and not options.accuracy_wanted > 0:
+    if options.accuracy_wanted is not None and not (
+        _is_number(options.accuracy_wanted) and options.accuracy_wanted > 0
+    ):
         raise ParameterError(f"accuracy must be a positive number, not {options.accuracy_wanted!r}")
     if options.start is not None and not isinstance(options.start, Gradients):
         raise ParameterError(f"start takes earlier Gradients, not {type(options.start).__name__}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
 
 
 @dataclass(frozen=True)
@@ -231,6 +252,10 @@ def directions_of(
     if not isinstance(directions, Mapping):
         raise ParameterError("directions are a mapping from Parameter (or its name) to array, {lam: 1.0}")
     request = request_of(tuple(directions), lowering, lib, cache, beside=beside)
+    names = [k if isinstance(k, str) else getattr(k, "name", None) for k in directions]
+    twice = next((n for n in names if n is not None and names.count(n) > 1), None)
+    if twice is not None:
+        raise ParameterError(f"directions name {twice!r} twice, by its name and by itself")
     by_leaf = {(next((p for p in request.leaves if p.name == k), k) if isinstance(k, str) else k): d
                for k, d in directions.items()}  # fmt: skip
     arrays = []
@@ -265,15 +290,16 @@ class Cotangents:
     @property
     def flags(self) -> tuple[str, ...]:
         """``"demoted"`` where the cotangent is more precise than the plan computes."""
+        if self.lib.precision != "float32":
+            return ()
         given = self.given(self.solution.x) if self.varies else self.given
         arrays = given.values() if isinstance(given, Mapping) else [given]
-        finer = self.lib.precision == "float32" and any(precision_of(a) == "float64" for a in arrays)
-        return ("demoted",) if finer else ()
+        return ("demoted",) if any(precision_of(a) == "float64" for a in arrays) else ()
 
     @property
     def is_zero(self) -> bool:
-        """Whether it is exactly zero at the solution."""
-        return is_zero(self(list(self.solution.points)), self.lib)
+        """Whether it is exactly zero, wherever it is taken."""
+        return self.fixed is not None and is_zero(self.fixed, self.lib)
 
     def __call__(self, points: Arrays) -> Arrays:
         """The cotangents at a point, one for each variable."""
@@ -308,6 +334,8 @@ def _arrays(solution: Solution, cotangent: Any, lib: Backend) -> Arrays:
             raise ShapeError(
                 f"the cotangent of {variable.label} must be an array of shape {variable.shape}, not {found}"
             )
+        if variable.kind == "real" and "complex" in str(given[variable].dtype):
+            raise DtypeError(f"{variable.label} is real, but its cotangent is complex; take the real part")
         array = lib.asarray(given[variable], variable.kind)
         if not bool(lib.xp.all(lib.xp.isfinite(array))):
             raise NonFiniteError(f"the cotangent of {variable.label} holds NaN or infinity")

@@ -11,6 +11,7 @@ from opalg.energies.maps import MapExpression
 from opalg.errors import UnsupportedError
 from opalg.implicit.approximate import approximate_gradients
 from opalg.implicit.arguments import (
+    FORWARD,
     Cotangents,
     Options,
     Request,
@@ -25,11 +26,11 @@ from opalg.implicit.certify import certified_errors
 from opalg.implicit.estimate import SAFETY, Estimated, bend, estimate, pull
 from opalg.implicit.expressions import like, pulled, pushed
 from opalg.implicit.gradients import Adjoint, Gradients
-from opalg.implicit.judgement import Judged, check_accuracy, judge
+from opalg.implicit.judgement import Judged, check_accuracy, judge, warn_of
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.linearise import Lineariser
 from opalg.implicit.optimal_value import value_gradient
-from opalg.implicit.programs import Arrays, minus, size, times
+from opalg.implicit.programs import Arrays, is_zero, minus, size, times
 from opalg.implicit.refine import Linearised
 from opalg.implicit.samples import PerSample, per_sample
 from opalg.implicit.uniqueness import uniqueness_flags
@@ -91,18 +92,21 @@ class Differentiator:
         here, counts, more = self._linearised(lineariser, solution, asked)
         flags += more
         given = cotangents(self._variables(lineariser, here.point))
+        if is_zero(given, self.lib):
+            return self._nothing(request, flags)
         c, direct = self._through_readout(lineariser, here.point, given, request)
         a, judged = self._adjoint(here, c, asked)
         counts["adjoint"] = judged.solved.products
+        apart = None
+        if lineariser.samples is not None:
+            apart = per_sample(here.jacobian, lineariser.samples, a, c, request, judged.solved)
+            a = apart.adjoint
         values = self._gradients(here, a, direct, request)
         estimated, unable = self._estimated(lineariser, here, c, a, request, cotangents, asked)
         counts["estimate"] = 0 if estimated is None else estimated.products
         flags += unable
         margin, kinks = lineariser.margin(here)
         flags += judged.flags + kinks + uniqueness_flags(here.jacobian, request.leaves)
-        apart = None
-        if lineariser.samples is not None:
-            apart = per_sample(here.jacobian, lineariser.samples, a, c, request, judged.solved)
         result = self._result(here, values, request, judged, estimated, asked, flags, counts, margin, apart)
         if asked.estimate == "bound":
             fixed = (
@@ -114,22 +118,23 @@ class Differentiator:
 
     def jvp(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> Any:
         """The change of the solution when parameters move along directions; see `Solution.jvp`."""
-        asked = options_of(options, self.lib)
+        asked = options_of(options, self.lib, FORWARD)
         along, arrays = directions_of(directions, self.lowering, self.lib, self._cache)
         forward_flags(solution, asked.on_inexact)
         lineariser = self._lineariser(solution, asked)
-        here = self._linearised(lineariser, solution, asked)[0]
-        change = self._change(here, along, arrays, asked)
+        here, _, flags = self._linearised(lineariser, solution, asked)
+        change, judged = self._change(here, along, arrays, asked)
+        warn_of(flags + judged.flags, asked)
         moved = self._readout_change(lineariser, here.point, change, along, arrays)
         return moved[0] if len(moved) == 1 else dict(zip(solution.variables, moved, strict=True))
 
     def validity_radius(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> float:
         """How far parameters may move before the active set changes, to first order; see `Solution.validity_radius`."""
-        asked = options_of(options, self.lib)
+        asked = options_of(options, self.lib, FORWARD)
         along, arrays = directions_of(directions, self.lowering, self.lib, self._cache)
         lineariser = self._lineariser(solution, asked)
         here = self._linearised(lineariser, solution, asked)[0]
-        return lineariser.radius(here, self._change(here, along, arrays, asked), along.leaves, arrays)
+        return lineariser.radius(here, self._change(here, along, arrays, asked)[0], along.leaves, arrays)
 
     def value_gradient(self, solution: Solution, wrt: Any, **options: Any) -> Gradients:
         """The gradient of the least value of the energy, which takes no linear solve; see `Solution.value_gradient`."""
@@ -141,11 +146,13 @@ class Differentiator:
         here, products = lineariser.refined()
         values = value_gradient(lineariser, self.problem, request.leaves, here.point) if request.leaves else []
         arrays = self._named(request, values)
-        return Gradients({**arrays, **request.zeros}, 0.0, "value", "none", request.flags, {"refine": products}, None)
+        return Gradients(
+            {**arrays, **request.zeros}, 0.0, "value", "none", request.flags, {"refine": products}, None, "none"
+        )
 
     def polish(self, solution: Solution, **options: Any) -> tuple[Any, ...]:
         """The variables where the conditions of optimality hold best, by Newton steps; see `Solution.polish`."""
-        lineariser = self._lineariser(solution, options_of(options, self.lib))
+        lineariser = self._lineariser(solution, options_of(options, self.lib, FORWARD))
         return tuple(self._variables(lineariser, lineariser.refined()[0].point))
 
     def second_order(
@@ -170,7 +177,7 @@ class Differentiator:
         given = cotangents(self._variables(lineariser, here.point))
         c, _ = self._through_readout(lineariser, here.point, given, NOTHING)
         a, judged = self._adjoint(here, c, asked)
-        change = self._change(here, along, arrays, asked)
+        change, _ = self._change(here, along, arrays, asked)
         moved = self._readout_change(lineariser, here.point, change, along, arrays)
         count = len(here.point)
         bent = bend(here.jacobian, a, change, along, arrays, request)
@@ -255,8 +262,8 @@ class Differentiator:
         a, solved = here.jacobian.solve_adjoint(c, asked.accuracy(here.is_curved), asked.start_for(here.jacobian.name))
         return a, judge(here, solved, asked)
 
-    def _change(self, here: Linearised, along: Request, arrays: Arrays, asked: Options) -> Arrays:
-        """The change ``-J^-1 R_theta d theta`` of the point."""
+    def _change(self, here: Linearised, along: Request, arrays: Arrays, asked: Options) -> tuple[Arrays, Judged]:
+        """The change ``-J^-1 R_theta d theta`` of the point, and how its system was solved."""
         equation = here.jacobian.equation
 
         def recipe() -> Any:
@@ -265,8 +272,7 @@ class Differentiator:
 
         moved = here.jacobian.programs(("push", tuple(along.leaves)), recipe, *here.point, *arrays)
         change, solved = here.jacobian.solve_forward(times(-1.0, moved, self.lib), asked.accuracy(here.is_curved))
-        judge(here, solved, asked)
-        return change
+        return change, judge(here, solved, asked)
 
     def _gradients(self, here: Linearised, a: Arrays, direct: Arrays, request: Request) -> Arrays:
         back = pull(here.jacobian, a, request)
@@ -324,6 +330,7 @@ class Differentiator:
             debiased = {**self._named(request, minus(values, found.errors, lib)), **request.zeros}
         doubtful = {"active_set_uncertain", "adjoint_not_converged", "forward_not_converged"} & set(flags)
         kind = "heuristic" if doubtful or (found is not None and not found.converged) else "estimated"
+        kind = "none" if found is None and kind == "estimated" else kind
         return Gradients(
             {**named, **request.zeros},
             judged.solved.relative,
@@ -347,9 +354,10 @@ class Differentiator:
     ) -> Gradients:
         arrays = self._named(request, values)
         counts = {"adjoint": solved.products}
-        return Gradients(
+        found = Gradients(
             {**arrays, **request.zeros}, solved.relative, "map", asked.mode, flags, counts, error_kind="heuristic"
         )
+        return check_accuracy(found, asked)
 
     def _nothing(self, request: Request, flags: tuple[str, ...]) -> Gradients:
         values = request.named([self.lib.zeros(p.shape, p.kind) for p in request.leaves])

@@ -11,8 +11,6 @@ import numpy as np
 from opalg.arrays import backend_of
 from opalg.implicit.spectrum import SpectralReport
 
-KINDS = ("certified", "estimated", "heuristic")
-
 
 @dataclass(frozen=True, repr=False)
 class Adjoint:
@@ -44,7 +42,8 @@ class Gradients(Mapping):
         The Euclidean norm of the error of each gradient, as far as it is known; None where no estimate was asked for.
     error_kind : str
         ``"certified"`` (a bound), ``"estimated"`` (to first order in the residuals of the point and of the adjoint) or
-        ``"heuristic"`` (the estimate rests on an active set that is not certain, or the mode is not exact).
+        ``"heuristic"`` (the estimate rests on an active set that is not certain, or the mode is not exact); ``"none"``
+        where no estimate was made.
     active_margin : float or None
         How far the point is from the next kink, relative to its size; None where there is none.
     system : str

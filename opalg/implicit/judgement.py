@@ -18,6 +18,7 @@ from opalg.solving.solution import warn_caller
 
 SETTLE = 2e-2  # a relative residual that is taken, with a flag, where the caller asked for no tolerance
 SINGULAR = {"float64": 1e-13, "float32": 1e-6}  # an eigenvalue that small beside the largest may be zero
+SERIOUS = ("adjoint_inexact", "adjoint_not_converged", "active_set_uncertain", "forward_not_converged")
 POOR = {"float64": 1e-10, "float32": 1e-5}
 
 
@@ -103,6 +104,16 @@ def _shortfall(here: Linearised, solved: Solved, asked: Options) -> tuple[str, .
     if asked.on_inexact == "warn":
         warn_caller(f"{text}: {advice}")
     return ("adjoint_not_converged", *((solved.outcome,) if solved.outcome else ()))
+
+
+def warn_of(flags: tuple[str, ...], asked: Options) -> None:
+    """Warn of what a result that carries no flags would keep to itself, unless the caller said not to."""
+    serious = [f for f in flags if f in SERIOUS]
+    if serious and asked.on_inexact != "return":
+        warn_caller(
+            f"the change of the solution is less certain than it looks: {', '.join(serious)}; give tol or max_iter, "
+            f"solve to a smaller tolerance, or say on_inexact='return'"
+        )
 
 
 def check_accuracy(found: Gradients, asked: Options) -> Gradients:

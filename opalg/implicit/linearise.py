@@ -21,7 +21,7 @@ from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Flat
 from opalg.implicit.margin import active_margin
 from opalg.implicit.multipliers import Approach
-from opalg.implicit.probes import probe
+from opalg.implicit.probes import probe, probe_map
 from opalg.implicit.programs import Arrays, Programs, size
 from opalg.implicit.proof import is_proven
 from opalg.implicit.reduced import Reduced
@@ -127,6 +127,8 @@ class Lineariser:
             check_apart(here.jacobian, self.samples)
         if self.options.debug and isinstance(self.equation, Optimality) and self.problem is not None:
             probe(self.equation, self.problem, self.programs, here.point)
+        elif self.options.debug:
+            probe_map(here.jacobian)
         budget = self._budget(here)
         if not self.options.refine or not here.jacobian.symmetric or budget == 0:
             return here, 0

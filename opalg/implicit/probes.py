@@ -9,7 +9,9 @@ import numpy as np
 
 from opalg.energies.energy import Term
 from opalg.errors import AdjointError
+from opalg.implicit.estimate import transposed
 from opalg.implicit.expressions import full
+from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.programs import Programs
 from opalg.implicit.symmetry import is_symmetric, symmetry_defect
 from opalg.implicit.system import Optimality
@@ -19,6 +21,7 @@ from opalg.methods.problem import Problem, adjoint_at
 from opalg.program.expression import Expression, Input
 
 SEED = 7
+DIFFERENCES = 1e3  # times the root of epsilon, what a difference quotient of a rough map may be off by
 
 
 def probe(equation: Optimality, problem: Problem, programs: Programs, point: Sequence[Any]) -> None:
@@ -38,6 +41,30 @@ def probe(equation: Optimality, problem: Problem, programs: Programs, point: Seq
         raise AdjointError(
             f"the Hessian of the smooth terms is not symmetric: it differs from its transpose by {defect:.1e} of its "
             f"size, so conjugate gradients would be wrong; use solver='gmres', or declare the term for what it is"
+        )
+
+
+def probe_map(jacobian: Jacobian) -> None:
+    """Raise AdjointError where the transposed derivative of a map does not agree with differences of the map."""
+    lib, rng, equation = jacobian.lib, np.random.default_rng(SEED), jacobian.equation
+    space = VectorSpace([p.shape for p in equation.point], [p.kind for p in equation.point], lib)
+    at = space.pack(jacobian.point)
+    d, u = (lib.asarray(rng.standard_normal(space.size), "real") for _ in range(2))
+    h = lib.epsilon ** (1 / 3) * max(norm(at, lib), 1.0) / norm(d, lib)
+
+    def residual(flat: Any) -> Any:
+        arrays = space.unpack(flat)
+        return space.pack(jacobian.programs("residual", lambda: (list(equation.residual), equation.point), *arrays))
+
+    moved = [residual(lib.add(at, lib.multiply(d, sign * h))) for sign in (1.0, -1.0)]
+    change = lib.multiply(lib.subtract(*moved), 0.5 / h)
+    back = jacobian.programs("transposed", lambda: transposed(jacobian), *jacobian.point, *space.unpack(u))
+    first, second = dot(u, change, lib), dot(space.pack(back), d, lib)
+    scale = norm(u, lib) * norm(change, lib) + norm(space.pack(back), lib) * norm(d, lib)
+    if not abs(first - second) <= DIFFERENCES * lib.epsilon**0.5 * scale:
+        raise AdjointError(
+            f"the transposed derivative of the map does not belong to it: <u, J d> = {first:.6g} by differences, but "
+            f"<J^T u, d> = {second:.6g}; look at the vjp= of the functions that it applies"
         )
 
 

@@ -63,9 +63,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class PerSample:
-    """Gradients of each sample."""
+    """Gradients of each sample, and the adjoint without the samples whose systems could not be solved."""
 
     gradients: list[Any]
+    adjoint: Arrays
     residuals: tuple[float, ...] = ()
     flags: tuple[tuple[str, ...], ...] = field(default=())
 
@@ -107,20 +108,33 @@ def check_apart(jacobian: Jacobian, samples: Samples) -> None:
 def per_sample(
     jacobian: Jacobian, samples: Samples, a: Arrays, c: Arrays, request: Request, solved: Solved
 ) -> PerSample:
-    """The gradient of each sample's part of the loss, with its own residual and flags."""
+    """The gradient of each sample's part of the loss, with its own residual and flags.
+
+    Where the system of a sample ended farther from solved than it began, as a singular one may, its adjoint is taken as
+    zero: it adds nothing to any sum, and its flags say so.
+    """
     lib = jacobian.lib
     mapped = jacobian.programs("transposed", lambda: transposed(jacobian), *jacobian.point, *a)
     left, right = samples.norms(minus(mapped, c, lib), lib), samples.norms(c, lib)
     residuals = np.where(right > 0, left / np.where(right > 0, right, 1.0), np.where(left > 0, np.inf, 0.0))
+    for worse in np.flatnonzero(~(residuals <= 1.0)):
+        a, residuals[worse] = minus(a, samples.only(a, int(worse), lib), lib), 1.0
     parts = [pull(jacobian, samples.only(a, i, lib), request) for i in range(samples.count)]
     gradients = [lib.negative(lib.xp.stack([p[k] for p in parts])) for k in range(len(request.leaves))]
-    flags = []
-    for i, residual in enumerate(residuals):
-        outcome = solved.sample_outcomes[i] if solved.sample_outcomes else None
-        own = ("adjoint_not_converged",) if not residual <= SHARP * solved.tol else ()
-        named = {"negative_curvature": "not_a_minimum", "singular": "solution_not_unique"}.get(outcome or "")
-        flags.append((*own, *((named,) if named else ())))
-    return PerSample(gradients, tuple(float(r) for r in residuals), tuple(flags))
+    outcomes = solved.sample_outcomes or (None,) * samples.count
+    flags = tuple(_flags_of(float(r), o, solved.tol) for r, o in zip(residuals, outcomes, strict=True))
+    return PerSample(gradients, a, tuple(float(r) for r in residuals), flags)
+
+
+def _flags_of(residual: float, outcome: str | None, tol: float) -> tuple[str, ...]:
+    """What to say of one sample."""
+    solved_well = residual <= SHARP * tol
+    own = () if solved_well else ("adjoint_not_converged",)
+    if outcome == "negative_curvature":
+        return (*own, "not_a_minimum")
+    if outcome == "singular":
+        return (*own, "solution_not_unique" if solved_well else "singular")
+    return own
 
 
 def batch_rows(jacobian: Jacobian, samples: Samples, nodes: Sequence[Any]) -> BatchRows:

@@ -172,3 +172,45 @@ def test_arrays_given_are_not_written(parts: tuple) -> None:
     found[:] = np.nan
     assert np.array_equal(c, np.ones(8)) and np.array_equal(solution.x, kept)
     assert np.all(np.isfinite(solution.vjp(c, y)[y]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tol": "1e-3"}, {"accuracy": "x"}, {"damping": "a"}, {"per_sample": -1}, {"per_sample": "yes"}, {"terms": 3},
+        {"mode": "neumann", "per_sample": True}, {"mode": "neumann", "estimate": "bound"}, {"refine": "yes"},
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused(parts: tuple, options: dict) -> None:
+    plan, y, _ = parts
+    with pytest.raises(oa.ParameterError):
+        plan.solve(tol=1e-8).vjp(np.ones(8), y, **options)
+
+
+def test_options_that_belong_elsewhere_are_refused(parts: tuple) -> None:
+    plan, y, lam = parts
+    solution = plan.solve(tol=1e-8)
+    with pytest.raises(oa.ParameterError, match="mode"):
+        solution.validity_radius({lam: 1.0}, mode="neumann")
+    with pytest.raises(oa.ParameterError, match="twice"):
+        solution.jvp({"lambda": 1.0, lam: 2.0})
+    with pytest.raises(oa.DtypeError, match="complex"):
+        solution.vjp(1j * np.ones(8), y)
+    with pytest.raises(oa.InexactSolutionError, match="accuracy"):
+        solution.vjp(np.ones(8), y, mode="neumann", terms=1, accuracy=1e-9)
+
+
+def test_a_change_that_is_not_certain_warns(rng: np.random.Generator) -> None:
+    U, _ = np.linalg.qr(rng.standard_normal((60, 60)))
+    x, y = oa.Variable((60,)), oa.Parameter(rng.standard_normal(60), name="y")
+    A = oa.Matrix(U * np.linspace(1, 12, 60) @ U.T)
+    solution = oa.compile(0.5 * oa.sum_squares(A @ x - y) + 0.15 * oa.norm1(x)).solve(tol=1e-8)
+    with pytest.warns(UserWarning, match="less certain"):
+        solution.jvp({y: np.ones(60)}, max_iter=15, refine=False, on_inexact="warn")
+
+
+def test_a_loss_that_is_flat_at_a_rough_solution_is_not_taken_for_zero(parts: tuple) -> None:
+    plan, _, lam = parts
+    solution = plan.solve(tol=1e-3)
+    found = solution.vjp(lambda x: x - solution.x, lam)
+    assert found.error_kind != "certified" or found[lam] == 0.0

@@ -41,3 +41,18 @@ def test_a_field_that_is_no_gradient_is_found(rng: np.random.Generator) -> None:
     solution = oa.compile(0.5 * oa.sum_squares(x - p) + 0.2 * field, nonconvex=True).solve(tol=1e-8)
     with pytest.raises(oa.AdjointError, match="not symmetric"):
         solution.vjp(np.ones(6), p, debug=True)
+
+
+def test_a_wrong_vjp_of_a_map_is_found(rng: np.random.Generator) -> None:
+    W, b = 0.2 * rng.standard_normal((6, 6)), oa.Parameter(rng.standard_normal(6), name="b")
+    x = oa.Variable((6,), name="x")
+
+    def solve(factor: float) -> oa.Solution:
+        applied = oa.apply(
+            np.tanh, oa.Matrix(W) @ x + b, vjp=lambda v, u: factor * u * (1 - np.tanh(v) ** 2)
+        )  # fmt: skip
+        return oa.fixed_point(x, applied).solve(tol=1e-10)
+
+    assert solve(1.0).vjp(np.ones(6), b, debug=True)[b].any()
+    with pytest.raises(oa.AdjointError, match="transposed derivative"):
+        solve(5.0).vjp(np.ones(6), b, debug=True)

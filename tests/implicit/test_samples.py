@@ -69,3 +69,12 @@ def test_energies_that_mix_samples_are_refused(rng: np.random.Generator) -> None
         mixed.vjp(np.ones((4, 6)), y, per_sample=True)
     with pytest.raises(oa.ParameterError, match="axes of samples"):
         mixed.vjp(np.ones((4, 6)), y, per_sample=3)
+
+
+def test_a_singular_sample_does_not_spoil_the_sums() -> None:
+    d = oa.Parameter(np.array([[1.0] * 6, [1.0] * 5 + [0.0], [2.0] * 6]), name="d")
+    x = oa.Variable((3, 6), name="x")
+    solution = oa.compile(0.5 * oa.sum_squares(oa.Diagonal(d) @ x - np.ones((3, 6)))).solve()
+    found = solution.vjp(np.ones((3, 6)), d, per_sample=True)
+    assert "adjoint_not_converged" in found.sample_flags[1] and found.sample_residuals[1] <= 1.0
+    assert np.abs(found[d]).max() < 10.0 and not found.sample_flags[0] and not found.sample_flags[2]
