@@ -20,6 +20,7 @@ STEPS = 8
 PATIENCE = 2  # steps in a row that may make it worse, as where the active set still changes
 SHRINK = 0.5
 ROUNDING = 30.0  # multiples of epsilon below which a residual is rounding
+FLOOR = 3.0  # the same, below which no step is tried
 FORCING = {"float64": 1e-12, "float32": 1e-5}  # the most exact solve of a step
 LONGEST = 1000  # products of one step
 QUICK = 120  # the same, where curvatures may be too large for it and there is another way
@@ -138,7 +139,7 @@ def newton(
     No linear system gets more products than ``longest``; where one ends far from solved, so do the steps.
     """
     lib, goal = start.jacobian.lib, Goal(0.0, False) if goal is None else goal
-    enough = max(goal.residual, ROUNDING * lib.epsilon)
+    enough = max(goal.residual, FLOOR * lib.epsilon)
     best, here, worse, products = start, start, 0, 0
     for _ in range(STEPS):
         left = budget - products

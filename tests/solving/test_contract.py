@@ -204,9 +204,20 @@ def smooth_energy() -> oa.Energy:
     return oa.sum_squares(oa.Matrix(rng.standard_normal((9, 6))) @ x - rng.standard_normal(9)) + 0.1 * oa.norm1(x)
 
 
+def bent_energy() -> oa.Energy:
+    """The same with a curvature that is not constant, so that no step is known to be too long beforehand."""
+    energy = smooth_energy()
+    return energy + 1e-3 * oa.charbonnier(energy.variables[0], 1.0)
+
+
+def test_a_step_that_must_diverge_is_refused() -> None:
+    with pytest.raises(oa.ParameterError, match="would diverge"):
+        oa.compile(smooth_energy()).solve(step=1e3)
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_step_far_too_long_ends_with_an_error_that_holds_a_finite_iterate(precision: str) -> None:
-    plan = oa.compile(smooth_energy(), dtype=precision)
+    plan = oa.compile(bent_energy(), dtype=precision)
     with pytest.raises((oa.DivergedError, oa.NonFiniteError)) as caught:
         plan.solve(step=1e3, max_iter=5000)
     solution = caught.value.solution
@@ -216,7 +227,7 @@ def test_a_step_far_too_long_ends_with_an_error_that_holds_a_finite_iterate(prec
 
 
 def test_divergence_can_be_returned_or_warned_about() -> None:
-    plan = oa.compile(smooth_energy())
+    plan = oa.compile(bent_energy())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not plan.solve(step=1e3, on_failure="return")
