@@ -17,7 +17,6 @@ from opalg.iterations import GMRES
 from opalg.solving.solution import warn_caller
 
 SETTLE = 2e-2  # a relative residual that is taken, with a flag, where the caller asked for no tolerance
-SINGULAR = {"float64": 1e-13, "float32": 1e-6}  # an eigenvalue that small beside the largest may be zero
 SERIOUS = ("adjoint_inexact", "adjoint_not_converged", "active_set_uncertain", "forward_not_converged")
 POOR = {"float64": 1e-10, "float32": 1e-5}
 

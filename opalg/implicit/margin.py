@@ -37,20 +37,6 @@ def active_margin(inspector: Inspector, v: list[Any], masks: list[Any], u: list[
     return _threshold(changes)
 
 
-def validity_radius(inspector: Inspector, v: list[Any], rate: list[Any], masks: list[Any], longest: float) -> float:
-    """The largest h up to ``longest`` for which no mask changes along ``v + h rate`` and ``v - h rate``."""
-    lib = inspector.lib
-
-    def changes(amount: float) -> bool:
-        for sign in (1.0, -1.0):
-            moved = [lib.add(p, lib.multiply(r, sign * amount * longest)) for p, r in zip(v, rate, strict=True)]
-            if any(bool(lib.xp.any(a != b)) for a, b in zip(inspector.masks(moved), masks, strict=True)):
-                return True
-        return False
-
-    return longest * _threshold(changes, 1e-12)
-
-
 def _away(place: Any, near: Any, unit: Any, amount: float, lib: Any) -> Any:
     """An entry moved along its own direction, outwards or inwards; complex ones along their phase.
 
@@ -67,12 +53,12 @@ def _away(place: Any, near: Any, unit: Any, amount: float, lib: Any) -> Any:
     return lib.add(place, lib.multiply(phase, lib.multiply(whole, 1.0 if amount > 0 else -1.0)))
 
 
-def _threshold(changes: Any, finest: float = FINEST) -> float:
+def _threshold(changes: Any) -> float:
     if not changes(COARSEST):
         return COARSEST
-    if changes(finest):
+    if changes(FINEST):
         return 0.0
-    low, high = np.log(finest), np.log(COARSEST)
+    low, high = np.log(FINEST), np.log(COARSEST)
     for _ in range(STEPS):
         middle = 0.5 * (low + high)
         if changes(float(np.exp(middle))):

@@ -170,11 +170,6 @@ class Optimality(Equation):
         """The part of the point that is the proxes' arguments."""
         return self.point[len(self.variables) :]
 
-    @property
-    def name(self) -> str:
-        """What the system is called."""
-        return "optimality" if self.split else "hessian"
-
     def by_variable(self, arrays: Sequence[Expression]) -> dict[Variable, Expression]:
         """Expressions for the variables as a mapping."""
         return dict(zip(self.variables, arrays, strict=True))

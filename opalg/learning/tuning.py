@@ -18,6 +18,7 @@ from opalg.learning.path import Tuning
 from opalg.learning.schedules import Adaptive, Fixed, Schedule
 from opalg.learning.search import Bar, Search
 from opalg.learning.sure import Sure
+from opalg.leaves import Parameter
 
 CRITERIA: dict[str, Any] = {"supervised": Supervised, "discrepancy": Discrepancy, "sure": Sure, "heldout": HeldOut}
 TAKES: dict[str, tuple[str, ...]] = {
@@ -64,7 +65,7 @@ def tune(
         Examples: the data of each (``{y: noisy}``, or ``{}`` where the energy holds them) with the truth, in the shape
         of the variable; with several variables a mapping from Variable to array. Criteria that need no truth also
         take the data alone, ``[{y: noisy}]``.
-    wrt : Parameter or sequence of Parameter
+    wrt : Parameter, name, or sequence of them
         What to tune.
     by : str
         ``"supervised"``: the mean squared error against the truths. ``"discrepancy"``: residuals as large as the noise.
@@ -138,7 +139,9 @@ def tune(
     criterion = _criterion(by, {name: value for name, value in given.items() if value is not None})
     if not isinstance(steps, int) or steps < 1:
         raise ParameterError(f"steps must be a positive integer, not {steps!r}")
-    wanted = list(wrt) if isinstance(wrt, (tuple, list)) else [wrt]
+    names: dict[Any, Parameter] = {p.name: p for p in energy.parameters if p.name}
+    keys = list(wrt) if isinstance(wrt, (tuple, list)) else [wrt]
+    wanted = [names.get(k, k) if isinstance(k, str) else k for k in keys]
     plan = compile(criterion.prepare(energy, wanted), **options)
     coordinates = Coordinates(plan.parameters, wanted, plan.backend, scale, bounds)
     examples = examples_of(plan, pairs, criterion)

@@ -46,9 +46,9 @@ def total_error(found: Mapping[Any, Any], exact: Mapping[Any, Any]) -> float:
 
 
 def check_estimates(
-    plan: oa.Plan, c: Array, wrt: list[oa.Parameter], pattern: Any, exact: Mapping | None = None
+    plan: oa.Plan, c: Array, wrt: list[oa.Parameter], pattern: Any, exact: Mapping | None = None, gain: float = 5
 ) -> int:
-    """Estimate over true error within [0.8, 2], and the debiased gradient five times as accurate."""
+    """Estimate over true error within [0.8, 2], and the debiased gradient ``gain`` times as accurate."""
     if exact is None:
         best = solve(plan, tol=1e-15, max_iter=20_000).vjp(c, wrt, tol=1e-14, on_inexact="return")
         exact = {p: best[p] for p in wrt}
@@ -58,7 +58,7 @@ def check_estimates(
         true = total_error(found, exact)
         assert 0.8 <= found.error_estimate / true <= 2, (residual, found.error_estimate, true)
         assert found.error_kind in ("estimated", "certified")
-        assert total_error(found.debiased, exact) <= true / 4, residual
+        assert total_error(found.debiased, exact) <= true / gain, residual
         parts = sum(float(found.error_estimates[p]) ** 2 for p in wrt)
         assert parts**0.5 == pytest.approx(found.error_estimate, rel=1e-6)
         size = np.sqrt(sum(np.sum(np.abs(as_numpy(found[p])) ** 2) for p in wrt))
@@ -116,7 +116,8 @@ def test_group_lasso(rng: np.random.Generator) -> None:
         return np.linalg.norm(x, axis=1) > 1e-9
 
     assert 0 < groups(solve(plan).x).sum() < 5
-    assert check_estimates(plan, c, [Ap, yp, lp], groups, exact) >= 2
+    # one group is small, so that the error of second order is a fifth of that of first order at the roughest point
+    assert check_estimates(plan, c, [Ap, yp, lp], groups, exact, gain=4.5) >= 2
 
 
 def test_a_cotangent_that_depends_on_the_point(rng: np.random.Generator) -> None:

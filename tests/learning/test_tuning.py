@@ -200,3 +200,11 @@ def test_complex_parameters_are_refused():
     y = oa.Parameter(np.array([1j, 2.0]), name="y")
     with pytest.raises(UnsupportedError, match="real parameters"):
         oa.tune(oa.sum_squares(x - y), [({}, np.array([1j, 1.0]))], y)
+
+
+def test_parameters_are_known_by_name(rng: np.random.Generator) -> None:
+    x, y = oa.Variable(8, name="x"), rng.standard_normal(8)
+    weight = oa.Parameter(0.5, name="weight", positive=True)
+    energy = oa.sum_squares(x - y) + weight * oa.sum_squares(x)
+    by_name, by_itself = (oa.tune(energy, [({}, 0.8 * y)], wrt=w, steps=3) for w in ("weight", weight))
+    assert by_name.values == by_itself.values and list(by_name.values) == [weight]
