@@ -10,7 +10,7 @@
 
 from opalg import functionals, interop, learning, operators, testing
 from opalg.arrays import Backend, backend
-from opalg.compiler import MapPlan, Plan, compile, fixed_point, minimize
+from opalg.compiler import MapPlan, Plan, compile, fixed_point, minimize, untie
 from opalg.energies import (
     Affine,
     Constraint,
@@ -18,6 +18,7 @@ from opalg.energies import (
     Term,
     Variable,
     apply,
+    grad,
     indicator,
     split_infimal_convolution,
     total_generalized_variation,
@@ -117,6 +118,7 @@ from opalg.operators import (
     LowRank,
     Mask,
     Matrix,
+    MatrixStack,
     Mean,
     MultiConvolve,
     NonuniformFFT,
@@ -208,6 +210,7 @@ __all__ = [
     "MapPlan",
     "Mask",
     "Matrix",
+    "MatrixStack",
     "Mean",
     "MultiConvolve",
     "NonFiniteError",
@@ -275,6 +278,7 @@ __all__ = [
     "functionals",
     "gaussian_kernel",
     "geman_mcclure",
+    "grad",
     "gradient_step",
     "group_norm",
     "halfspace",
@@ -330,5 +334,6 @@ __all__ = [
     "total_variation",
     "truncated_quadratic",
     "tune",
+    "untie",
     "vstack",
 ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from opalg.arrays import Backend
 from opalg.arrays import backend as backend_named
@@ -17,7 +20,8 @@ from opalg.energies.affine import Variable
 from opalg.energies.maps import MapExpression, as_map
 from opalg.errors import DivergedError, NonFiniteError, NotAContractionError, OpalgError, ParameterError, ShapeError
 from opalg.implicit import Differentiator
-from opalg.iterations import Anderson, Picard, VectorSpace
+from opalg.implicit.rows import BatchRows
+from opalg.iterations import Anderson, BatchedAnderson, Iteration, Momentum, Picard, VectorSpace
 from opalg.iterations.contraction import contraction_factor
 from opalg.iterations.vectors import norm
 from opalg.leaves import Leaf, Parameter
@@ -32,7 +36,7 @@ from opalg.solving.progress import progress_of
 from opalg.solving.solution import Solution, deliver
 from opalg.solving.status import Status
 
-ACCELERATIONS = ("anderson", "none")
+ACCELERATIONS = ("anderson", "nesterov", "none")
 ENOUGH = 20  # iterations before residuals that have not shrunk say something about the map
 GROWN = 10.0  # growth of the residual over the first that counts as divergence where the map lengthens residuals
 
@@ -43,32 +47,51 @@ class MapPlan:
 
     Attributes
     ----------
-    variable : Variable
-    expression : MapExpression
+    variables : tuple of Variable
+    expressions : tuple of MapExpression
+        The image of each variable.
     backend : Backend
     acceleration : str
-        ``"anderson"`` or ``"none"``.
+        ``"anderson"``, ``"nesterov"`` or ``"none"``.
     memory : int
         How many differences Anderson acceleration keeps.
+    sample_axes : int
+        How many leading axes count samples that are accelerated and stopped one by one.
     """
 
-    variable: Variable
-    expression: MapExpression
+    variables: tuple[Variable, ...]
+    expressions: tuple[MapExpression, ...]
     lowering: Lowering
     backend: Backend
     acceleration: str
     memory: int
+    sample_axes: int = 0
     _derivatives: dict[Any, Any] = field(default_factory=dict)
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """The variable, as a tuple of one."""
-        return (self.variable,)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters of the map."""
-        return self.expression.parameters
+        return tuple(dict.fromkeys(p for e in self.expressions for p in e.parameters))
+
+    @property
+    def space(self) -> VectorSpace:
+        """The states as flat arrays."""
+        return VectorSpace([v.shape for v in self.variables], [v.kind for v in self.variables], self.backend)
+
+    @property
+    def rows(self) -> BatchRows | None:
+        """The states as one row for each sample."""
+        if not self.sample_axes:
+            return None
+        count = prod(self.variables[0].shape[: self.sample_axes])
+        shapes, kinds = [v.shape for v in self.variables], [v.kind for v in self.variables]
+        return BatchRows(shapes, kinds, count, self.backend)
+
+    def change(self, expressions: Sequence[MapExpression]) -> MapPlan:
+        """The plan of other images of the same variables, solved in the same way."""
+        images = tuple(expressions)
+        lowering = lower_map(self.variables, images)
+        return replace(self, expressions=images, lowering=lowering, _derivatives={})
 
     @cached_property
     def function(self) -> Function:
@@ -107,20 +130,22 @@ class MapPlan:
         """
         limits = limits_of(tol, max_iter, time_limit, spacing=1)
         limits.look_at_start = False  # the first application of the map measures the start
-        binding, lib = self.bind(params), self.backend
-        space = VectorSpace([self.variable.shape], [self.variable.kind], lib)
+        binding, lib, space = self.bind(params), self.backend, self.space
+        begin = self.initial_state(x0)
 
         def step(flat: Any) -> Any:
             return space.pack(binding.step(*space.unpack(flat)))
 
-        iteration = Picard(step, lib) if self.acceleration == "none" else Anderson(step, lib, memory=self.memory)
-        iteration.start(space.pack(list(self.initial_state(x0))))
+        iteration, flat_of = self._iteration(step, limits.tol, space.pack(list(begin)))
         residuals: list[float] = []
 
-        def measure(flat: Any) -> Measurement:
-            size = norm(flat, lib)
+        def measure(state: Any) -> Measurement:
+            flat = flat_of(state)
             residual = iteration.residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
-            relative = residual / max(size, lib.tiny) if residual > 0 else 0.0
+            if isinstance(iteration, BatchedAnderson) and iteration.products:
+                relative = float(np.max(iteration.relative, initial=0.0))
+            else:
+                relative = residual / max(norm(flat, lib), lib.tiny) if residual > 0 else 0.0
             residuals.append(residual)
             return Measurement(Certificate("residual", residual, relative))
 
@@ -130,9 +155,9 @@ class MapPlan:
             raise NonFiniteError(
                 "the map is not finite at the start; check x0 and the data for NaN, infinity and overflow"
             )
-        starts = (outcome.state, space.pack(list(self.initial_state(x0))))
-        growth = _growth(outcome, residuals, step, starts, lib)
-        points = tuple(lib.copy(p) for p in space.unpack(outcome.state))
+        final = flat_of(outcome.state)
+        growth = _growth(outcome, residuals, step, (final, space.pack(list(begin))), lib)
+        points = tuple(lib.copy(p) for p in space.unpack(final))
         relative = outcome.measurement.certificate.relative
         solution = Solution(
             variables=self.variables,
@@ -148,7 +173,7 @@ class MapPlan:
             method="fixed_point",
             backend=repr(lib),
             state=points,
-            differentiator=Differentiator(None, self.lowering, binding, self._derivatives, expression=self.expression),
+            differentiator=Differentiator(None, self.lowering, binding, self._derivatives, expression=self._linear),
             message=outcome.message if growth is None else self._advice(growth),
         )
         try:
@@ -157,6 +182,28 @@ class MapPlan:
             if growth is None:
                 raise
             raise _not_a_contraction(error, growth) from error
+
+    @property
+    def _linear(self) -> MapExpression | None:
+        """What a preconditioner of gradients is made of: the map of a single variable."""
+        return self.expressions[0] if len(self.expressions) == 1 else None
+
+    def _iteration(self, step: Callable[[Any], Any], tol: float, start: Any) -> tuple[Iteration, Callable[[Any], Any]]:
+        """The iteration, started, and how its states become flat arrays."""
+        lib, rows = self.backend, self.rows
+        if rows is not None:
+            memory = self.memory if self.acceleration == "anderson" else 0
+            batched = BatchedAnderson(lambda r: rows.rows(step(rows.flat(r))), lib, tol, memory)
+            batched.start(rows.rows(start))
+            return batched, rows.flat
+        kinds: dict[str, Callable[[], Iteration]] = {
+            "anderson": lambda: Anderson(step, lib, memory=self.memory),
+            "nesterov": lambda: Momentum(step, lib),
+            "none": lambda: Picard(step, lib),
+        }
+        iteration = kinds[self.acceleration]()
+        iteration.start(start)
+        return iteration, lambda flat: flat
 
     def _advice(self, growth: float) -> str:
         """What a map that lengthens residuals means, and what to try."""
@@ -174,18 +221,20 @@ class MapPlan:
     # Pieces for embedding.
 
     def initial_state(self, x0: Any = None) -> tuple[Any, ...]:
-        """The state from which the map starts: a tuple of one array, zero where no start is given."""
+        """The state from which the map starts, an array for each variable; zero where no start is given."""
+        lib = self.backend
         if x0 is None:
-            return (self.backend.zeros(self.variable.shape, self.variable.kind),)
-        start = start_of(x0.x if isinstance(x0, Solution) else x0, self.variables)[self.variable]
-        return (self.backend.asarray(start, self.variable.kind),)
+            return tuple(lib.zeros(v.shape, v.kind) for v in self.variables)
+        given = dict(zip(x0.variables, x0.points, strict=True)) if isinstance(x0, Solution) else x0
+        starts = start_of(given, self.variables)
+        return tuple(lib.asarray(starts[v], v.kind) for v in self.variables)
 
     def readout(self, state: tuple[Any, ...]) -> Any:
-        """The variable at a state."""
-        return state[0]
+        """The variable at a state, or a mapping from each variable."""
+        return state[0] if len(state) == 1 else dict(zip(self.variables, state, strict=True))
 
     def step(self, state: tuple[Any, ...], *, params: Mapping[Any, Any] | None = None) -> tuple[Any, ...]:
-        """``T`` applied once to a state, a tuple of one array."""
+        """``T`` applied once to a state, a tuple of one array for each variable."""
         return self.bind(params).step(*state)
 
     @property
@@ -209,10 +258,16 @@ class MapPlan:
     def explain(self) -> Explanation:
         """The map, how its fixed point is sought, and the step, as readable text."""
         names = [s.name for s in self.lowering.state]
-        how = "plain iteration" if self.acceleration == "none" else f"Anderson acceleration, memory {self.memory}"
+        how = {
+            "none": "plain iteration",
+            "nesterov": "Nesterov's momentum with a safeguard",
+            "anderson": f"Anderson acceleration, memory {self.memory}",
+        }[self.acceleration]
+        if self.sample_axes:
+            how += f", each sample of the leading {self.sample_axes} axes by itself"
         return block(
             [
-                ("Map", [f"{self.variable.label} = {self.expression!r}"]),
+                ("Map", self._equations),
                 ("Facts", ["a declared map: no energy is known, so the certificate is a residual"]),
                 ("Iteration", [how]),
                 ("Step", program_text([*self.lowering.step], names).splitlines()),
@@ -222,7 +277,11 @@ class MapPlan:
         )
 
     def __repr__(self) -> str:
-        return f"MapPlan: fixed_point on {self.backend!r} for {self.variable.label} = {self.expression!r}"
+        return f"MapPlan: fixed_point on {self.backend!r} for {'; '.join(self._equations)}"
+
+    @property
+    def _equations(self) -> list[str]:
+        return [f"{v.label} = {e!r}" for v, e in zip(self.variables, self.expressions, strict=True)]
 
 
 class MapBinding:
@@ -278,11 +337,12 @@ def _not_a_contraction(error: OpalgError, growth: float) -> NotAContractionError
 
 
 def fixed_point(
-    variable: Variable,
-    expression: Any,
+    variable: Variable | Mapping[Variable, Any],
+    expression: Any = None,
     *,
     acceleration: str = "anderson",
     memory: int = 5,
+    sample_axes: int = 0,
     backend: str | None = None,
     device: Any = None,
     dtype: Any = None,
@@ -291,14 +351,18 @@ def fixed_point(
 
     Parameters
     ----------
-    variable : Variable
-        The unknown.
+    variable : Variable, or mapping from Variable to map
+        The unknown; or all unknowns with their images, for a state of several arrays.
     expression : map or affine expression
-        ``T(x)``, for example ``x - tau * (A.H @ (A @ x - y) + oa.apply(network, x))``.
-    acceleration : {"anderson", "none"}
-        How the fixed point is sought; Anderson's method falls back on the plain map where it does not help.
+        ``T(x)``, for example ``x - tau * (A.H @ (A @ x - y) + oa.apply(network, x))``; left out for a mapping.
+    acceleration : {"anderson", "nesterov", "none"}
+        How the fixed point is sought. Anderson's method and Nesterov's momentum fall back on the plain map where they
+        do not help.
     memory : int
         How many differences Anderson's method keeps.
+    sample_axes : int
+        How many leading axes count samples; each then has its own acceleration and is left alone once it has
+        converged, and ``tol`` is on the worst of them. The map must keep samples apart.
     backend, device, dtype
         As for `compile`.
 
@@ -309,18 +373,44 @@ def fixed_point(
     Raises
     ------
     ShapeError
-        Where the map changes the shape.
+        Where the map changes the shape, or variables do not begin with the same axes of samples.
     ParameterError
-        Where it involves other variables.
+        Where it involves other variables, and for an unknown acceleration.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x, z = oa.Variable(2, name="x"), oa.Variable(2, name="z")
+    >>> sol = oa.fixed_point({x: 0.5 * z + np.array([1.0, 0.0]), z: 0.5 * x}).solve(tol=1e-12)
+    >>> sol[x].round(6), sol[z].round(6)
+    (array([1.333333, 0.      ]), array([0.666667, 0.      ]))
     """
-    image = as_map(expression)
-    if image.shape != variable.shape:
-        raise ShapeError(f"the map gives shape {image.shape}, but {variable.label} has shape {variable.shape}")
-    others = [v for v in image.variables if v is not variable]
-    if others:
-        raise ParameterError(f"the map of {variable.label} also involves {others!r}; make them Parameters")
+    if isinstance(variable, Mapping) == (expression is not None):
+        raise ParameterError("write fixed_point(x, T), or fixed_point({x: T, z: S}) for several variables")
+    given = dict(variable) if isinstance(variable, Mapping) else {variable: expression}
+    images = {v: as_map(e) for v, e in given.items()}
+    for own, image in images.items():
+        if image.shape != own.shape:
+            raise ShapeError(f"the map gives shape {image.shape}, but {own.label} has shape {own.shape}")
+        others = [v for v in image.variables if v not in images]
+        if others:
+            raise ParameterError(f"the map of {own.label} also involves {others!r}; make them Parameters, or unknowns")
     if acceleration not in ACCELERATIONS:
         raise ParameterError(f"acceleration must be one of {ACCELERATIONS}, not {acceleration!r}")
-    leaves = [n for n in walk(image) if isinstance(n, Leaf) and n.kind != "bool" and n.shape != ()]
-    lib = placement_of(leaves, [variable], backend, device, dtype)
-    return MapPlan(variable, image, lower_map(variable, image), lib, acceleration, memory)
+    _check_samples(list(images), sample_axes, acceleration)
+    every = list(images.values())
+    leaves = [n for n in walk(*every) if isinstance(n, Leaf) and n.kind != "bool" and n.shape != ()]
+    lib = placement_of(leaves, list(images), backend, device, dtype)
+    lowering = lower_map(tuple(images), tuple(every))
+    return MapPlan(tuple(images), tuple(every), lowering, lib, acceleration, memory, sample_axes)
+
+
+def _check_samples(variables: Sequence[Variable], axes: int, acceleration: str) -> None:
+    if not isinstance(axes, int) or axes < 0:
+        raise ParameterError(f"sample_axes must be a nonnegative integer, not {axes!r}")
+    if len({v.shape[:axes] for v in variables}) != 1 or any(len(v.shape) < axes for v in variables):
+        found = ", ".join(f"{v.label} {v.shape}" for v in variables)
+        raise ShapeError(f"sample_axes={axes} needs variables that begin with the same {axes} axes, not {found}")
+    if axes and acceleration == "nesterov":
+        raise ParameterError("momentum is not offered sample by sample; use acceleration='anderson' or 'none'")

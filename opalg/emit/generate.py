@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Any
 
 from opalg.arrays.backend import Backend
+from opalg.arrays.stacked import stacked_product
 from opalg.emit.dialect import Dialect, Operand
 from opalg.emit.fuse import Barrier, Scalar, Schedule, Sweep, arguments_of, is_view
 from opalg.emit.plan import Plan, boxes_of, gathers, kernel_of, may_share
@@ -315,6 +316,8 @@ class Generator:
 
     def _product(self, n: Product, out: str) -> str:
         left, right = self._whole(n.left), self._whole(n.right)
+        if n.stack:
+            return f"{self._function(stacked_product)}(lib, {n.form!r}, {left}, {right}{out})"
         if n.form == "xyT":
             rows, columns = n.left.shape[-1], n.right.shape[-1]
             left = f"lib.xp.reshape({left}, (-1, {rows})).T" if n.left.ndim != 2 else f"{left}.T"

@@ -63,7 +63,7 @@ def _lowered(e: Any, lib: Backend, blocked: bool) -> Any:
         arguments = tuple(_as_kind(a, e.kind) for a in e.arguments)
         return arguments[0] if len(arguments) == 1 else Join(arguments, e.axis)
     if isinstance(e, Product):
-        return Product(e.form, _as_kind(e.left, e.kind), _as_kind(e.right, e.kind))
+        return Product(e.form, _as_kind(e.left, e.kind), _as_kind(e.right, e.kind), e.stack)
     return e
 
 

@@ -3,6 +3,7 @@
 from opalg.energies.affine import Affine, Constraint, Variable
 from opalg.energies.energy import Energy, EnergyExpression, Term
 from opalg.energies.functions import indicator
+from opalg.energies.gradient_map import grad
 from opalg.energies.infimal import split_infimal_convolution
 from opalg.energies.maps import MapExpression, apply
 from opalg.energies.total_generalized_variation import total_generalized_variation
@@ -16,6 +17,7 @@ __all__ = [
     "Term",
     "Variable",
     "apply",
+    "grad",
     "indicator",
     "split_infimal_convolution",
     "total_generalized_variation",

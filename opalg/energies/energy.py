@@ -142,7 +142,7 @@ class EnergyExpression(Node):
         UnsupportedError
             Where a term is not differentiable.
         """
-        self._need_smooth("gradient")
+        self.need_smooth("gradient")
         point, arrays, lib = self._point(at)
         inputs = list(point.values())
         found = call(slopes_of(self.terms, point), inputs, arrays, lib)
@@ -150,7 +150,7 @@ class EnergyExpression(Node):
 
     def hessian_vector(self, at: Any, direction: Any) -> Any:
         """The Hessian at a point times a direction, in the form in which the point is given."""
-        self._need_smooth("Hessian")
+        self.need_smooth("Hessian")
         self._need_value("Hessian")
         point, arrays, lib = self._point(at)
         directions, other = arrays_at(direction, self.variables)
@@ -163,7 +163,8 @@ class EnergyExpression(Node):
         found = call(products, inputs + moved, arrays + moving, lib)
         return dict(zip(point, found, strict=True)) if isinstance(at, Mapping) else found[0]
 
-    def _need_smooth(self, what: str) -> None:
+    def need_smooth(self, what: str) -> None:
+        """Raise UnsupportedError where a term is not known to be differentiable; ``what`` was asked for."""
         for term in self.terms:
             smooth = term.functional.facts.smooth
             if smooth is not YES:

@@ -11,7 +11,9 @@ from opalg.errors import NotAffineError, ParameterError, ShapeError
 from opalg.functionals.potential import Potential, PotentialSum
 from opalg.leaves import Leaf, Parameter
 from opalg.nodes import Node, node, walk
-from opalg.operators.algebra import LinearOperator
+from opalg.operators.algebra import LinearOperator, Zero, add, compose, scale
+from opalg.operators.batched import trim_to
+from opalg.operators.diagonal import Diagonal
 from opalg.program import expression as ex
 from opalg.program.expression import Call, Expression, Shape
 from opalg.program.opaque import OpaqueFunction, opaque
@@ -27,6 +29,10 @@ class MapExpression(Node):
     def trace(self, point: Mapping[Variable, Expression]) -> Expression:
         """The expression at a point, in the step language."""
         raise NotImplementedError
+
+    def linear_part(self, variable: Variable) -> LinearOperator | None:
+        """The operator of the part that is linear in a variable: zero for applied functions, None where it is none."""
+        return Zero(variable.shape, self.shape)
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -57,7 +63,7 @@ class MapExpression(Node):
         found = as_data(factor)
         if found is None:
             return NotImplemented
-        if found.shape not in ((), self.shape):
+        if not _fits(found.shape, self.shape):
             raise ShapeError(f"a factor of shape {found.shape} does not fit a map of shape {self.shape}")
         return ScaledMap(found, self)
 
@@ -88,6 +94,9 @@ class AffineMap(MapExpression):
     def trace(self, point: Mapping[Variable, Expression]) -> Expression:
         return self.expression.trace(point)
 
+    def linear_part(self, variable: Variable) -> LinearOperator | None:
+        return self.expression.operator_of(variable)
+
     def __repr__(self) -> str:
         return repr(self.expression)
 
@@ -109,6 +118,15 @@ class SummedMap(MapExpression):
 
     def trace(self, point: Mapping[Variable, Expression]) -> Expression:
         return self.first.trace(point) + self.second.trace(point)
+
+    def linear_part(self, variable: Variable) -> LinearOperator | None:
+        parts = [e.linear_part(variable) for e in (self.first, self.second)]
+        if any(p is None for p in parts):
+            return None
+        kept = [p for p in parts if p is not None and not isinstance(p, Zero)]
+        if len(kept) < 2:
+            return kept[0] if kept else parts[0]
+        return add(*trim_to(*kept, same_input=True))
 
     def __repr__(self) -> str:
         return f"{self.first!r} + {self.second!r}"
@@ -132,6 +150,16 @@ class ScaledMap(MapExpression):
     def trace(self, point: Mapping[Variable, Expression]) -> Expression:
         return self.factor * self.inner.trace(point)
 
+    def linear_part(self, variable: Variable) -> LinearOperator | None:
+        inner = self.inner.linear_part(variable)
+        if inner is None or isinstance(inner, Zero):
+            return inner
+        if self.factor.shape == ():
+            return scale(self.factor, inner)
+        if self.factor.shape != self.shape:
+            return None
+        return compose(*trim_to(Diagonal(self.factor), inner))
+
     def __repr__(self) -> str:
         return f"{self.factor!r} * ({self.inner!r})"
 
@@ -150,6 +178,9 @@ class OperatedMap(MapExpression):
 
     def trace(self, point: Mapping[Variable, Expression]) -> Expression:
         return self.operator.trace(self.inner.trace(point))
+
+    def linear_part(self, variable: Variable) -> LinearOperator | None:
+        return applied_to(self.operator, self.inner.linear_part(variable), Zero(variable.shape, self.shape))
 
     def __repr__(self) -> str:
         return f"{self.operator!r} @ ({self.inner!r})"
@@ -175,6 +206,13 @@ class AppliedMap(MapExpression):
 
     def __repr__(self) -> str:
         return f"{self.function!r}({self.inner!r})"
+
+
+def applied_to(operator: LinearOperator, inner: LinearOperator | None, nothing: LinearOperator) -> Any:
+    """An operator after the linear part of a map: None where that is None, ``nothing`` where it is zero."""
+    if inner is None or isinstance(inner, Zero):
+        return None if inner is None else nothing
+    return compose(*trim_to(operator, inner))
 
 
 def as_map(value: Any) -> MapExpression:
@@ -215,6 +253,12 @@ def apply(function: Any, expression: Any, vjp: Any = None, shape: Any = None) ->
     )
 
 
+def _fits(shape: Shape, whole: Shape) -> bool:
+    """Whether data of a shape spread over an array of another one."""
+    behind = whole[len(whole) - len(shape) :]
+    return len(shape) <= len(whole) and all(a in (1, b) for a, b in zip(shape, behind, strict=True))
+
+
 def _combined(left: MapExpression, right: Any, sign: float) -> Any:
     if isinstance(right, (MapExpression, AffineExpression)):
         other = as_map(right)
@@ -226,7 +270,7 @@ def _combined(left: MapExpression, right: Any, sign: float) -> Any:
     found = as_data(right)
     if found is None:
         return NotImplemented
-    if found.shape not in ((), left.shape):
+    if not _fits(found.shape, left.shape):
         raise ShapeError(f"data of shape {found.shape} do not fit a map of shape {left.shape}")
     return SummedMap(left, DataMap(found if sign == 1.0 else -found, left.shape))
 

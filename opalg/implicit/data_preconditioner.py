@@ -12,7 +12,7 @@ from typing import Any
 
 from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
-from opalg.energies.maps import AffineMap, MapExpression, OperatedMap, ScaledMap, SummedMap
+from opalg.energies.maps import MapExpression
 from opalg.errors import UnsupportedError
 from opalg.functionals.network_functions import NetworkFunctional
 from opalg.functionals.red import Red
@@ -137,7 +137,7 @@ def map_preconditioner(expression: MapExpression, variable: Variable) -> DataPre
     -----
     For ``T(x) = x - t (A.H (A x - y) + lambda (x - D(x)))`` that is ``(t A.H A + t lambda I)^{-1}``.
     """
-    linear = _linear_part(expression, variable)
+    linear = expression.linear_part(variable)
     if linear is None or isinstance(linear, Zero):
         return None
     left, right = trim_to(Identity(variable.shape), linear, same_input=True)
@@ -301,31 +301,6 @@ def _squared_columns(operator: LinearOperator, entries: Expression) -> Expressio
         inner = _squared_columns(operator.operator, entries)
         return None if inner is None else ex.square_abs(operator.factor) * inner
     return None
-
-
-def _linear_part(expression: Any, variable: Variable) -> LinearOperator | None:
-    """The operator of the linear part of a map; zero for applied functions, None where it is not an operator."""
-    if isinstance(expression, AffineMap):
-        return expression.expression.operator_of(variable)
-    if isinstance(expression, SummedMap):
-        parts = [_linear_part(e, variable) for e in (expression.first, expression.second)]
-        if any(p is None for p in parts):
-            return None
-        kept = [p for p in parts if p is not None and not isinstance(p, Zero)]
-        return total_operator(kept) if kept else parts[0]
-    if isinstance(expression, ScaledMap):
-        inner = _linear_part(expression.inner, variable)
-        if inner is None or isinstance(inner, Zero):
-            return inner
-        if expression.factor.shape == ():
-            return scale(expression.factor, inner)
-        return compose(*trim_to(Diagonal(expression.factor), inner))
-    if isinstance(expression, OperatedMap):
-        inner = _linear_part(expression.inner, variable)
-        if inner is None or isinstance(inner, Zero):
-            return inner if inner is None else Zero(variable.shape, expression.shape)
-        return compose(*trim_to(expression.operator, inner))
-    return Zero(variable.shape, expression.shape)
 
 
 def _one(argument: Expression) -> Literal:

@@ -49,7 +49,7 @@ class SolverCall(Call):
 
     @property
     def subject(self) -> str:
-        return repr(self.plan.energy if hasattr(self.plan, "energy") else self.plan.expression)
+        return repr(self.plan.energy if hasattr(self.plan, "energy") else self.plan)
 
     def solve(self, tensors: Tensors) -> Tensors:
         count = len(self.plan.parameters)

@@ -5,11 +5,13 @@ them), and one loop, elsewhere, drives every iteration.
 """
 
 from opalg.iterations.anderson import Anderson
+from opalg.iterations.batched_anderson import BatchedAnderson
 from opalg.iterations.batched_conjugate_gradients import BatchedConjugateGradients
 from opalg.iterations.conjugate_gradients import ConjugateGradients
 from opalg.iterations.gmres import GMRES
 from opalg.iterations.iteration import Iteration, LinearIteration
 from opalg.iterations.minres import MINRES
+from opalg.iterations.momentum import Momentum
 from opalg.iterations.picard import Picard
 from opalg.iterations.vectors import VectorSpace
 
@@ -17,10 +19,12 @@ __all__ = [
     "GMRES",
     "MINRES",
     "Anderson",
+    "BatchedAnderson",
     "BatchedConjugateGradients",
     "ConjugateGradients",
     "Iteration",
     "LinearIteration",
+    "Momentum",
     "Picard",
     "VectorSpace",
 ]

@@ -6,17 +6,19 @@ from opalg.energies.affine import Variable
 from opalg.energies.maps import MapExpression
 from opalg.methods.method import Lowering, starts_at, state_inputs
 from opalg.program import expression as ex
+from opalg.program.differentiate import sum_of
 
 
-def lower_map(variable: Variable, expression: MapExpression) -> Lowering:
+def lower_map(variables: tuple[Variable, ...], expressions: tuple[MapExpression, ...]) -> Lowering:
     """``T(x)`` as declared, sought by Anderson acceleration with a safeguard (Walker and Ni 2011)."""
-    (x,) = state_inputs((variable,))
-    image = ex.broadcast_to(expression.trace({variable: x}), x.shape)
+    state = state_inputs(variables)
+    point = dict(zip(variables, state, strict=True))
+    images = tuple(ex.broadcast_to(e.trace(point), x.shape) for e, x in zip(expressions, state, strict=True))
     return Lowering(
-        state=(x,),
-        step=(image,),
-        readout={variable: x},
-        start={x: starts_at(variable)},
+        state=state,
+        step=images,
+        readout=dict(point),
+        start={x: starts_at(v) for v, x in point.items()},
         iteration="anderson",
-        scale=ex.norm_squared(x),
+        scale=sum_of([ex.norm_squared(x) for x in state]),
     )

@@ -22,6 +22,7 @@ from opalg.operators.knowledge import Facts
 from opalg.operators.kronecker import Kronecker, kron
 from opalg.operators.low_rank import LowRank
 from opalg.operators.matrix import CoordinateMatrix, DenseMatrix, Matrix, SparseMatrix
+from opalg.operators.matrix_stack import MatrixStack
 from opalg.operators.multi_convolution import MultiConvolve
 from opalg.operators.nonuniform import NonuniformFFT
 from opalg.operators.norm_estimate import NormEstimate
@@ -87,6 +88,7 @@ __all__ = [
     "LowRank",
     "Mask",
     "Matrix",
+    "MatrixStack",
     "Mean",
     "MultiConvolve",
     "NonuniformFFT",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
+from functools import partial
 from typing import Any
 
 from opalg.errors import UnsupportedError
@@ -154,22 +155,23 @@ def _(current: Product, tangents: list[Tangent]) -> Tangent:
     left, right = tangents
     parts = []
     if left is not None:
-        parts.append(Product(current.form, _full(left, current.left), current.right))
+        parts.append(Product(current.form, _full(left, current.left), current.right, current.stack))
     if right is not None:
-        parts.append(Product(current.form, current.left, _full(right, current.right)))
+        parts.append(Product(current.form, current.left, _full(right, current.right), current.stack))
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
 @_pull.register
 def _(current: Product, cotangent: Expression, active: list[bool]) -> list[Tangent]:
     left, right = (pointwise("conj", a) for a in (current.left, current.right))
+    of = partial(Product, stack=current.stack)
     match current.form:
         case "Mx":
-            return [Product("xyT", cotangent, right), Product("MTx", left, cotangent) if active[1] else None]
+            return [of("xyT", cotangent, right), of("MTx", left, cotangent) if active[1] else None]
         case "MTx":
-            return [Product("xyT", right, cotangent), Product("Mx", left, cotangent) if active[1] else None]
+            return [of("xyT", right, cotangent), of("Mx", left, cotangent) if active[1] else None]
         case _:
-            return [Product("Mx", cotangent, right), Product("MTx", cotangent, left)]
+            return [of("Mx", cotangent, right), of("MTx", cotangent, left)]
 
 
 @_push.register

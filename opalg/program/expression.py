@@ -177,16 +177,19 @@ class Product(Expression):
     """A dense matrix times vectors on the last axis, where the matrix is data that gradients may be wanted for.
 
     ``form`` is ``"Mx"`` (``M @ x``), ``"MTx"`` (``M.T @ x``, no conjugate) or ``"xyT"`` (the sum over the batch of
-    ``x y^T``).
+    ``x y^T``). With ``stack`` there are as many matrices as the axis in front of the last one of a vector says, each
+    with vectors of its own.
     """
 
     form: str
     left: Expression
     right: Expression
+    stack: bool = False
 
     def __post_init__(self) -> None:
         left, right = self.left.shape, self.right.shape
-        shapes = {"Mx": right[:-1] + left[:1], "MTx": right[:-1] + left[1:], "xyT": left[-1:] + right[-1:]}
+        outer = left[-2 if self.stack else -1 :] + right[-1:]
+        shapes = {"Mx": right[:-1] + left[-2:-1], "MTx": right[:-1] + left[-1:], "xyT": outer}
         object.__setattr__(self, "shape", shapes[self.form])
         kinds = {self.left.kind, self.right.kind}
         object.__setattr__(self, "kind", "complex" if "complex" in kinds else "real")

@@ -107,12 +107,29 @@ def _(current: Apply, arguments: list[Any], lib: Backend) -> Any:
 @_value.register
 def _(current: Product, arguments: list[Any], lib: Backend) -> Any:
     left, right = (lib.asarray(a, current.kind) for a in arguments)
+    if current.stack:
+        return _stacked(current.form, left, right, lib)
     if current.form == "Mx":
         return lib.xp.matmul(left, right[..., None])[..., 0]
     if current.form == "MTx":
         return lib.xp.matmul(lib.xp.matrix_transpose(left), right[..., None])[..., 0]
     rows = lib.xp.reshape(left, (-1, left.shape[-1]))
     return lib.xp.matmul(lib.xp.matrix_transpose(rows), lib.xp.reshape(right, (-1, right.shape[-1])))
+
+
+def _stacked(form: str, left: Any, right: Any, lib: Backend) -> Any:
+    """A product with a stack of matrices, one matrix after another."""
+    xp, count = lib.xp, left.shape[-2] if form == "xyT" else left.shape[0]
+    found = []
+    for c in range(count):
+        x = right[..., c, :]
+        if form == "xyT":
+            rows, columns = (xp.reshape(a, (-1, a.shape[-1])) for a in (left[..., c, :], x))
+            found.append(xp.matmul(xp.matrix_transpose(rows), columns))
+        else:
+            matrix = left[c, ...] if form == "Mx" else xp.matrix_transpose(left[c, ...])
+            found.append(xp.matmul(matrix, x[..., None])[..., 0])
+    return xp.stack(found, axis=0 if form == "xyT" else -2)
 
 
 @_value.register
