@@ -20,6 +20,7 @@ from opalg.energies import (
     apply,
     grad,
     indicator,
+    prox,
     split_infimal_convolution,
     total_generalized_variation,
 )
@@ -314,6 +315,7 @@ __all__ = [
     "plug_and_play",
     "point",
     "pointwise",
+    "prox",
     "psd_cone",
     "quadratic",
     "quantile",

@@ -6,6 +6,7 @@ from opalg.energies.functions import indicator
 from opalg.energies.gradient_map import grad
 from opalg.energies.infimal import split_infimal_convolution
 from opalg.energies.maps import MapExpression, apply
+from opalg.energies.prox_map import prox
 from opalg.energies.total_generalized_variation import total_generalized_variation
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "apply",
     "grad",
     "indicator",
+    "prox",
     "split_infimal_convolution",
     "total_generalized_variation",
 ]

@@ -36,10 +36,12 @@ class SlopeMap(MapExpression):
         return ex.broadcast_to(self.term.weight * self.term.functional.define_gradient(at), at.shape)
 
     def linear_part(self, variable: Variable) -> LinearOperator | None:
-        """``w H A`` where the functional has the same Hessian everywhere, with H = I for a denoiser's field; else zero."""
+        """``w H A`` where the functional has the same Hessian everywhere (I for a denoiser's field), else zero."""
         operator, shape = self.term.expression.operator_of(variable), self.shape
         functional, nothing = self.term.functional, Zero(variable.shape, self.shape)
-        hessian = Identity(shape) if isinstance(functional, Red) else functional.define_hessian_operator(shape, self.kind)
+        hessian = (
+            Identity(shape) if isinstance(functional, Red) else functional.define_hessian_operator(shape, self.kind)
+        )
         if hessian is None or isinstance(operator, Zero):
             return nothing
         return scale(self.term.weight, applied_to(hessian, operator, nothing))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
@@ -25,7 +24,7 @@ from opalg.methods.problem import (
     total_operator,
 )
 from opalg.nodes import walk
-from opalg.operators.algebra import Identity, LinearOperator, Scaled, Zero, compose, scale
+from opalg.operators.algebra import Identity, LinearOperator, Scaled, Zero, scale
 from opalg.operators.batched import trim_to
 from opalg.operators.diagonal import Diagonal
 from opalg.operators.matrix import DenseMatrix

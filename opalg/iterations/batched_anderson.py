@@ -198,7 +198,7 @@ class BatchedAnderson(Iteration):
             return
         failed = [i for i, outcome in enumerate(self.outcomes) if outcome != CONVERGED]
         if failed:
-            self._stop("nonfinite", f"the map gave NaN or infinity for {len(failed)} samples, sample {failed[0]} first.")
+            self._stop("nonfinite", f"the map is not finite for {len(failed)} samples, sample {failed[0]} first.")
         else:
             self._stop(CONVERGED, "every sample has converged.")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
-from functools import partial
 from typing import Any
 
 from opalg.errors import UnsupportedError
@@ -164,7 +163,10 @@ def _(current: Product, tangents: list[Tangent]) -> Tangent:
 @_pull.register
 def _(current: Product, cotangent: Expression, active: list[bool]) -> list[Tangent]:
     left, right = (pointwise("conj", a) for a in (current.left, current.right))
-    of = partial(Product, stack=current.stack)
+
+    def of(form: str, a: Expression, b: Expression) -> Expression:
+        return Product(form, a, b, current.stack)
+
     match current.form:
         case "Mx":
             return [of("xyT", cotangent, right), of("MTx", left, cotangent) if active[1] else None]
