@@ -149,7 +149,7 @@ def test_what_cannot_be_compiled_says_why() -> None:
     with pytest.raises(oa.ParameterError, match="make them Parameters"):
         oa.fixed_point(x, x + z)
     with pytest.raises(oa.ParameterError, match="acceleration"):
-        oa.fixed_point(x, 0.5 * x, acceleration="nesterov")
+        oa.fixed_point(x, 0.5 * x, acceleration="momentum")
     with pytest.raises(oa.NotAffineError):
         oa.fixed_point(x, 3.0)
 
