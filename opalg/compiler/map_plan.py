@@ -55,8 +55,6 @@ class MapPlan:
         ``"anderson"``, ``"nesterov"`` or ``"none"``.
     memory : int
         How many differences Anderson acceleration keeps.
-    sample_axes : int
-        How many leading axes count samples that are accelerated and stopped one by one.
     """
 
     variables: tuple[Variable, ...]
@@ -65,7 +63,6 @@ class MapPlan:
     backend: Backend
     acceleration: str
     memory: int
-    sample_axes: int = 0
     _derivatives: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -87,10 +84,15 @@ class MapPlan:
         shapes, kinds = [v.shape for v in self.variables], [v.kind for v in self.variables]
         return BatchRows(shapes, kinds, count, self.backend)
 
+    @property
+    def sample_axes(self) -> int:
+        """How many leading axes count samples that are accelerated and stopped one by one."""
+        return self.lowering.sample_axes
+
     def change(self, expressions: Sequence[MapExpression]) -> MapPlan:
         """The plan of other images of the same variables, solved in the same way."""
         images = tuple(expressions)
-        lowering = lower_map(self.variables, images)
+        lowering = lower_map(self.variables, images, self.sample_axes)
         return replace(self, expressions=images, lowering=lowering, _derivatives={})
 
     @cached_property
@@ -402,8 +404,8 @@ def fixed_point(
     every = list(images.values())
     leaves = [n for n in walk(*every) if isinstance(n, Leaf) and n.kind != "bool" and n.shape != ()]
     lib = placement_of(leaves, list(images), backend, device, dtype)
-    lowering = lower_map(tuple(images), tuple(every))
-    return MapPlan(tuple(images), tuple(every), lowering, lib, acceleration, memory, sample_axes)
+    lowering = lower_map(tuple(images), tuple(every), sample_axes)
+    return MapPlan(tuple(images), tuple(every), lowering, lib, acceleration, memory)
 
 
 def _check_samples(variables: Sequence[Variable], axes: int, acceleration: str) -> None:

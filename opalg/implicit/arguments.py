@@ -23,7 +23,7 @@ from opalg.solving.status import Status
 
 ON_INEXACT = ("raise", "warn", "return", "polish")
 MODES = ("exact", "jacobian_free", "phantom", "neumann", "unroll")
-SOLVERS = ("auto", "conjugate_gradients", "minres", "gmres")
+SOLVERS = ("auto", "conjugate_gradients", "minres", "gmres", "anderson")
 WITHOUT_INFLUENCE = ("x0", "step")  # the solution of an equation depends neither on where nor on how it was sought
 TOL = {"float64": 1e-10, "float32": 1e-5}
 CURVED_TOL = {"float64": 1e-6, "float32": 1e-4}

@@ -1,20 +1,22 @@
-"""The system of a map without symmetry, by GMRES."""
+"""The system of a map without symmetry, by GMRES or Anderson's acceleration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from opalg.implicit.anderson_solve import solve_by_anderson
 from opalg.implicit.expressions import like
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Accuracy, Flat, Solved, solve_general
 from opalg.implicit.programs import Arrays, Programs
+from opalg.implicit.rows import BatchRows
 from opalg.implicit.system import Equation
 from opalg.program.expression import Expression, Input
 
 
 class General(Jacobian):
-    """``J`` and ``J^T`` by GMRES.
+    """``J`` and ``J^T`` by GMRES, or, where rows are given, by Anderson's acceleration sample by sample.
 
     Parameters
     ----------
@@ -22,21 +24,28 @@ class General(Jacobian):
     programs : Programs
     point : list of array
     precondition : callable, optional
-        An approximate inverse of ``J^T`` on flat arrays.
+        An approximate inverse of ``J^T`` on flat arrays, for GMRES.
+    rows : BatchRows, optional
+        How flat arrays become one row for each sample.
     """
 
     name: ClassVar[str] = "map"
     symmetric: ClassVar[bool] = False
 
-    def __init__(self, equation: Equation, programs: Programs, point: Arrays, precondition: Flat | None = None) -> None:
+    def __init__(
+        self,
+        equation: Equation,
+        programs: Programs,
+        point: Arrays,
+        precondition: Flat | None = None,
+        rows: BatchRows | None = None,
+    ) -> None:
         super().__init__(equation, programs, point)
         self.space = self._space(equation.point)
-        self._precondition = precondition
+        self._precondition, self._rows = precondition, rows
 
     def solve_adjoint(self, b: Arrays, accuracy: Accuracy, start: Any = None) -> tuple[Arrays, Solved]:
-        solved = solve_general(
-            self.transposed, self.space.pack(b), self.lib, accuracy, start=start, precondition=self._precondition
-        )
+        solved = self._solve(self.transposed, self.space.pack(b), accuracy, start, self._precondition)
         return [self.lib.copy(p) for p in self.space.unpack(solved.state)], solved
 
     def solve_forward(self, r: Arrays, accuracy: Accuracy, start: Any = None) -> tuple[Arrays, Solved]:
@@ -45,8 +54,13 @@ class General(Jacobian):
         def apply(flat: Any) -> Any:
             return self.space.pack(bound(*self.point, *self.space.unpack(flat)))
 
-        solved = solve_general(apply, self.space.pack(r), self.lib, accuracy, start=start)
+        solved = self._solve(apply, self.space.pack(r), accuracy, start, None)
         return [self.lib.copy(p) for p in self.space.unpack(solved.state)], solved
+
+    def _solve(self, apply: Flat, rhs: Any, accuracy: Accuracy, start: Any, precondition: Flat | None) -> Solved:
+        if self._rows is not None:
+            return solve_by_anderson(apply, rhs, self.lib, accuracy, self._rows, start=start)
+        return solve_general(apply, rhs, self.lib, accuracy, start=start, precondition=precondition)
 
     def transposed(self, flat: Any) -> Any:
         """``J^T a`` on flat arrays."""

@@ -28,6 +28,7 @@ from opalg.implicit.reduced import Reduced
 from opalg.implicit.refine import ROUNDING, VERIFIED, Goal, Linearised, refine
 from opalg.implicit.row_preconditioner import RowPreconditioner
 from opalg.implicit.saddle import Saddle
+from opalg.implicit.rows import BatchRows
 from opalg.implicit.samples import batch_rows, check_apart, samples_of
 from opalg.implicit.settle import Settler
 from opalg.implicit.system import MapEquation, Optimality, equation_of, reference_map
@@ -118,7 +119,7 @@ class Lineariser:
     def refined(self) -> tuple[Linearised, int]:
         """The point of the solution, improved by Newton steps where that is wanted and can be had cheaply."""
         here = self.at(self.start)
-        if self.options.solver in ("gmres", "minres") and self.options.refine and isinstance(self.equation, Optimality):
+        if self.options.solver in ("gmres", "minres", "anderson") and self.options.refine and isinstance(self.equation, Optimality):
             usual = copy(self)  # how a point is improved is no matter of how its adjoint is sought
             usual.options = replace(self.options, solver="auto")
             better, products = usual.refined()
@@ -194,7 +195,12 @@ class Lineariser:
 
     def general(self, point: Arrays) -> General:
         """The derivative without any symmetry, preconditioned by what is known of its linear part."""
-        return General(self.equation, self.programs, point, self._precondition(point))
+        axes, nodes = self.lowering.sample_axes, self.equation.point
+        rows = None
+        if (axes and self.options.solver == "auto") or self.options.solver == "anderson":
+            count = prod(nodes[0].shape[:axes])
+            rows = BatchRows([n.shape for n in nodes], [n.kind for n in nodes], count, self.lib)
+        return General(self.equation, self.programs, point, None if rows else self._precondition(point), rows)
 
     def _precondition(self, point: Arrays) -> Flat | None:
         """An approximate inverse of ``J^T``, or of the Hessian, on flat arrays; None where none is known."""
@@ -233,7 +239,7 @@ class Lineariser:
 
     def _jacobian(self, point: Arrays, active: Active | None) -> Jacobian:
         equation, wanted = self.equation, self.options.solver
-        if not isinstance(equation, Optimality) or wanted == "gmres":
+        if not isinstance(equation, Optimality) or wanted in ("gmres", "anderson"):
             if wanted in ("conjugate_gradients", "minres"):
                 raise ParameterError(
                     f"solver={wanted!r} needs a symmetric system, and this map is no gradient; use solver='gmres'"

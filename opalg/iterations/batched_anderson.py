@@ -28,7 +28,7 @@ class BatchedAnderson(Iteration):
     lib : Backend
         Library, device and precision.
     tolerance : float
-        The residual ``|T(z) - z|`` at which a sample has converged, relative to ``|T(z)|``.
+        The residual ``|T(z) - z|`` at which a sample has converged, relative to its scale.
     memory : int
         How many differences to keep; 0 is Picard.
     regularisation : float
@@ -36,13 +36,15 @@ class BatchedAnderson(Iteration):
         unit length.
     growth : float
         The factor over a sample's best residual above which its safeguard acts; infinity turns it off.
+    scales : array of shape ``(samples,)``, optional
+        What a sample's residual is relative to; ``|T(z)|`` by default.
 
     Attributes
     ----------
     outcomes : list of str or None
         For each sample None while it goes on, ``"converged"`` or ``"nonfinite"``.
     residuals, relative : NumPy array of float64, shape ``(samples,)``
-        ``|T(z) - z|`` of each sample, and that over ``|T(z)|``.
+        ``|T(z) - z|`` of each sample, and that over its scale.
     counts : NumPy array of int, shape ``(samples,)``
         How many applications of the map each sample took part in.
     fallbacks : int
@@ -66,6 +68,7 @@ class BatchedAnderson(Iteration):
         memory: int = 5,
         regularisation: float = 1e-10,
         growth: float = 2.0,
+        scales: np.ndarray | None = None,
     ) -> None:
         if not isinstance(memory, int) or memory < 0:
             raise ParameterError(f"the memory of Anderson acceleration must be a nonnegative integer, not {memory!r}")
@@ -75,7 +78,7 @@ class BatchedAnderson(Iteration):
             raise ParameterError(f"the regularisation must be nonnegative, not {regularisation!r}")
         if not growth >= 1:
             raise ParameterError(f"the growth that the safeguard allows must be at least 1, not {growth!r}")
-        self._map, self.lib, self.memory = map, lib, memory
+        self._map, self.lib, self.memory, self._scales = map, lib, memory, scales
         self.tolerance, self.regularisation, self.growth = float(tolerance), float(regularisation), float(growth)
 
     def start(self, z0: Any) -> None:
@@ -119,13 +122,14 @@ class BatchedAnderson(Iteration):
             taken = self._column(good)
             self._image = self.lib.xp.where(taken, image, self._image)
             self._f = self.lib.xp.where(taken, f, self._f)
+        scales = sizes if self._scales is None else self._scales
         self._has_last |= good
         self._best = np.where(good, np.minimum(self._best, residuals), self._best)
         self.residuals = np.where(good, residuals, self.residuals)
-        self.relative = np.where(good, residuals / np.where(sizes > 0, sizes, 1.0), self.relative)
+        self.relative = np.where(good, residuals / np.where(scales > 0, scales, 1.0), self.relative)
         self._forget(bad)
         self._stop_samples(blown, "nonfinite")
-        self._stop_samples(good & (self.residuals <= self.tolerance * sizes), CONVERGED)
+        self._stop_samples(good & (self.residuals <= self.tolerance * scales), CONVERGED)
         self._next_point(good & self._active(), bad)
         self._close()
         return self.residual

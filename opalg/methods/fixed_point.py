@@ -9,7 +9,9 @@ from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 
 
-def lower_map(variables: tuple[Variable, ...], expressions: tuple[MapExpression, ...]) -> Lowering:
+def lower_map(
+    variables: tuple[Variable, ...], expressions: tuple[MapExpression, ...], sample_axes: int = 0
+) -> Lowering:
     """``T(x)`` as declared, sought by Anderson acceleration with a safeguard (Walker and Ni 2011)."""
     state = state_inputs(variables)
     point = dict(zip(variables, state, strict=True))
@@ -21,4 +23,5 @@ def lower_map(variables: tuple[Variable, ...], expressions: tuple[MapExpression,
         start={x: starts_at(v) for v, x in point.items()},
         iteration="anderson",
         scale=sum_of([ex.norm_squared(x) for x in state]),
+        sample_axes=sample_axes,
     )

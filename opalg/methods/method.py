@@ -81,6 +81,8 @@ class Lowering:
         What must be positive beyond rounding for the method to work: an eigenvalue, the size of the largest, and words.
     needs : tuple of (Expression, str)
         A number that must be positive at the values of a solve, and the sentence for where it is not.
+    sample_axes : int
+        How many leading axes of every state count samples that are solved for one by one.
     notes : tuple of str
         Sentences for ``explain()``.
     """
@@ -105,6 +107,7 @@ class Lowering:
     epsilon: Input | None = None
     positive: tuple[tuple[Expression, Expression, str], ...] = ()
     needs: tuple[tuple[Expression, str], ...] = ()
+    sample_axes: int = 0
     notes: tuple[str, ...] = ()
 
 
