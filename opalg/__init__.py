@@ -86,7 +86,7 @@ from opalg.functionals.sum_squares import sum_squares
 from opalg.functionals.support import support_function
 from opalg.functionals.total_variation import total_variation
 from opalg.interop import from_pylops, from_scipy, from_torch
-from opalg.learning import hypergradient, metrics, tune
+from opalg.learning import hypergradient, metrics, online, samplers, tune
 from opalg.leaves import Constant, Parameter
 from opalg.operators import (
     DCT,
@@ -310,6 +310,7 @@ __all__ = [
     "norm_half",
     "norm_inf",
     "nuclear_norm",
+    "online",
     "operators",
     "ordered_norm1",
     "plug_and_play",
@@ -321,6 +322,7 @@ __all__ = [
     "quantile",
     "rank_ball",
     "red",
+    "samplers",
     "scalar_network",
     "second_order_cone",
     "separable_sum",

@@ -28,7 +28,8 @@ def untied(expression: MapExpression, copies: Mapping[Parameter, Parameter]) -> 
         Where a parameter is in no adjoint.
     """
     for parameter in copies:
-        if not any(isinstance(n, AdjointMap) and parameter in walk(n.operator) for n in walk(expression)):
+        adjoints = [n.operator for n in walk(expression) if isinstance(n, AdjointMap)]
+        if not any(n is parameter for n in walk(*adjoints)):
             raise ParameterError(
                 f"{parameter!r} is in no operator whose adjoint the map applies, so there is nothing to untie; the map "
                 f"must be made of oa.grad(energy), with the parameter in an operator of the energy"

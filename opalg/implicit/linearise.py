@@ -27,8 +27,8 @@ from opalg.implicit.proof import is_proven
 from opalg.implicit.reduced import Reduced
 from opalg.implicit.refine import ROUNDING, VERIFIED, Goal, Linearised, refine
 from opalg.implicit.row_preconditioner import RowPreconditioner
-from opalg.implicit.saddle import Saddle
 from opalg.implicit.rows import BatchRows
+from opalg.implicit.saddle import Saddle
 from opalg.implicit.samples import batch_rows, check_apart, samples_of
 from opalg.implicit.settle import Settler
 from opalg.implicit.system import MapEquation, Optimality, equation_of, reference_map
@@ -119,7 +119,11 @@ class Lineariser:
     def refined(self) -> tuple[Linearised, int]:
         """The point of the solution, improved by Newton steps where that is wanted and can be had cheaply."""
         here = self.at(self.start)
-        if self.options.solver in ("gmres", "minres", "anderson") and self.options.refine and isinstance(self.equation, Optimality):
+        if (
+            self.options.solver in ("gmres", "minres", "anderson")
+            and self.options.refine
+            and isinstance(self.equation, Optimality)
+        ):
             usual = copy(self)  # how a point is improved is no matter of how its adjoint is sought
             usual.options = replace(self.options, solver="auto")
             better, products = usual.refined()

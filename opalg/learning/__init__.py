@@ -1,7 +1,8 @@
 """Learning: image quality measures, gradients of losses of solutions, and tuning of parameters along them."""
 
-from opalg.learning import metrics, schedules
+from opalg.learning import metrics, samplers, schedules
 from opalg.learning.hypergradients import Hypergradient, hypergradient
+from opalg.learning.online import OnlinePlan, online
 from opalg.learning.path import Tuning, TuningStep
 from opalg.learning.schedules import Adaptive, Fixed, Hoag, Maid
 from opalg.learning.tuning import tune
@@ -12,10 +13,13 @@ __all__ = [
     "Hoag",
     "Hypergradient",
     "Maid",
+    "OnlinePlan",
     "Tuning",
     "TuningStep",
     "hypergradient",
     "metrics",
+    "online",
+    "samplers",
     "schedules",
     "tune",
 ]

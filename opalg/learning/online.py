@@ -1,0 +1,283 @@
+"""Online solves: every iteration looks at some blocks of the measurements only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from opalg.compiler.arguments import limits_of
+from opalg.compiler.explain import Explanation
+from opalg.compiler.map_plan import MapPlan
+from opalg.energies.data_blocks import DataBlocks, data_blocks
+from opalg.energies.energy import EnergyExpression
+from opalg.errors import ParameterError, UnsupportedError
+from opalg.iterations import Momentum, Picard, VectorSpace
+from opalg.iterations.vectors import norm
+from opalg.learning.online_gradients import OnlineDifferentiator
+from opalg.learning.sampled_map import SampledMap
+from opalg.learning.samplers import Sampler, WithoutReplacement
+from opalg.solving.certificate import Certificate
+from opalg.solving.loop import Info, Measurement, run
+from opalg.solving.progress import progress_of
+from opalg.solving.solution import Solution, deliver
+from opalg.solving.status import Status
+
+ITERATIONS = 100  # by default; a random map has no residual that would say when to stop
+BACKWARD = ("online", "full")
+
+
+@dataclass(frozen=True, repr=False)
+class OnlinePlan:
+    """A map whose data term is estimated from some blocks of the measurements; made by `opalg.online`.
+
+    Attributes
+    ----------
+    full : MapPlan
+        The map with all measurements.
+    pieces : DataBlocks
+    sampler : Sampler
+    backward : str
+        ``"online"`` or ``"full"``: what the backward pass looks at.
+    seed : int
+        Every solve draws blocks from a stream of its own, made of the seed and the number of the solve; forward and
+        backward streams are independent.
+    """
+
+    full: MapPlan
+    pieces: DataBlocks
+    sampler: Sampler
+    backward: str
+    seed: int
+    _cache: dict[Any, Any] = field(default_factory=dict)
+    _solves: list[int] = field(default_factory=lambda: [0])
+
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """The variable, as a tuple of one."""
+        return self.full.variables
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """The parameters of the map."""
+        return self.full.parameters
+
+    @property
+    def backend(self) -> Any:
+        """Where it runs."""
+        return self.full.backend
+
+    @property
+    def count(self) -> int:
+        """How many blocks there are."""
+        return len(self.pieces.blocks)
+
+    @property
+    def drawn(self) -> int:
+        """How many blocks an iteration looks at."""
+        return self.sampler.check(self.count)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every iteration looks at all of them, so that nothing is random."""
+        return (
+            self.drawn == self.count
+            and self.sampler.variance_factor(self.count) in (0.0, 1.0 / self.count)
+            and (sorted(self.sampler.draw(np.random.default_rng(0), self.count)) == list(range(self.count)))
+        )
+
+    def restart(self, solves: int = 0) -> None:
+        """Set the number of solves made so far, which the next streams of random numbers follow from."""
+        self._solves[0] = int(solves)
+
+    def solve(
+        self,
+        x0: Any = None,
+        *,
+        params: Mapping[Any, Any] | None = None,
+        tol: float | None = None,
+        max_iter: int | None = None,
+        time_limit: float | None = None,
+        callback: Callable[[Info], Any] | None = None,
+        progress: bool = False,
+        on_failure: str | None = None,
+    ) -> Solution:
+        """Make ``max_iter`` iterations, each with blocks of its own.
+
+        Parameters
+        ----------
+        x0, params, time_limit, callback, progress, on_failure
+            As for ``MapPlan.solve``.
+        tol : float, optional
+            On the sampled residual ``|T_k(x) - x| / |x|``; 0 by default, since that says little about x.
+        max_iter : int, optional
+            How many iterations; 100 by default. With all blocks in every iteration the full map is solved.
+
+        Returns
+        -------
+        Solution
+            With ``Status.SAMPLED`` after all iterations.
+        """
+        self._solves[0] += 1
+        if self.is_full:
+            return self.full.solve(
+                x0,
+                params=params,
+                tol=tol,
+                max_iter=max_iter,
+                time_limit=time_limit,
+                callback=callback,
+                progress=progress,
+                on_failure=on_failure,
+            )
+        limits = limits_of(0.0 if tol is None else tol, ITERATIONS if max_iter is None else max_iter, time_limit, 1)
+        limits.look_at_start = False
+        binding, lib, space = self.full.bind(params), self.backend, self.full.space
+        sampled = SampledMap(self.variables[0], self.pieces, binding, self._cache)
+        forward, backward = self._streams()
+        iteration = self._iteration(sampled, space, forward)
+        iteration.start(space.pack(list(self.full.initial_state(x0))))
+
+        def measure(flat: Any) -> Measurement:
+            relative = iteration.residual / max(norm(flat, lib), lib.tiny)
+            return Measurement(Certificate("residual", iteration.residual, relative))
+
+        bar = progress_of(progress, limits.tol, "online")
+        outcome = run(iteration, measure, limits, keep=lib.copy, callback=callback, progress=bar)
+        assert outcome.measurement is not None
+        points = tuple(lib.copy(p) for p in space.unpack(outcome.state))
+        status = Status.SAMPLED if outcome.status is Status.MAX_ITER else outcome.status
+        relative = outcome.measurement.certificate.relative
+        solution = Solution(
+            variables=self.variables,
+            points=points,
+            status=status,
+            value=None,
+            certificate=outcome.measurement.certificate,
+            evaluate_residual=lambda: relative,
+            iterations=outcome.iterations,
+            seconds=outcome.history.rows[-1].seconds,
+            history=outcome.history,
+            error_bound=None,
+            method="online",
+            backend=repr(lib),
+            state=points,
+            differentiator=OnlineDifferentiator(self, sampled, binding, backward, outcome.iterations),
+            message=outcome.message,
+        )
+        return deliver(solution, on_failure)
+
+    def _iteration(self, sampled: SampledMap, space: VectorSpace, rng: np.random.Generator) -> Any:
+        def step(flat: Any) -> Any:
+            (x,) = space.unpack(flat)
+            return space.pack([sampled.step(x, self.sampler.draw(rng, self.count))])
+
+        if self.full.acceleration == "nesterov":
+            return Momentum(step, self.backend)
+        return Picard(step, self.backend)
+
+    def _streams(self) -> tuple[np.random.Generator, np.random.Generator]:
+        """Independent random numbers for the forward and the backward pass of this solve."""
+        forward, backward = np.random.SeedSequence(self.seed, spawn_key=(self._solves[0],)).spawn(2)
+        return np.random.default_rng(forward), np.random.default_rng(backward)
+
+    def as_module(self, **options: Any) -> Any:
+        """A ``torch.nn.Module`` whose parameters are the map's; see ``Plan.as_module``."""
+        from opalg.implicit.torch_module import SolverModule
+
+        return SolverModule(self, **options)
+
+    def explain(self) -> Explanation:
+        """The full map, and what of it is sampled."""
+        text = self.full.explain()
+        return Explanation(f"{text}\n\nSampling\n  {self._sampling}")
+
+    @property
+    def _sampling(self) -> str:
+        return (
+            f"{self.drawn} of {self.count} blocks in each iteration, {self.sampler!r}; backward {self.backward}, "
+            f"seed {self.seed}"
+        )
+
+    def __repr__(self) -> str:
+        return f"OnlinePlan: {self._sampling}, of {self.full!r}"
+
+
+def online(
+    plan: MapPlan,
+    blocks: int | None = None,
+    *,
+    sampler: Sampler | None = None,
+    of: EnergyExpression | None = None,
+    backward: str = "online",
+    seed: int = 0,
+) -> OnlinePlan:
+    """Estimate the data term of a map from some blocks of the measurements, fresh ones in every iteration.
+
+    Parameters
+    ----------
+    plan : MapPlan
+        Of one variable, with the data term's gradient made by `opalg.grad`: ``x - tau * (oa.grad(data) + R(x))``.
+    blocks : int, optional
+        How many to draw, without replacement; views, coils or illuminations. Give this or a sampler.
+    sampler : Sampler, optional
+        How they are drawn: ``oa.samplers.WithReplacement(w)``, ``WithoutReplacement(w)`` or ``Stratified(strata, w)``.
+    of : Energy or Term, optional
+        The data term, where the map has several whose operators have blocks of rows; or a sum of terms, which then are
+        the blocks.
+    backward : {"online", "full"}
+        Whether the backward pass draws blocks of its own, independent of the forward ones, or looks at all.
+    seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    OnlinePlan
+        Solved, differentiated and turned into a Torch module like the plan. Where all blocks are drawn it is the plan.
+
+    Raises
+    ------
+    ParameterError
+        Where there is no such data term, or the sampler cannot draw as many blocks.
+    UnsupportedError
+        For several variables, and for functionals that are no sum over the blocks.
+
+    Notes
+    -----
+    ``(b / w) sum_i G_i`` over the w blocks drawn is an unbiased estimate of the sum over all b, with a variance that
+    falls as ``1 / w``, and where blocks are drawn without replacement by ``(b - w) / (b - 1)`` more. Errors of x and of
+    the adjoint then settle at a level that falls likewise (Liu et al. 2022, online deep equilibrium learning). Anderson
+    acceleration mixes up different draws, so the plain iteration takes its place; momentum is kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x = oa.Variable((8, 8), name="x")
+    >>> A = oa.Radon((8, 8), np.linspace(0, np.pi, 12, endpoint=False))
+    >>> data = 0.5 / 12 * oa.sum_squares(A @ x - (A @ np.ones((8, 8))))
+    >>> plan = oa.fixed_point(x, x - 0.2 * oa.grad(data))
+    >>> sol = oa.online(plan, 4).solve(max_iter=200)
+    >>> sol.status, bool(abs(sol.x - 1).max() < 0.1)
+    (SAMPLED, True)
+    """
+    if not isinstance(plan, MapPlan):
+        raise ParameterError(
+            f"online takes a plan of a map, made by oa.fixed_point, not {type(plan).__name__}; the map of gradient "
+            f"descent is oa.fixed_point(x, x - step * oa.grad(energy))"
+        )
+    if len(plan.variables) != 1 or plan.sample_axes:
+        raise UnsupportedError("online solves take maps of one variable, without sample_axes")
+    if (blocks is None) == (sampler is None):
+        raise ParameterError("online takes the number of blocks, or a sampler; give one of them")
+    if backward not in BACKWARD:
+        raise ParameterError(f"backward must be one of {BACKWARD}, not {backward!r}")
+    chosen = WithoutReplacement(blocks) if sampler is None else sampler  # type: ignore[arg-type]
+    pieces = data_blocks(plan.expressions[0], plan.variables[0], of)
+    chosen.check(len(pieces.blocks))
+    return OnlinePlan(plan, pieces, chosen, backward, int(seed))
+
+
+__all__ = ["OnlinePlan", "online"]
