@@ -86,7 +86,7 @@ from opalg.functionals.sum_squares import sum_squares
 from opalg.functionals.support import support_function
 from opalg.functionals.total_variation import total_variation
 from opalg.interop import from_pylops, from_scipy, from_torch
-from opalg.learning import hypergradient, metrics, online, samplers, tune
+from opalg.learning import Guard, fit, hypergradient, metrics, online, samplers, tune
 from opalg.leaves import Constant, Parameter
 from opalg.operators import (
     DCT,
@@ -197,6 +197,7 @@ __all__ = [
     "FunctionOperator",
     "Gather",
     "Gradient",
+    "Guard",
     "Hadamard",
     "Hessian",
     "Identity",
@@ -272,6 +273,7 @@ __all__ = [
     "entropy",
     "exp",
     "fields_of_experts",
+    "fit",
     "fixed_point",
     "from_pylops",
     "from_scipy",

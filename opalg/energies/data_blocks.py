@@ -76,8 +76,8 @@ def _only_gradient(expression: MapExpression) -> AdjointMap:
     chosen = [n for n in walk(expression) if isinstance(n, AdjointMap) and _blocks_of(n) is not None]
     if len(chosen) != 1:
         raise ParameterError(
-            f"the map has {len(chosen)} gradients of terms whose operators have blocks of rows, not one; write the data "
-            f"term's gradient as oa.grad(data), with a Radon, ParallelMRI, vstack, ... in the energy data, and say "
+            f"the map has {len(chosen)} gradients of terms whose operators have blocks of rows, not one; write that of "
+            f"the data term as oa.grad(data), with a Radon, ParallelMRI, vstack, ... in the energy data, and say "
             f"of=data where there are several"
         )
     return chosen[0]

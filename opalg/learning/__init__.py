@@ -1,21 +1,33 @@
 """Learning: image quality measures, gradients of losses of solutions, and tuning of parameters along them."""
 
 from opalg.learning import metrics, samplers, schedules
+from opalg.learning.batches import Batch, Measured
+from opalg.learning.evaluation import evaluate
+from opalg.learning.guard import Guard
 from opalg.learning.hypergradients import Hypergradient, hypergradient
 from opalg.learning.online import OnlinePlan, online
 from opalg.learning.path import Tuning, TuningStep
 from opalg.learning.schedules import Adaptive, Fixed, Hoag, Maid
+from opalg.learning.training import Training, fit
+from opalg.learning.training_log import TrainingLog
 from opalg.learning.tuning import tune
 
 __all__ = [
     "Adaptive",
+    "Batch",
     "Fixed",
+    "Guard",
     "Hoag",
     "Hypergradient",
     "Maid",
+    "Measured",
     "OnlinePlan",
+    "Training",
+    "TrainingLog",
     "Tuning",
     "TuningStep",
+    "evaluate",
+    "fit",
     "hypergradient",
     "metrics",
     "online",

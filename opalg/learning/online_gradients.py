@@ -42,7 +42,7 @@ class OnlineDifferentiator:
         asked = options_of(options, self.lib)
         if asked.per_sample or asked.estimate == "bound" or asked.mode not in ("exact", "jacobian_free"):
             raise UnsupportedError(
-                "gradients of online solves are estimates from samples: there are neither bounds nor gradients for each "
+                "gradients of online solves are estimates from samples: there are neither bounds nor gradients by "
                 "sample, and the modes are 'exact', with max_iter iterations, and 'jacobian_free'"
             )
         lowering = self.plan.full.lowering

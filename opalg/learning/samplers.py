@@ -110,8 +110,8 @@ class Stratified(Sampler):
         blocks = self.strata if self.blocks is None else _at_least_one(self.blocks)
         if blocks % self.strata or blocks > count:
             raise ParameterError(
-                f"of {count} blocks in {self.strata} sectors, a multiple of {self.strata} up to {count} can be drawn, not "
-                f"{blocks}"
+                f"of {count} blocks in {self.strata} sectors a multiple of {self.strata} up to {count} can be drawn, "
+                f"not {blocks}"
             )
         return blocks
 

@@ -8,6 +8,22 @@ from typing import Any
 from opalg.errors import UnsupportedError
 
 
+def bar(total: float, label: str) -> Any:
+    """A bar of tqdm, to be moved by its ``n``.
+
+    Raises
+    ------
+    UnsupportedError
+        Where tqdm is not installed.
+    """
+    try:
+        from tqdm.auto import tqdm
+    except ModuleNotFoundError:
+        raise UnsupportedError("progress=True needs tqdm: pip install tqdm, or use callback=") from None
+    form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+    return tqdm(total=total, desc=label, bar_format=form, leave=True)
+
+
 class Progress:
     """A bar that fills, on a logarithmic scale, as the certificate falls to the tolerance.
 
@@ -25,12 +41,7 @@ class Progress:
     """
 
     def __init__(self, tolerance: float, label: str = "") -> None:
-        try:
-            from tqdm.auto import tqdm
-        except ModuleNotFoundError:
-            raise UnsupportedError("progress=True needs tqdm: pip install tqdm, or use callback=") from None
-        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
-        self._bar = tqdm(total=100.0, desc=label, bar_format=form, leave=True)
+        self._bar = bar(100.0, label)
         self._tolerance = tolerance
         self._first: float | None = None
 
