@@ -86,7 +86,7 @@ from opalg.functionals.sum_squares import sum_squares
 from opalg.functionals.support import support_function
 from opalg.functionals.total_variation import total_variation
 from opalg.interop import from_pylops, from_scipy, from_torch
-from opalg.learning import Guard, fit, hypergradient, metrics, online, samplers, tune
+from opalg.learning import Guard, fit, hypergradient, metrics, noise, online, penalties, samplers, tune
 from opalg.leaves import Constant, Parameter
 from opalg.operators import (
     DCT,
@@ -304,6 +304,7 @@ __all__ = [
     "metrics",
     "minimize",
     "moreau_envelope",
+    "noise",
     "nonneg",
     "norm0",
     "norm1",
@@ -315,6 +316,7 @@ __all__ = [
     "online",
     "operators",
     "ordered_norm1",
+    "penalties",
     "plug_and_play",
     "point",
     "pointwise",

@@ -1,6 +1,6 @@
 """Learning: image quality measures, gradients of losses of solutions, and tuning of parameters along them."""
 
-from opalg.learning import metrics, samplers, schedules
+from opalg.learning import metrics, noise, penalties, samplers, schedules
 from opalg.learning.batches import Batch, Measured
 from opalg.learning.evaluation import evaluate
 from opalg.learning.guard import Guard
@@ -30,7 +30,9 @@ __all__ = [
     "fit",
     "hypergradient",
     "metrics",
+    "noise",
     "online",
+    "penalties",
     "samplers",
     "schedules",
     "tune",

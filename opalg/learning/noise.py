@@ -1,0 +1,100 @@
+"""Noise of exact size: by its standard deviation, or by the signal-to-noise ratio of the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.arrays import backend_of
+from opalg.errors import ParameterError
+
+
+def gaussian(shape: Any, std: float = 1.0, *, like: Any = None, rng: Any = None) -> Any:
+    """White Gaussian noise.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    std : float
+        Standard deviation of a real entry; of a complex one, whose real and imaginary parts are independent and each
+        have ``std / sqrt(2)``, so that ``mean |e|^2`` is ``std^2`` either way (circular noise).
+    like : array, optional
+        Gives library, device and dtype; NumPy's float64 by default.
+    rng : numpy.random.Generator, torch.Generator or int, optional
+        Where randomness comes from, or a seed.
+
+    Returns
+    -------
+    array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> e = oa.noise.gaussian((1000,), 0.5, like=np.zeros(1, dtype=complex), rng=0)
+    >>> bool(abs(np.mean(abs(e) ** 2) - 0.25) < 0.02)
+    True
+    """
+    if not std >= 0:
+        raise ParameterError(f"the standard deviation of noise is not negative, but {std!r} was given")
+    like = np.zeros(0) if like is None else like
+    lib = backend_of(like)
+    kind = lib.kind_of(like)
+    draw = _drawer(rng)
+    if kind == "complex":
+        values = (draw(shape) + 1j * draw(shape)) / np.sqrt(2.0)
+    else:
+        values = draw(shape)
+    return lib.asarray(std * values, kind)
+
+
+def at_snr(y: Any, snr: float, *, rng: Any = None) -> Any:
+    """Data plus Gaussian noise, scaled so that their signal-to-noise ratio is exact.
+
+    Parameters
+    ----------
+    y : array
+        Data without noise; noise on complex data is circular.
+    snr : float
+        ``20 log10(|y| / |e|)`` in decibels.
+    rng : numpy.random.Generator, torch.Generator or int, optional
+
+    Returns
+    -------
+    array
+        ``y + e``, of the dtype and library of y.
+
+    Raises
+    ------
+    ParameterError
+        Where y is zero, so that no noise has that ratio.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> y = np.linspace(0.0, 1.0, 50)
+    >>> round(oa.metrics.snr(oa.noise.at_snr(y, 30.0, rng=0), y), 6)
+    30.0
+    """
+    lib = backend_of(y)
+    e = lib.to_numpy(gaussian(tuple(y.shape), like=y, rng=rng)).astype(np.complex128)
+    signal = np.linalg.norm(np.ravel(lib.to_numpy(y)).astype(np.complex128))
+    if signal == 0:
+        raise ParameterError("data that are zero have no signal-to-noise ratio")
+    scaled = e * (signal / np.linalg.norm(np.ravel(e)) * 10.0 ** (-snr / 20.0))
+    kind = lib.kind_of(y)
+    return y + lib.asarray(scaled if kind == "complex" else scaled.real, kind)
+
+
+def _drawer(rng: Any) -> Any:
+    """Standard normal numbers as NumPy arrays, from a generator of either library."""
+    if type(rng).__module__.startswith("torch"):
+        import torch
+
+        return lambda shape: torch.randn(tuple(shape), generator=rng, dtype=torch.float64).numpy()
+    return np.random.default_rng(rng).standard_normal
+
+
+__all__ = ["at_snr", "gaussian"]
