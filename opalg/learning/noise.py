@@ -42,10 +42,7 @@ def gaussian(shape: Any, std: float = 1.0, *, like: Any = None, rng: Any = None)
     lib = backend_of(like)
     kind = lib.kind_of(like)
     draw = _drawer(rng)
-    if kind == "complex":
-        values = (draw(shape) + 1j * draw(shape)) / np.sqrt(2.0)
-    else:
-        values = draw(shape)
+    values = (draw(shape) + 1j * draw(shape)) / np.sqrt(2.0) if kind == "complex" else draw(shape)
     return lib.asarray(std * values, kind)
 
 
