@@ -18,6 +18,7 @@ from opalg.energies import (
     Term,
     Variable,
     apply,
+    broadcast_to,
     grad,
     indicator,
     prox,
@@ -46,6 +47,7 @@ from opalg.errors import (
     UnsupportedError,
 )
 from opalg.facts import NO, UNKNOWN, YES, Bound, Fact
+from opalg.functionals.activations import activation
 from opalg.functionals.affine_sets import affine
 from opalg.functionals.balls import ball1, ball2, ball_inf
 from opalg.functionals.boxes import box, nonneg
@@ -255,6 +257,7 @@ __all__ = [
     "Wavelet",
     "Zero",
     "__version__",
+    "activation",
     "affine",
     "annular_illumination",
     "apply",
@@ -265,6 +268,7 @@ __all__ = [
     "block",
     "block_diag",
     "box",
+    "broadcast_to",
     "cauchy",
     "charbonnier",
     "compile",

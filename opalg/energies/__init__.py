@@ -1,6 +1,7 @@
 """The language: variables, affine expressions, constraints, terms and energies."""
 
 from opalg.energies.affine import Affine, Constraint, Variable
+from opalg.energies.data import broadcast_to
 from opalg.energies.energy import Energy, EnergyExpression, Term
 from opalg.energies.functions import indicator
 from opalg.energies.gradient_map import grad
@@ -18,6 +19,7 @@ __all__ = [
     "Term",
     "Variable",
     "apply",
+    "broadcast_to",
     "grad",
     "indicator",
     "prox",

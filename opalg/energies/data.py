@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays import library_name
-from opalg.errors import DtypeError, NonFiniteError, ParameterError
+from opalg.errors import DtypeError, NonFiniteError, ParameterError, ShapeError
 from opalg.leaves import Constant, Leaf
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Literal
@@ -101,3 +101,41 @@ def reciprocal(data: Expression, owner: Any) -> Expression:
     if zero or (isinstance(data, Constant) and bool((data.value == 0).any())):
         raise ParameterError(f"({owner!r}) / {label_of(data) if data.shape else 0}: this divides by zero")
     return ex.as_expression(1.0 / data.value) if isinstance(data, Literal) else 1.0 / data
+
+
+def broadcast_to(data: Any, shape: int | tuple[int, ...]) -> Expression:
+    """Data spread over more axes: one bias for all samples of a batch, for example.
+
+    Parameters
+    ----------
+    data : number, array, Parameter or Expression
+        Of a shape that NumPy's rules spread over the new one. A gradient in it is the sum over what was repeated.
+    shape : int or tuple of int
+
+    Returns
+    -------
+    Expression
+        To be added to an affine expression; nothing else is broadcast there.
+
+    Raises
+    ------
+    ShapeError
+        Where the shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x, b = oa.Variable((3, 2), name="x"), oa.Parameter(np.array([1.0, -1.0]), name="b")
+    >>> sol = oa.minimize(oa.sum_squares(x + oa.broadcast_to(b, x.shape)))
+    >>> sol.x[0].round(6), sol.vjp(np.ones((3, 2)), wrt=b)[b].round(6)
+    (array([-1.,  1.]), array([-3., -3.]))
+    """
+    found = as_data(data)
+    if found is None:
+        raise DtypeError(f"broadcast_to takes data, not {type(data).__name__}")
+    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    lead = len(wanted) - len(found.shape)
+    if lead < 0 or any(a not in (1, b) for a, b in zip(found.shape, wanted[lead:], strict=True)):
+        raise ShapeError(f"{label_of(found)} of shape {found.shape} does not spread over the shape {wanted}")
+    return ex.broadcast_to(found, wanted)
