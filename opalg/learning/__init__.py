@@ -8,6 +8,7 @@ from opalg.learning.hypergradients import Hypergradient, hypergradient
 from opalg.learning.online import OnlinePlan, online
 from opalg.learning.path import Tuning, TuningStep
 from opalg.learning.schedules import Adaptive, Fixed, Hoag, Maid
+from opalg.learning.spectral_norms import normalise_spectra, refresh_spectra
 from opalg.learning.training import Training, fit
 from opalg.learning.training_log import TrainingLog
 from opalg.learning.tuning import tune
@@ -31,8 +32,10 @@ __all__ = [
     "hypergradient",
     "metrics",
     "noise",
+    "normalise_spectra",
     "online",
     "penalties",
+    "refresh_spectra",
     "samplers",
     "schedules",
     "tune",

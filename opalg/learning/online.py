@@ -65,6 +65,11 @@ class OnlinePlan:
         return self.full.parameters
 
     @property
+    def lowering(self) -> Any:
+        """The full map in the step language."""
+        return self.full.lowering
+
+    @property
     def backend(self) -> Any:
         """Where it runs."""
         return self.full.backend

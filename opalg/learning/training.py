@@ -17,6 +17,7 @@ from opalg.learning.evaluation import evaluate
 from opalg.learning.guard import RESTORED, SKIPPED, Guard
 from opalg.learning.losses import loss_of
 from opalg.learning.optimisers import Optimisers
+from opalg.learning.spectral_norms import refresh_spectra
 from opalg.learning.training_log import TrainingLog
 
 
@@ -125,6 +126,11 @@ def fit(
         For parameters that the model does not have, or nothing to train.
     OpalgError
         Where more steps in a row failed than the guard allows.
+
+    Notes
+    -----
+    Networks inside plans compute in evaluation mode; spectrally normalised weights make one power iteration after each
+    step of the optimiser, and stand still during a solve and its backward pass.
 
     Examples
     --------
@@ -284,6 +290,7 @@ class _Trainer:
         if figures["outcome"] != SKIPPED:
             optimiser.step()
             self.optimisers.schedule()
+            refresh_spectra(self.module)
         return figures
 
     def _solved(self) -> dict[str, Any]:

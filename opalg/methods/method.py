@@ -38,6 +38,37 @@ def refuse(reason: str) -> Fit:
 
 
 @dataclass(frozen=True)
+class Search:
+    """The pieces of a line search, as formulas at any point.
+
+    Attributes
+    ----------
+    test : str
+        What accepts a step: ``"gradient"`` or ``"value"``.
+    steps : tuple of Input
+        The step for each state: a control, or a state with one entry for each sample.
+    trial : callable
+        ``(state, slopes, steps) -> following state``, the step along given slopes.
+    value : callable or None
+        ``state -> (f, sum of magnitudes of its terms)``, for the test by values.
+    slopes_at_zero : tuple of Expression
+        The slopes where the state is zero, to which residuals are relative.
+    has_prox : bool
+        Whether slopes need not vanish at a solution.
+    guesses : bool
+        Whether the first step is a guess, which the curvature along a first trial improves.
+    """
+
+    test: str
+    steps: tuple[Input, ...]
+    trial: Callable[..., list[Expression]]
+    value: Callable[[tuple[Expression, ...]], tuple[Expression, Expression]] | None
+    slopes_at_zero: tuple[Expression, ...]
+    has_prox: bool
+    guesses: bool
+
+
+@dataclass(frozen=True)
 class Lowering:
     """An energy lowered to one fixed-point map ``z+ = T(z)`` with a read-out ``x = R(z)``.
 
@@ -58,7 +89,8 @@ class Lowering:
     arguments : dict from Term to (Expression, Expression)
         For each term that is split off: where its prox is taken, and the penalty ``s`` of the prox of ``f / s`` there.
     iteration : str
-        How the fixed point is sought: ``"once"``, ``"picard"``, ``"nesterov"`` or ``"anderson"``.
+        How the fixed point is sought: ``"once"``, ``"picard"``, ``"nesterov"``, ``"anderson"`` or
+        ``"backtracking"``.
     residual : Expression or None
         Squared norm of what must vanish, where the method knows better than ``|T(z) - z|``.
     scale : Expression or None
@@ -69,6 +101,8 @@ class Lowering:
         Whether the step has no certified bound and must be found by backtracking.
     smooth_value, smooth_gradient : callable or None
         Value and gradient of the smooth terms at a state, for backtracking.
+    search : Search or None
+        The pieces of the line search of a ``"backtracking"`` iteration.
     balance : tuple of (Input, Expression, Expression)
         Controls to be balanced: control, squared primal residual, squared dual residual.
     rescale : callable or None
@@ -101,6 +135,7 @@ class Lowering:
     backtrack: bool = False
     smooth_value: Callable[[tuple[Expression, ...]], Expression] | None = None
     smooth_gradient: Callable[[tuple[Expression, ...]], list[Expression]] | None = None
+    search: Search | None = None
     balance: tuple[tuple[Input, Expression, Expression], ...] = ()
     rescale: Callable[[Input, Expression], tuple[Expression, ...]] | None = None
     imbalance: float = 20.0
@@ -112,10 +147,15 @@ class Lowering:
 
 
 class Method:
-    """One algorithm: `fit` judges, `lower` builds the map. A subclass with a ``name`` is found by the compiler."""
+    """One algorithm: `fit` judges, `lower` builds the map. A subclass with a ``name`` is found by the compiler.
+
+    The names in ``options`` are keywords that `opalg.compile` takes for it. ``prox`` stands for smooth terms that the
+    method takes by their prox, which a problem holds as ``apart``; the others are fields of the method.
+    """
 
     name: ClassVar[str] = ""
     reference: ClassVar[str] = ""
+    options: ClassVar[tuple[str, ...]] = ()
 
     def fit(self, problem: Problem) -> Fit:
         """Whether this method applies, and why."""

@@ -2,81 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from opalg.energies.affine import Variable
-from opalg.energies.energy import Term
-from opalg.facts import YES, Bound
+from opalg.facts import YES
 from opalg.functionals.network_functions import NetworkFunctional
-from opalg.methods.denoisers import fixes_step, guarantee
+from opalg.methods.denoisers import guarantee
+from opalg.methods.line_search import check_options, fit_search, lower_search
 from opalg.methods.method import Fit, Lowering, Method, refuse, starts_at, state_inputs
-from opalg.methods.problem import Problem, apply_direct_prox, direct_prox, row_scale, squared_norm
+from opalg.methods.problem import Problem, squared_norm
+from opalg.methods.proximal_step import first_step, inverse_step, must_search, prox_terms, proximal_step
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
-from opalg.program.expression import Expression, Input, Literal, safe_divide
-
-LONGEST = 1e15  # the step where the smooth part is flat; squares of what it makes are finite in single precision
+from opalg.program.expression import Expression, Input, Literal
 
 
-def prox_terms(problem: Problem) -> dict[Variable, Term] | str:
-    """The term whose prox each variable takes, or a sentence that says why there is no such assignment."""
-    found: dict[Variable, Term] = {}
-    for term in problem.rough_terms:
-        if direct_prox(term) is None:
-            return (
-                f"the term {term!r} needs its prox in one variable, and none is known behind its operator; that needs "
-                f"A @ A.H = c I, or a diagonal operator and a functional of one entry each; "
-                f"use method='primal_dual' or 'admm', or a smooth functional such as huber"
-            )
-        variable = term.expression.parts[0].variable
-        if variable in found:
-            return (
-                f"two terms need a prox of {variable.label}, and the prox of a sum is not known: {found[variable]!r}, "
-                f"{term!r}"
-            )
-        found[variable] = term
-    return found
-
-
-def proximal_step(
-    problem: Problem, point: dict[Variable, Expression], slopes: list[Expression], step: Expression
-) -> list[Expression]:
-    """``prox_{t g}(x - t grad f(x))`` for each variable, with the step that a denoiser fixes where there is one."""
-    terms = prox_terms(problem)
-    assert isinstance(terms, dict)
-    out = []
-    for (variable, x), slope in zip(point.items(), slopes, strict=True):
-        fixed = inverse_step(terms, variable)
-        own = step if fixed is None else 1.0 / fixed
-        moved = x - own * slope
-        out.append(apply_direct_prox(terms[variable], moved, own) if variable in terms else moved)
-    return out
-
-
-def inverse_step(terms: dict[Variable, Term], variable: Variable) -> Expression | None:
-    """One over the step at which the denoiser in the prox of a variable is known; None where the step is free.
-
-    Behind an operator with ``A A.H = c I`` it is ``c w``.
-    """
-    if variable not in terms or not fixes_step(terms[variable]):
-        return None
-    scale = row_scale(terms[variable])
-    assert scale is not None
-    return scale * terms[variable].weight
-
-
-def first_step(constant: Expression) -> Expression:
-    """``1 / L``; where ``L`` is zero every step is short enough, and a long one that no weight makes infinite is taken.
-
-    It must stay finite in single precision, too.
-    """
-    return ex.where(ex.pointwise("greater", constant, 0.0), safe_divide(1.0, constant), LONGEST)
-
-
+@dataclass(frozen=True)
 class ProximalGradient(Method):
     """``x+ = prox_{t g}(x - t grad f(x))``, accelerated with restart.
 
     The step is ``1 / L`` where a Lipschitz constant ``L`` is certified or declared, else found by backtracking that may
     also grow. Where a term has no energy, only a field or a denoiser in the place of a prox, there is nothing to search
     a step by and no momentum to trust: the fixed point of the step is sought by safeguarded Anderson acceleration.
+
+    Parameters
+    ----------
+    line_search : {"gradient", "value"}, optional
+        Search a step that is accepted by a test, without momentum, so that the energy decreases in each iteration. The
+        test by gradients has no cancellation, and an accepted step costs one gradient.
+    sample_axes : int
+        How many leading axes of every variable count samples, each of which then has a step of its own and rests once
+        it has converged; for the test by gradients.
 
     References
     ----------
@@ -86,6 +43,12 @@ class ProximalGradient(Method):
 
     name = "proximal_gradient"
     reference = "Beck and Teboulle 2009; restart: O'Donoghue and Candes 2015"
+    options: ClassVar[tuple[str, ...]] = ("line_search", "prox", "sample_axes")
+    line_search: str | None = None
+    sample_axes: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self.line_search, self.sample_axes)
 
     def fit(self, problem: Problem) -> Fit:
         terms = prox_terms(problem)
@@ -93,6 +56,8 @@ class ProximalGradient(Method):
             return refuse(terms)
         if not problem.smooth_terms and len(problem.terms) > 1:
             return refuse("there is no smooth term; a plain prox is not a descent method here")
+        if self.line_search is not None:
+            return fit_search(problem, self.line_search, self.sample_axes)
         if problem.without_value:
             reason = why_no_step(problem)
             if reason is not None:
@@ -105,6 +70,8 @@ class ProximalGradient(Method):
         return Fit(True, f"a smooth part plus terms with a prox of their variable; {how}", 60.0)
 
     def lower(self, problem: Problem) -> Lowering:
+        if self.line_search is not None:
+            return lower_search(problem, self.line_search, self.sample_axes)
         if problem.without_value:
             return lowered_map(problem)
         x = state_inputs(problem.variables)
@@ -127,11 +94,6 @@ class ProximalGradient(Method):
             smooth_gradient=lambda z: problem.smooth_gradient(dict(zip(problem.variables, z, strict=True))),
             notes=(f"step size t = 1 / {bound!r}",) if bound is not None and problem.convex is YES else (),
         )
-
-
-def must_search(bound: Bound | None) -> bool:
-    """Whether a step has to be found by backtracking: where no constant is known, or only one from below."""
-    return bound is None or bound.certainty == "estimate"
 
 
 def why_no_step(problem: Problem) -> str | None:
