@@ -88,7 +88,7 @@ from opalg.functionals.sum_squares import sum_squares
 from opalg.functionals.support import support_function
 from opalg.functionals.total_variation import total_variation
 from opalg.interop import from_pylops, from_scipy, from_torch
-from opalg.learning import Guard, fit, hypergradient, metrics, noise, online, penalties, samplers, tune
+from opalg.learning import Guard, fit, hypergradient, metrics, noise, online, penalties, samplers, sweep, tune
 from opalg.leaves import Constant, Parameter
 from opalg.operators import (
     DCT,
@@ -340,6 +340,7 @@ __all__ = [
     "squared_distance",
     "sum_squares",
     "support_function",
+    "sweep",
     "testing",
     "total",
     "total_generalized_variation",

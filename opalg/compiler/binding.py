@@ -8,6 +8,8 @@ from functools import cached_property
 from math import inf, isfinite, sqrt
 from typing import Any
 
+import numpy as np
+
 from opalg.arrays import Backend
 from opalg.compiler.compiled import CompiledEnergy, relative_violation, sum_all
 from opalg.emit import BoundFunction, Function
@@ -18,6 +20,7 @@ from opalg.facts import YES
 from opalg.functionals.linear import Linear
 from opalg.iterations import Iteration
 from opalg.iterations.anderson import CompiledAnderson
+from opalg.iterations.backtracking import Backtracking
 from opalg.iterations.compiled import Balance, CompiledPicard
 from opalg.iterations.nesterov import Nesterov
 from opalg.leaves import Leaf, Parameter
@@ -206,9 +209,15 @@ class Binding:
         """The state of the default start; to be copied, not written to."""
         return self.start(*self.bound(self.compiled.default_start)())
 
-    def iteration(self) -> Iteration:
-        """The iteration that the method asks for, not yet started."""
+    def first_control(self, control: Input) -> float:
+        """The value of a control at the start of a solve that is given no other."""
+        return self._first_controls[control]
+
+    def iteration(self, tol: float = 0.0) -> Iteration:
+        """The iteration that the method asks for, not yet started; samples of their own rest at a tolerance."""
         low = self.lowering
+        if low.search is not None:
+            return self.compiled.search.iteration(self, tol)
         self._refresh(self.step)
         if low.iteration == "nesterov":
             assert low.step_size is not None
@@ -255,8 +264,9 @@ class Binding:
 
     def synchronise(self, iteration: Iteration) -> None:
         """Take over the controls that an iteration has changed."""
-        if isinstance(iteration, Nesterov):
-            self.controls[iteration.control] = iteration.step_size
+        if isinstance(iteration, (Nesterov, Backtracking)):
+            assert self.lowering.step_size is not None
+            self.controls[self.lowering.step_size] = iteration.step_size
         if isinstance(iteration, CompiledPicard):
             self.controls.update({b.control: b.value for b in iteration.balances})
 
@@ -328,8 +338,11 @@ class Binding:
                 return size
         return 0.0
 
-    def slope_of(self, iteration: Iteration) -> float | None:
-        """The residual that an iteration measures as it goes; None where it does not."""
+    def slope_of(self, iteration: Iteration) -> float | Certificate | None:
+        """The residual that an iteration measures as it goes, that of the worst sample; None where it does not."""
+        if isinstance(iteration, Backtracking):
+            worst = float(np.max(iteration.relative, initial=0.0))
+            return Certificate("residual", iteration.residual, worst)
         return iteration.residual if self.lowering.iteration == "nesterov" else None
 
     def _error_bound(self, slope: float, size: float) -> Certificate | None:
@@ -346,8 +359,10 @@ class Binding:
             return None
         return Certificate("error bound", slope / mu, slope / mu / max(size, self.compiled.precise.tiny))
 
-    def residual(self, state: tuple[Any, ...], slope: float | None = None) -> Certificate:
+    def residual(self, state: tuple[Any, ...], slope: float | Certificate | None = None) -> Certificate:
         """What vanishes at a solution, absolute and relative; ``slope`` where the iteration has measured it itself."""
+        if isinstance(slope, Certificate):
+            return slope
         plain = self.residual_function
         self._refresh(plain)
         moved, scale = (self._float(v) for v in plain(*state))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import opalg.methods
 from opalg.energies.energy import Term
@@ -29,9 +31,41 @@ def all_methods() -> list[Method]:
     return [cls() for cls in Method.__subclasses__() if cls.name]
 
 
-def judge(problem: Problem) -> list[Candidate]:
-    """What every method says of an energy, those that fit first."""
-    found = [Candidate(m, m.fit(problem)) for m in all_methods()]
+def with_options(wanted: str, options: Mapping[str, Any]) -> Method | None:
+    """The method that options are for, with these options; None where there are none.
+
+    Raises
+    ------
+    TypeError
+        For an option that no method knows, as for any unknown keyword.
+    ParameterError
+        For an option of another method than the wanted one.
+    """
+    if not options:
+        return None
+    methods = all_methods()
+    takers = {name: sorted(m.name for m in methods if name in m.options) for name in options}
+    for name, owners in takers.items():
+        if not owners:
+            known = "; ".join(f"{', '.join(m.options)} ({m.name})" for m in methods if m.options)
+            raise TypeError(
+                f"compile() got an unexpected keyword argument {name!r}; options of single methods are {known}"
+            )
+        if wanted not in ("auto", *owners):
+            raise ParameterError(
+                f"{name}= is an option of {', '.join(owners)}, not of {wanted}; leave it out, or say "
+                f"method={owners[0]!r}"
+            )
+    found = next((m for m in methods if set(options) <= set(m.options)), None)
+    if found is None:
+        raise ParameterError(f"no method takes {', '.join(options)} together")
+    return replace(found, **{n: v for n, v in options.items() if n != "prox"})  # type: ignore[type-var]
+
+
+def judge(problem: Problem, special: Method | None = None) -> list[Candidate]:
+    """What every method says of an energy, those that fit first; one with options in the place of its plain form."""
+    methods = [special if special is not None and m.name == special.name else m for m in all_methods()]
+    found = [Candidate(m, m.fit(problem)) for m in methods]
     return sorted(found, key=lambda c: (-c.fit.fits, -c.fit.preference, c.method.name))
 
 
@@ -49,8 +83,8 @@ def at_values(candidates: list[Candidate], refused: list[str]) -> list[Candidate
     return [Candidate(c.method, refuse(reasons[c.method.name])) if c.method.name in reasons else c for c in candidates]
 
 
-def choose(problem: Problem, wanted: str, nonconvex: bool) -> list[Candidate]:
-    """All judgements, the best first; at least the wanted method fits.
+def choose(problem: Problem, wanted: str, nonconvex: bool, special: Method | None = None) -> list[Candidate]:
+    """All judgements, the best first; at least the wanted method fits, with its options where it has some.
 
     Raises
     ------
@@ -73,7 +107,7 @@ def choose(problem: Problem, wanted: str, nonconvex: bool) -> list[Candidate]:
             f"the term {doubtful!r} {known}, so a minimiser cannot be promised. Say nonconvex=True to accept a "
             f"stationary point, or use a convex functional.{hint_of(doubtful)}"
         )
-    candidates = judge(problem)
+    candidates = judge(problem, special)
     by_name = {c.method.name: c for c in candidates}
     if wanted == "auto":
         if candidates[0].fit.fits:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from opalg.arrays import Backend, backend
+from opalg.compiler.searching import SearchFunctions
 from opalg.emit import Function
 from opalg.energies.affine import Variable
 from opalg.energies.energy import Term
@@ -60,8 +61,8 @@ class CompiledEnergy:
 
     @cached_property
     def gap(self) -> Gap | None:
-        """The duality gap, where one can be had."""
-        return duality_gap(self.problem, self.lowering)
+        """The duality gap, where one can be had; a line search measures residuals, sample by sample."""
+        return None if self.lowering.search is not None else duality_gap(self.problem, self.lowering)
 
     @cached_property
     def step(self) -> Function:
@@ -72,6 +73,11 @@ class CompiledEnergy:
             outputs, inputs = accelerated(low.state, low.step, *extra)
             return Function(outputs, [*inputs, *low.controls], self.lib, name="step", fuse=self.fuse)
         return self.plain_step
+
+    @cached_property
+    def search(self) -> SearchFunctions:
+        """The programs of a line search."""
+        return SearchFunctions(self.lowering, self.lib, self.fuse)
 
     @cached_property
     def plain_step(self) -> Function:

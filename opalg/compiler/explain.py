@@ -98,6 +98,8 @@ def _certificate(plan: Any) -> str:
     gap = plan.compiled.gap
     if gap is not None:
         return f"duality gap; {gap.how}"
+    if plan.lowering.search is not None:
+        return "residual |x+ - x| / t of the worst sample, relative to its gradients"
     if plan.problem.without_value:
         return "residual of the iteration; there is no energy, so no bound is known"
     return "residual of the iteration; no dual point can be made feasible here, so no bound is known"

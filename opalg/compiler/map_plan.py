@@ -118,6 +118,8 @@ class MapPlan:
     ) -> Solution:
         """Find ``x = T(x)``; the arguments are those of ``Plan.solve``, ``tol`` is on ``|T(x) - x| / |x|``.
 
+        A callback is called after every iteration.
+
         Returns
         -------
         Solution
@@ -132,6 +134,7 @@ class MapPlan:
         """
         limits = limits_of(tol, max_iter, time_limit, spacing=1)
         limits.look_at_start = False  # the first application of the map measures the start
+        limits.follow = callback is not None
         binding, lib, space = self.bind(params), self.backend, self.space
         begin = self.initial_state(x0)
 

@@ -6,11 +6,12 @@ energy -> canonical energy -> problem (facts) -> method -> lowering (T, R) -> co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from opalg.compiler.binding import Binding
-from opalg.compiler.canonical import canonical
-from opalg.compiler.choose import at_values, choose
+from opalg.compiler.canonical import canonical_parts
+from opalg.compiler.choose import at_values, choose, with_options
 from opalg.compiler.compiled import CompiledEnergy
 from opalg.compiler.placement import placement
 from opalg.compiler.plan import Plan
@@ -31,6 +32,7 @@ def compile(  # the name that users type as opalg.compile
     dtype: Any = None,
     nonconvex: bool = False,
     fuse: bool = False,
+    **options: Any,
 ) -> Plan:
     """Turn an energy into a solver.
 
@@ -51,6 +53,11 @@ def compile(  # the name that users type as opalg.compile
     fuse : bool
         Let ``torch.compile`` make one kernel of each pointwise part of the step: for long solves of large arrays, since
         it takes seconds when the step is first called. On NumPy pointwise parts run block by block in the cache anyway.
+    **options
+        Options of single methods, all of proximal_gradient: ``line_search="gradient"`` or ``"value"`` searches a step
+        that decreases the energy, without momentum; ``sample_axes=1`` gives each sample of the leading axes a step of
+        its own and lets it rest once it has converged; ``prox=data`` names terms of the energy that are taken by their
+        prox although they are smooth.
 
     Returns
     -------
@@ -62,14 +69,33 @@ def compile(  # the name that users type as opalg.compile
         Where the energy is not known to be convex and ``nonconvex`` is False.
     UnsupportedError
         Where no method fits, with the reasons of each; where ``fuse`` is asked of a library without a compiler.
+    ParameterError
+        For an option of another method.
+    TypeError
+        For an unknown keyword.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> x, A = oa.Variable((2, 4), name="x"), oa.Mask(np.array([True, True, False, False]))
+    >>> data = 50 * oa.sum_squares(A @ x - np.array([[1.0, 2.0, 0.0, 0.0], [3.0, 4.0, 0.0, 0.0]]))
+    >>> E = data + oa.log_cosh(x, 0.1)
+    >>> plan = oa.compile(E, prox=data, line_search="gradient", sample_axes=1)
+    >>> plan.solve(tol=1e-9).x.round(3)
+    array([[0.99, 1.99, 0.  , 0.  ],
+           [2.99, 3.99, 0.  , 0.  ]])
     """
-    form, rewrites = canonical(energy)
+    special = with_options(method, options)
+    method = method if special is None else special.name
+    form, rewrites, apart = canonical_parts(energy, options.get("prox", ()))
     problem = Problem(form, energy.variables)
-    candidates = choose(problem, method, nonconvex)
+    parted = replace(problem, apart=tuple(t for t in apart if t in problem.smooth_terms))
+    candidates = choose(parted, method, nonconvex, special)
     lib = placement(energy, backend, device, dtype)
     refused: list[str] = []
     for candidate in [c for c in candidates if c.fit.fits and method in ("auto", c.method.name)]:
-        compiled = CompiledEnergy(problem, candidate.method.lower(problem), lib, nonconvex, fuse)
+        compiled = CompiledEnergy(parted, candidate.method.lower(parted), lib, nonconvex, fuse)
         try:
             first = Binding(compiled, {})
         except UnsupportedError as refusal:  # it fits by structure, but not at the values: the next one may

@@ -21,6 +21,7 @@ from opalg.leaves import Parameter
 from opalg.methods.method import Lowering, Method
 from opalg.methods.problem import Problem
 from opalg.rules import Step
+from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Info, Limits, Outcome, quiet, run
 from opalg.solving.progress import progress_of
 from opalg.solving.solution import POLICIES, Solution, deliver
@@ -96,13 +97,14 @@ class Plan:
         time_limit : float, optional
             Seconds.
         callback : callable, optional
-            Called with an `Info` at each measurement; returning True stops the solve.
+            Called with an `Info` at each measurement, which a line search makes after every iteration for it; returning
+            True stops the solve.
         progress : bool
             Show a progress bar.
         on_failure : {"raise", "warn", "return"}, optional
             What to do when the solve fails. By default NaN, divergence and breakdown raise, the rest warns.
         step : float, optional
-            A step size of your own, for proximal_gradient.
+            A step size of your own, for proximal_gradient; with a line search, the first one.
 
         Returns
         -------
@@ -117,6 +119,7 @@ class Plan:
         """
         limits = limits_of(tol, max_iter, time_limit, spacing=self.compiled.spacing)
         limits.look_at_start = x0 is not None
+        limits.follow = callback is not None and self.lowering.search is not None
         if self.lowering.iteration == "once":
             limits.max_iter = min(limits.max_iter, 2)
         if on_failure not in (None, *POLICIES):
@@ -125,7 +128,7 @@ class Plan:
         if step is not None:
             self._take_step(binding, step)
         state = self._first_state(binding, x0)
-        iteration = binding.iteration()
+        iteration = binding.iteration(limits.tol)
         iteration.start(state)
         bar = progress_of(progress, limits.tol, self.method.name)
         outcome = run(
@@ -180,7 +183,8 @@ class Plan:
 
     def _refuse_divergence(self, binding: Binding, step: float) -> None:
         """Raise ParameterError where a step overshoots the curvature of a quadratic part, found by Lanczos' method."""
-        hessian = self.problem.hessian(self.problem.smooth_terms)
+        problem = self.compiled.problem
+        hessian = None if self.lowering.search is not None else problem.hessian(problem.smooth_terms)
         if hessian is None or binding.values:
             return
         found = float(hessian.norm_estimate(steps=30))
@@ -191,7 +195,12 @@ class Plan:
             )
 
     def _solution(
-        self, binding: Binding, outcome: Outcome, slope: float | None, limits: Limits, params: Mapping[Any, Any] | None
+        self,
+        binding: Binding,
+        outcome: Outcome,
+        slope: float | Certificate | None,
+        limits: Limits,
+        params: Mapping[Any, Any] | None,
     ) -> Solution:
         binding.step.set_controls(binding.controls)
         binding.readout.set_controls(binding.controls)
@@ -294,7 +303,10 @@ class Plan:
         from opalg.arrays import backend as backend_named
 
         other = CompiledEnergy(
-            self.problem, self.lowering, backend_named(backend, self.backend.precision), self.compiled.nonconvex
+            self.compiled.problem,
+            self.lowering,
+            backend_named(backend, self.backend.precision),
+            self.compiled.nonconvex,
         )
         return Binding(other, {}).step.source
 

@@ -1,6 +1,6 @@
 """Learning: image quality measures, gradients of losses of solutions, and tuning of parameters along them."""
 
-from opalg.learning import metrics, noise, penalties, samplers, schedules
+from opalg.learning import datasets, metrics, noise, penalties, samplers, schedules
 from opalg.learning.batches import Batch, Measured
 from opalg.learning.evaluation import evaluate
 from opalg.learning.guard import Guard
@@ -9,6 +9,8 @@ from opalg.learning.online import OnlinePlan, online
 from opalg.learning.path import Tuning, TuningStep
 from opalg.learning.schedules import Adaptive, Fixed, Hoag, Maid
 from opalg.learning.spectral_norms import normalise_spectra, refresh_spectra
+from opalg.learning.sweep import Sweep, sweep
+from opalg.learning.tables import Table
 from opalg.learning.training import Training, fit
 from opalg.learning.training_log import TrainingLog
 from opalg.learning.tuning import tune
@@ -23,10 +25,13 @@ __all__ = [
     "Maid",
     "Measured",
     "OnlinePlan",
+    "Sweep",
+    "Table",
     "Training",
     "TrainingLog",
     "Tuning",
     "TuningStep",
+    "datasets",
     "evaluate",
     "fit",
     "hypergradient",
@@ -38,5 +43,6 @@ __all__ = [
     "refresh_spectra",
     "samplers",
     "schedules",
+    "sweep",
     "tune",
 ]

@@ -1,4 +1,4 @@
-"""Image quality measures."""
+"""Image quality measures, of one image or of many at once."""
 
 from __future__ import annotations
 
@@ -10,15 +10,29 @@ from opalg.arrays import backend_of
 from opalg.errors import ShapeError
 
 
-def _pair(image: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
+def _pair(image: Any, reference: Any, sample_axes: int = 0) -> tuple[np.ndarray, np.ndarray]:
     a, b = (np.asarray(backend_of(v).to_numpy(v)) for v in (image, reference))
     a, b = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (a, b))
     if a.shape != b.shape:
         raise ShapeError(f"the image has shape {a.shape}, the reference {b.shape}")
+    if not 0 <= sample_axes <= a.ndim:
+        raise ShapeError(f"images of shape {a.shape} do not have {sample_axes} leading axes of samples")
     return a, b
 
 
-def psnr(image: Any, reference: Any, data_range: float = 1.0) -> float:
+def _power(v: np.ndarray, sample_axes: int) -> np.ndarray:
+    """The mean of ``|v|^2`` over an image."""
+    return np.asarray(np.mean(np.abs(v) ** 2, axis=tuple(range(sample_axes, v.ndim))))
+
+
+def _decibels(signal: Any, error: np.ndarray) -> Any:
+    """``10 log10(signal / error)``, infinite without an error, as a float for a single image."""
+    with np.errstate(divide="ignore"):
+        ratio = np.where(error == 0, np.inf, 10 * np.log10(signal / np.where(error == 0, 1.0, error)))
+    return ratio if ratio.ndim else float(ratio)
+
+
+def psnr(image: Any, reference: Any, data_range: float = 1.0, *, sample_axes: int = 0) -> Any:
     """Peak signal-to-noise ratio in decibels, ``10 log10(range^2 / mean |a - b|^2)``.
 
     Parameters
@@ -27,29 +41,71 @@ def psnr(image: Any, reference: Any, data_range: float = 1.0) -> float:
         Of the same shape, on any backend.
     data_range : float
         The difference between the largest and the smallest possible value.
+    sample_axes : int
+        How many leading axes count images.
+
+    Returns
+    -------
+    float, or array of the shape of the sample axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import opalg as oa
+    >>> oa.metrics.psnr(np.full((2, 8, 8), 0.1), np.zeros((2, 8, 8)), sample_axes=1).round(6).tolist()
+    [20.0, 20.0]
     """
-    a, b = _pair(image, reference)
-    error = float(np.mean(np.abs(a - b) ** 2))
-    return float("inf") if error == 0 else float(10 * np.log10(data_range**2 / error))
+    a, b = _pair(image, reference, sample_axes)
+    return _decibels(data_range**2, _power(a - b, sample_axes))
 
 
-def snr(image: Any, reference: Any) -> float:
-    """Signal-to-noise ratio in decibels, ``20 log10(|b| / |b - a|)``."""
-    a, b = _pair(image, reference)
-    error = float(np.linalg.norm(a - b))
-    return float("inf") if error == 0 else float(20 * np.log10(np.linalg.norm(b) / error))
+def snr(image: Any, reference: Any, *, sample_axes: int = 0) -> Any:
+    """Signal-to-noise ratio in decibels, ``20 log10(|b| / |b - a|)``.
+
+    Parameters
+    ----------
+    image, reference : array
+        Of the same shape, on any backend.
+    sample_axes : int
+        How many leading axes count images.
+
+    Returns
+    -------
+    float, or array of the shape of the sample axes
+    """
+    a, b = _pair(image, reference, sample_axes)
+    return _decibels(_power(b, sample_axes), _power(a - b, sample_axes))
 
 
-def ssim(image: Any, reference: Any, data_range: float = 1.0) -> float:
+def ssim(image: Any, reference: Any, data_range: float = 1.0, *, sample_axes: int = 0) -> Any:
     """Structural similarity with an 11 x 11 Gaussian window of width 1.5 (Wang et al. 2004); two-dimensional images.
 
-    Colour images are taken with channels first, and the channels' values averaged.
+    Parameters
+    ----------
+    image, reference : array
+        Of the same shape, on any backend. Colour images are taken with channels first, and the channels' values
+        averaged.
+    data_range : float
+        The difference between the largest and the smallest possible value.
+    sample_axes : int
+        How many leading axes count images.
+
+    Returns
+    -------
+    float, or array of the shape of the sample axes
     """
+    a, b = _pair(image, reference, sample_axes)
+    values = np.empty(a.shape[:sample_axes])
+    for i in np.ndindex(values.shape):
+        values[i] = _ssim(a[i], b[i], data_range)
+    return values if sample_axes else float(values)
+
+
+def _ssim(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
     from scipy.ndimage import gaussian_filter
 
-    a, b = _pair(image, reference)
     if a.ndim == 3:
-        return float(np.mean([ssim(p, q, data_range) for p, q in zip(a, b, strict=True)]))
+        return float(np.mean([_ssim(p, q, data_range) for p, q in zip(a, b, strict=True)]))
 
     def blur(v: np.ndarray) -> np.ndarray:
         return gaussian_filter(v, 1.5, truncate=5 / 1.5, mode="reflect")

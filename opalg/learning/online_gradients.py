@@ -12,6 +12,7 @@ from opalg.implicit.arguments import Options, Request, cotangent_of, forward_fla
 from opalg.implicit.gradients import Adjoint, Gradients
 from opalg.implicit.programs import is_zero, size
 from opalg.learning.sampled_map import SampledMap
+from opalg.solving.loop import quiet
 from opalg.solving.solution import Solution
 
 TAIL = 0.1  # the last part of the iterations, over which their changes tell how far they have come
@@ -67,8 +68,9 @@ class OnlineDifferentiator:
         start = asked.start_for("online")
         u, changes = (c if start is None else start), []
         for _ in range(wanted):
-            moved = lib.add(self.sampled.transposed(x, self._draw(), u), c)
-            changes.append(size([lib.subtract(moved, u)], lib) / scale)
+            with quiet():  # a map that does not contract overflows here, which is said below
+                moved = lib.add(self.sampled.transposed(x, self._draw(), u), c)
+                changes.append(size([lib.subtract(moved, u)], lib) / scale)
             u = moved
             if not np.isfinite(changes[-1]):
                 raise NonFiniteError(

@@ -73,7 +73,8 @@ def sweep(
     The cache knows configurations, not what ``run`` does with them: after a change of ``run`` give it another path, or
     put a version into the grid. Every run should make its own generators from a seed in its configuration, so that
     figures do not depend on the order of runs. Where the sweep is interrupted, calls that have ended by then are kept,
-    and those that have not started are cancelled.
+    and those that have not started are cancelled. A worker process that dies takes its executor with it, whose
+    ``BrokenExecutor`` ends the sweep in the same way.
 
     Examples
     --------

@@ -98,7 +98,7 @@ class Sweep:
             found[i] = value
         return found
 
-    def where(self, **conditions: Any) -> Sweep:
+    def where(self, /, **conditions: Any) -> Sweep:
         """The rows that meet all conditions.
 
         Parameters

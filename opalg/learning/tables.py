@@ -17,6 +17,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 } | {c: f"\\{c}" for c in "&%$#_{}"}
 
 

@@ -15,6 +15,7 @@ from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal
 
 TESTS = ("gradient", "value")
+LEAVE_OUT = "leave line_search= out"
 
 
 def check_options(line_search: Any, sample_axes: Any) -> None:
@@ -47,10 +48,12 @@ def fit_search(problem: Problem, test: str, sample_axes: int) -> Fit:
     check_samples(problem.variables, sample_axes)
     if problem.without_value:
         return refuse(
-            f"a line search seeks a step that decreases an energy, and the term {problem.without_value[0]!r} has none: "
-            f"its field is no gradient; leave line_search= out for a step that rests on declared constants, or write "
-            f"the update as a map, oa.fixed_point(x, x - step * oa.grad(E))"
+            f"a line search seeks a step that decreases an energy, and the term {problem.without_value[0]!r} has none; "
+            f"{LEAVE_OUT} for a step that rests on declared constants, or write the update as a map, "
+            f"oa.fixed_point(x, x - step * oa.grad(E))"
         )
+    if not problem.smooth_terms:
+        return refuse(f"there is no smooth term whose gradient a line search would test; {LEAVE_OUT}")
     terms = prox_terms(problem)
     assert isinstance(terms, dict)
     fixed = next((t for t in terms.values() if fixes_step(t)), None)
@@ -61,19 +64,17 @@ def fit_search(problem: Problem, test: str, sample_axes: int) -> Fit:
         _trial(problem, sample_axes, x, x, step_inputs(x, sample_axes))
     except UnsupportedError as reason:
         return refuse(f"a prox is not known with a step for each sample: {reason}")
-    whose = "a step for each sample" if sample_axes else "a step"
-    return Fit(True, f"a smooth part plus terms with a prox of their variable; a line search by {test}s finds {whose}")
-
-
-LEAVE_OUT = "leave line_search= out"
+    found = "a step for each sample" if sample_axes else "a step"
+    words = f"a smooth part plus terms with a prox of their variable; a line search by {test}s finds {found}"
+    return Fit(True, words, 60.0)
 
 
 def step_inputs(state: tuple[Input, ...], sample_axes: int) -> tuple[Input, ...]:
     """The step as an input for each variable: one number for all, or one for each sample beside axes of length 1."""
     if not sample_axes:
         return (Input("t", (), "real", role="control"),) * len(state)
-    lead = [s.shape[:sample_axes] for s in state]
-    return tuple(Input(f"t_{s.name}", n + (1,) * (s.ndim - sample_axes), "real") for s, n in zip(state, lead, strict=True))
+    shapes = [s.shape[:sample_axes] + (1,) * (s.ndim - sample_axes) for s in state]
+    return tuple(Input(f"t_{s.name}", shape, "real") for s, shape in zip(state, shapes, strict=True))
 
 
 def lower_search(problem: Problem, test: str, sample_axes: int) -> Lowering:
@@ -128,9 +129,7 @@ def _trial(
     """``prox_{t g}(z - t s)`` with steps as `step_inputs` shapes them."""
     terms = prox_terms(problem)
     assert isinstance(terms, dict)
-    return [
-        step_of(terms, v, a, s, t) for v, a, s, t in zip(problem.variables, z, slopes, steps, strict=True)
-    ]
+    return [step_of(terms, v, a, s, t) for v, a, s, t in zip(problem.variables, z, slopes, steps, strict=True)]
 
 
 def _notes(problem: Problem, test: str, sample_axes: int) -> tuple[str, ...]:

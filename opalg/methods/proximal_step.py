@@ -25,7 +25,8 @@ def prox_terms(problem: Problem) -> dict[Variable, Term] | str:
             )
             return (
                 f"the term {term!r} needs its prox in one variable, and none is known behind its operator; that needs "
-                f"A @ A.H = c I, or a diagonal operator and a functional of one entry each; {advice}"
+                f"A @ A.H = c I, squares behind an operator whose A.H @ A is diagonalised, or a diagonal operator and "
+                f"a functional of one entry each; {advice}"
             )
         variable = term.expression.parts[0].variable
         if variable in found:

@@ -84,8 +84,8 @@ def plot_best_curves(
             axes.grid(True, which="major", alpha=0.3)
             if axes.lines:
                 axes.legend(fontsize=7)
-    drawn = [line for axes in panels.flat for line in axes.lines]
-    if logarithmic and drawn and all(np.nanmin(line.get_ydata()) > 0 for line in drawn):
+    numbers = [v for axes in panels.flat for line in axes.lines for v in line.get_ydata() if is_finite(v)]
+    if logarithmic and numbers and min(numbers) > 0:
         for axes in panels.flat:
             axes.set_yscale("log")
     for axes in panels[-1]:

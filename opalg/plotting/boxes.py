@@ -59,9 +59,15 @@ def boxes_of(
     for shared, runs in sweep.groups(group):
         for there in hues:
             figures = [row.get(figure) for row in runs.where(**there)]
-            kept = [float(v) for v in figures if is_finite(v) and (drop is None or (v >= drop if largest else v <= drop))]
-            found.append(Box(described(shared), described(there), np.array(kept), len(figures) - len(kept)))
+            kept = [v for v in figures if _is_kept(v, drop, largest)]
+            found.append(Box(described(shared), described(there), np.array(kept, float), len(figures) - len(kept)))
     return found
+
+
+def _is_kept(value: Any, drop: float | None, largest: bool) -> bool:
+    if not is_finite(value):
+        return False
+    return drop is None or bool(value >= drop if largest else value <= drop)
 
 
 def plot_boxes(

@@ -59,6 +59,8 @@ class Limits:
         that is later. The schedule never depends on the clock, so that runs repeat to the bit.
     look_at_start : bool
         Whether to measure before the first iteration.
+    follow : bool
+        Whether to measure after every iteration, for a callback; a standstill is judged on the schedule all the same.
     adapt_until : int
         The last iteration at which controls may be balanced; after it they rest, so that convergence is that of the
         fixed map.
@@ -70,6 +72,7 @@ class Limits:
     spacing: int = 10
     growth: float = 1.15
     look_at_start: bool = True
+    follow: bool = False
     adapt_until: int = 2000
 
 
@@ -150,6 +153,10 @@ class _Watch:
                 if self.count == next_adapt and self.count < limits.adapt_until:
                     self.iteration.adapt(1.0 / (1.0 + self.count / 60.0))
                     next_adapt = max(self.count + ADAPT_FIRST, self.count * ADAPT_GROWTH)
+                if limits.follow and self.count < next_look and self.iteration.outcome is None and not self._late():
+                    status = self._look(scheduled=False)
+                    if status is not None:
+                        return self.outcome(status)
             status = self._look()
             following = max(self.count + limits.spacing, int(self.count * limits.growth))
             near_the_end = limits.max_iter - following < limits.spacing // 2
@@ -159,8 +166,8 @@ class _Watch:
     def _late(self) -> bool:
         return self.limits.time_limit is not None and time.perf_counter() - self.begin > self.limits.time_limit
 
-    def _look(self) -> Status | None:
-        """Measure; the status where that ends the loop."""
+    def _look(self, scheduled: bool = True) -> Status | None:
+        """Measure; the status where that ends the loop, for want of progress only where the look was scheduled."""
         found = self.measure(self.iteration.state)
         relative, kind = found.certificate.relative, found.certificate.kind
         if not _is_finite(found):
@@ -173,9 +180,9 @@ class _Watch:
         answer = None
         if self.callback is not None:
             answer = self.callback(Info(self.count, seconds, found.value, found.certificate, self.iteration.state))
-        return self._judge(found, isinstance(answer, (bool, np.bool_)) and bool(answer))
+        return self._judge(found, isinstance(answer, (bool, np.bool_)) and bool(answer), scheduled)
 
-    def _judge(self, found: Measurement, stop: bool) -> Status | None:
+    def _judge(self, found: Measurement, stop: bool, scheduled: bool) -> Status | None:
         relative = found.certificate.relative
         if relative <= self.limits.tol:
             return Status.CONVERGED if found.certificate.is_bound else Status.CONVERGED_RESIDUAL_ONLY
@@ -187,6 +194,8 @@ class _Watch:
             return Status.STOPPED
         if self._exploded(found):
             return Status.DIVERGED
+        if not scheduled:
+            return None
         self.stalled = 0 if relative < _PROGRESS * self.best else self.stalled + 1
         self.best = min(self.best, relative)
         if self._late():

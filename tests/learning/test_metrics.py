@@ -71,3 +71,22 @@ def test_shapes_must_agree(pair):
     image, truth = pair
     with pytest.raises(ShapeError, match="reference"):
         oa.metrics.psnr(image, truth[1:])
+
+
+@pytest.mark.parametrize("name", ["psnr", "snr", "ssim"])
+@pytest.mark.parametrize("lead", [(3,), (2, 2)])
+def test_many_images_at_once(name, lead, rng):
+    images, references = rng.random((2, *lead, 12, 13))
+    images[(0,) * len(lead)] = references[(0,) * len(lead)]
+    measure = getattr(oa.metrics, name)
+    found = measure(images, references, sample_axes=len(lead))
+    assert found.shape == lead
+    for i in np.ndindex(lead):
+        assert found[i] == measure(images[i], references[i])
+    assert found[(0,) * len(lead)] == (pytest.approx(1.0) if name == "ssim" else inf)
+    assert isinstance(measure(images[0], references[0]), float) or len(lead) == 2
+
+
+def test_samples_need_their_axes():
+    with pytest.raises(ShapeError, match="3 leading axes"):
+        oa.metrics.psnr(np.zeros((4, 4)), np.zeros((4, 4)), sample_axes=3)

@@ -1,0 +1,200 @@
+"""Online solves against exact fixed points: laws of the variance, unbiased gradients, and the full map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import opalg as oa
+from opalg.solving.status import Status
+
+N, BLOCKS = 10, 24
+
+
+def toy(seed=0, bend=None):
+    """An affine map with a data term of 24 blocks, and its exact solution and gradients from dense solves."""
+    rng = np.random.default_rng(seed)
+    parts = [rng.normal(size=(3, N)) / np.sqrt(3) for _ in range(BLOCKS)]
+    x, y = oa.Variable(N, name="x"), oa.Parameter(rng.normal(size=3 * BLOCKS), name="y")
+    lam = oa.Parameter(0.4, name="lam")
+    data = 0.5 / BLOCKS * oa.sum_squares(oa.vstack([oa.Matrix(p) for p in parts]) @ x - y)
+    image = x - 0.35 * (oa.grad(data) + lam * oa.grad(0.5 * oa.sum_squares(x)))
+    plan = oa.fixed_point(x, image if bend is None else bend(image), acceleration="none")
+    A = np.concatenate(parts)
+    H = A.T @ A / BLOCKS + 0.4 * np.eye(N)
+    exact = np.linalg.solve(H, A.T @ y.value / BLOCKS)
+    c = rng.normal(size=N)
+    w = np.linalg.solve(H, c)
+    return plan, exact, c, {"lam": np.array([-w @ exact]), "y": A @ w / BLOCKS}
+
+
+@pytest.mark.parametrize("replace", [True, False], ids=["with", "without"])
+def test_errors_fall_with_the_number_of_blocks(replace):
+    plan, exact, _, _ = toy()
+    kind = oa.samplers.WithReplacement if replace else oa.samplers.WithoutReplacement
+    scaled = {}
+    for w in (4, 8, 16):
+        sampled = oa.online(plan, sampler=kind(w))
+        errors = [np.sum((sampled.solve(max_iter=70).x - exact) ** 2) for _ in range(150)]
+        scaled[w] = np.mean(errors) / kind(w).variance_factor(BLOCKS)
+    np.testing.assert_allclose(list(scaled.values()), np.mean(list(scaled.values())), rtol=0.25)
+
+
+def test_the_gradient_is_unbiased():
+    plan, _, c, exact = toy()
+    sampled = oa.online(plan, 8)
+    count, found = 200, {"lam": [], "y": []}
+    for _ in range(count):
+        gradients = sampled.solve(max_iter=70).vjp(c, wrt=["lam", "y"])
+        for name, values in found.items():
+            values.append(np.ravel(gradients[name]))
+    for name, values in found.items():
+        errors = np.array(values) - exact[name]
+        spread = np.sqrt(np.mean(np.sum(errors**2, axis=1)) / count)
+        assert np.linalg.norm(errors.mean(axis=0)) <= (3.0 if name == "lam" else 1.3) * spread
+
+
+def test_all_blocks_are_the_full_map_to_the_bit():
+    plan, exact, c, gradients = toy()
+    sampled = oa.online(plan, BLOCKS)
+    one, two = sampled.solve(tol=1e-12), plan.solve(tol=1e-12)
+    np.testing.assert_array_equal(one.x, two.x)
+    np.testing.assert_allclose(one.x, exact, rtol=1e-9)
+    for name in ("lam", "y"):
+        a, b = one.vjp(c, wrt=name)[name], two.vjp(c, wrt=name)[name]
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(np.ravel(a), gradients[name], rtol=1e-8)
+
+
+def test_all_blocks_with_replacement_stay_random():
+    plan, exact, _, _ = toy()
+    sampled = oa.online(plan, sampler=oa.samplers.WithReplacement(BLOCKS))
+    assert not sampled.is_full
+    assert np.linalg.norm(sampled.solve(max_iter=70).x - exact) > 1e-3
+
+
+def test_a_full_backward_pass_at_the_point_found_is_exact():
+    plan, _, c, _ = toy()
+    sol = oa.online(plan, 8, backward="full").solve(max_iter=70)
+    gradients = sol.vjp(c, wrt="y", max_iter=200)
+    A, H = dense(plan)
+    np.testing.assert_allclose(gradients["y"], A @ np.linalg.solve(H, c) / BLOCKS, rtol=1e-9)
+
+
+def dense(plan):
+    """The data's matrix and the Hessian, column by column."""
+    identity = np.eye(N)
+    zero = plan.step((np.zeros(N),))[0]
+    H = np.stack([(e - (plan.step((e,))[0] - zero)) / 0.35 for e in identity], axis=1)
+    rng = np.random.default_rng(0)
+    A = np.concatenate([rng.normal(size=(3, N)) / np.sqrt(3) for _ in range(BLOCKS)])
+    return A, H
+
+
+def test_a_projection_inside_the_map_masks_the_adjoint():
+    plan, _, c, _ = toy(bend=lambda image: oa.prox(oa.nonneg, image))
+    sol = oa.online(plan, 16, backward="full").solve(max_iter=70)
+    free = (plan.step((sol.x,))[0] > 0).astype(float)
+    assert 0 < free.sum() < N
+    A, H = dense(toy()[0])
+    jacobian = free[:, None] * (np.eye(N) - 0.35 * H)
+    u = np.linalg.solve(np.eye(N) - jacobian.T, c)
+    found = sol.vjp(c, wrt="y", max_iter=300)["y"]
+    np.testing.assert_allclose(found, 0.35 / BLOCKS * A @ (free * u), rtol=1e-9, atol=1e-12)
+
+
+def test_runs_repeat_and_streams_are_independent():
+    plan, _, c, _ = toy()
+    first, second = oa.online(plan, 4, seed=5), oa.online(plan, 4, seed=5)
+    for _ in range(2):
+        a, b = first.solve(max_iter=20), second.solve(max_iter=20)
+        np.testing.assert_array_equal(a.x, b.x)
+        np.testing.assert_array_equal(a.vjp(c, wrt="y")["y"], b.vjp(c, wrt="y")["y"])
+    assert not np.array_equal(first.solve(max_iter=20).x, a.x)
+    second.restart(0)
+    again = oa.online(plan, 4, seed=5)
+    np.testing.assert_array_equal(second.solve(max_iter=20).x, again.solve(max_iter=20).x)
+
+
+def test_the_backward_pass_does_not_reuse_the_forward_blocks():
+    plan, _, c, _ = toy()
+    sampled = oa.online(plan, 4)
+    drawn = []
+
+    class Spy(oa.samplers.Sampler):
+        def draw(self, rng, count):
+            drawn.append(oa.samplers.WithoutReplacement(4).draw(rng, count).tolist())
+            return np.array(drawn[-1])
+
+        def check(self, count):
+            return 4
+
+    sampled = oa.online(plan, sampler=Spy())
+    sol = sampled.solve(max_iter=15)
+    forward = list(drawn)[-15:]
+    drawn.clear()
+    sol.vjp(c, wrt="y", max_iter=15)
+    assert len(drawn) == 16  # one for the derivative in the parameter
+    assert forward != drawn[:15]
+
+
+def test_a_solve_says_that_it_was_sampled():
+    plan, _, _, _ = toy()
+    sol = oa.online(plan, 4).solve(max_iter=10)
+    assert sol.status is Status.SAMPLED
+    assert sol
+    assert "4 of 24 blocks" in repr(oa.online(plan, 4))
+    assert "Sampling" in oa.online(plan, 4).explain()
+
+
+def test_a_finite_sum_of_terms_is_cut_into_its_terms():
+    rng = np.random.default_rng(0)
+    x = oa.Variable(4, name="x")
+    terms = sum((0.1 * oa.log_cosh(oa.Matrix(rng.normal(size=(2, 4))) @ x - rng.normal(size=2), 1.0)) for _ in range(6))
+    image = x - 0.5 * (oa.grad(terms) + oa.grad(0.5 * oa.sum_squares(x)))
+    plan = oa.fixed_point(x, image, acceleration="none")
+    sampled = oa.online(plan, 2, of=terms)
+    assert sampled.count == 6
+    exact = plan.solve(tol=1e-12).x
+    mean = np.mean([sampled.solve(max_iter=60).x for _ in range(200)], axis=0)
+    np.testing.assert_allclose(mean, exact, atol=0.05)
+
+
+def test_momentum_changes_the_iterates():
+    plan, _, _, _ = toy()
+    fast = oa.fixed_point(plan.variables[0], plan.expressions[0], acceleration="nesterov")
+    a, b = (oa.online(p, 12, seed=1).solve(max_iter=5).x for p in (plan, fast))
+    assert np.linalg.norm(a - b) > 1e-3 * np.linalg.norm(a)
+
+
+def test_an_adjoint_that_grows_says_so():
+    x, y = oa.Variable(4, name="x"), oa.Parameter(np.ones(8), name="y")
+    data = 0.5 * oa.sum_squares(oa.vstack([oa.Identity(4), 2.0 * oa.Identity(4)]) @ x - y)
+    plan = oa.fixed_point(x, x - 30.0 * oa.grad(data), acceleration="none")
+    sol = oa.online(plan, 1).solve(max_iter=3)
+    with pytest.raises(oa.NonFiniteError, match="does not contract"):
+        sol.vjp(np.ones(4), wrt=y, max_iter=500)
+
+
+def test_what_does_not_fit_is_refused():
+    plan, _, c, _ = toy()
+    x = plan.variables[0]
+    plain = oa.fixed_point(x, 0.5 * x)
+    with pytest.raises(oa.ParameterError, match="not one"):
+        oa.online(plain, 2)
+    with pytest.raises(oa.ParameterError, match="fixed_point"):
+        oa.online(oa.compile(oa.sum_squares(x)), 2)
+    with pytest.raises(oa.ParameterError, match="one of them"):
+        oa.online(plan)
+    with pytest.raises(oa.ParameterError, match="backward"):
+        oa.online(plan, 2, backward="none")
+    with pytest.raises(oa.ParameterError, match="does not hold"):
+        oa.online(plan, 2, of=oa.sum_squares(x))
+    weighted = oa.sum_squares(oa.vstack([oa.Identity(N), oa.Identity(N)]) @ x, weights=np.arange(1.0, 2 * N + 1))
+    with pytest.raises(oa.UnsupportedError, match="data for each entry"):
+        oa.online(oa.fixed_point(x, x - 0.01 * oa.grad(weighted)), 1)
+    sol = oa.online(plan, 4).solve(max_iter=5)
+    with pytest.raises(oa.UnsupportedError, match="estimates from samples"):
+        sol.vjp(c, wrt="y", per_sample=True)
+    with pytest.raises(oa.UnsupportedError, match="online solves"):
+        sol.jvp({"lam": 1.0})
