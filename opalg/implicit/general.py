@@ -35,7 +35,7 @@ class General(Jacobian):
 
     def solve_adjoint(self, b: Arrays, accuracy: Accuracy, start: Any = None) -> tuple[Arrays, Solved]:
         solved = solve_general(
-            self.transposed, self.space.pack(b), self.lib, accuracy, start=start, precondition=self._precondition
+            self.transposed, self.space.view(b), self.lib, accuracy, start=start, precondition=self._precondition
         )
         return [self.lib.copy(p) for p in self.space.unpack(solved.state)], solved
 
@@ -43,15 +43,15 @@ class General(Jacobian):
         bound = self.programs.bound("jacobian", self._jacobian_recipe)
 
         def apply(flat: Any) -> Any:
-            return self.space.pack(bound(*self.point, *self.space.unpack(flat)))
+            return self.space.view(bound(*self.point, *self.space.unpack(flat)))
 
-        solved = solve_general(apply, self.space.pack(r), self.lib, accuracy, start=start)
+        solved = solve_general(apply, self.space.view(r), self.lib, accuracy, start=start)
         return [self.lib.copy(p) for p in self.space.unpack(solved.state)], solved
 
     def transposed(self, flat: Any) -> Any:
         """``J^T a`` on flat arrays."""
         bound = self.programs.bound("transposed", self._transposed_recipe)
-        return self.space.pack(bound(*self.point, *self.space.unpack(flat)))
+        return self.space.view(bound(*self.point, *self.space.unpack(flat)))
 
     def _jacobian_recipe(self) -> tuple[list[Expression], Sequence[Input]]:
         d = like(self.equation.point, "d")
