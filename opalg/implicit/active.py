@@ -116,7 +116,8 @@ class Inspector:
             ones = [lib.add(lib.zeros(s.v.shape, s.v.kind), 1.0) for s in split]
             pairs = zip(self.derivatives(v, ones), split, strict=True)
             slopes = [lib.xp.real(p) if s.v.kind == "complex" else p for p, s in pairs]
-            inverse = [m / lib.xp.where(m > 0, p, m + 1.0) for m, p in zip(masks, slopes, strict=True)]
+            # a derivative that couples entries may give 0 for ones on an active entry; the check below refuses it
+            inverse = [m / lib.xp.where((m > 0) & (p != 0), p, m + 1.0) for m, p in zip(masks, slopes, strict=True)]
             bare = [lib.subtract(i, m) for i, m in zip(inverse, masks, strict=True)]
             penalties = [self.programs.controls[s.penalty] for s in split]
             diagonals[:] = [lib.multiply(b, p) for b, p in zip(bare, penalties, strict=True)]

@@ -29,7 +29,7 @@ from opalg.implicit.flags import ACTIVE_SET_UNCERTAIN, FORWARD_NOT_CONVERGED, NO
 from opalg.implicit.gradients import Gradients
 from opalg.implicit.judgement import Judged, check_accuracy, judge, warn_of
 from opalg.implicit.linearise import Lineariser
-from opalg.implicit.moves import push, readout_change, through_readout, variables_at
+from opalg.implicit.moves import feasible_variables, push, readout_change, through_readout, variables_at
 from opalg.implicit.one_sided import Moved, change_to_side, gradient_to_side, way_of
 from opalg.implicit.optimal_value import value_gradient
 from opalg.implicit.precision import binding_in
@@ -170,7 +170,7 @@ class Differentiator:
     def polish(self, solution: Solution, **options: Any) -> tuple[Any, ...]:
         """The variables where the conditions of optimality hold best, by Newton steps; see `Solution.polish`."""
         lineariser = self._lineariser(solution, *self._asked(options, FORWARD))
-        points = variables_at(lineariser.equation, lineariser.programs, lineariser.refined()[0].point)
+        points = feasible_variables(lineariser.equation, lineariser.programs, lineariser.refined()[0].point)
         return tuple(self.lib.asarray(p, v.kind) for p, v in zip(points, solution.variables, strict=True))
 
     def second_order(

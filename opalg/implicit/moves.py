@@ -7,13 +7,29 @@ from typing import Any
 from opalg.implicit.arguments import Request
 from opalg.implicit.expressions import like, pulled, pushed
 from opalg.implicit.programs import Arrays, Programs
-from opalg.implicit.system import Equation
+from opalg.implicit.system import Equation, Optimality
 from opalg.nodes import walk
 
 
 def variables_at(equation: Equation, programs: Programs, point: Arrays) -> Arrays:
     """The variables that a point stands for."""
     return programs("readout", lambda: (list(equation.readout.values()), equation.point), *point)
+
+
+def feasible_variables(equation: Equation, programs: Programs, point: Arrays) -> Arrays:
+    """The variables at a point, on the side of rounding where a constraint on a variable itself holds.
+
+    A variable with one such constraint is taken from its projection, which the point agrees with up to its residual.
+    """
+    splits = equation.split if isinstance(equation, Optimality) else ()
+    held = [s for s in splits if s.term.functional.facts.indicator and s.is_direct and s.term.expression.offset is None]
+    inside = {v: [s for s in held if s.variable is v] for v in equation.readout}
+
+    def recipe() -> Any:
+        found = [only[0].prox(only[0].v) if len(only) == 1 else equation.readout[v] for v, only in inside.items()]
+        return found, equation.point
+
+    return programs("feasible variables", recipe, *point)
 
 
 def through_readout(
