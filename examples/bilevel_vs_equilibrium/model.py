@@ -1,4 +1,4 @@
-"""Fields of experts as a bilevel and as an equilibrium model, many configurations at once (Riccio, Ehrhardt, Benning)."""
+"""Fields of experts as a bilevel and as an equilibrium model (Riccio, Ehrhardt, Benning), many settings at once."""
 
 from __future__ import annotations
 

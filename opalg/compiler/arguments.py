@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from opalg.arrays import Backend, library_name
 from opalg.energies.affine import Variable
 from opalg.errors import DtypeError, ParameterError, ShapeError
-from opalg.leaves import Parameter, check_finite
+from opalg.leaves import Leaf, Parameter, check_finite
 from opalg.solving.loop import Limits
 
 DEFAULT_TOL = 1e-4
@@ -49,6 +49,12 @@ def parameter_values(parameters: Sequence[Parameter], given: Mapping[Any, Any], 
             raise DtypeError(f"{parameter.label} is real; a complex value was given")
         values[parameter] = array
     return values
+
+
+def in_precision(lib: Backend, leaves: Iterable[Leaf], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The value of each leaf, given here or its own, as an array of a backend; sparse matrices are left as they are."""
+    current = {leaf: values.get(leaf, leaf.value) for leaf in leaves}
+    return {leaf: lib.asarray(value, leaf.kind) for leaf, value in current.items() if library_name(value) is not None}
 
 
 def start_of(x0: Any, variables: Sequence[Variable]) -> dict[Variable, Any]:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from functools import cached_property
 from math import inf, isfinite, sqrt
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from opalg.arrays import Backend
+from opalg.compiler.arguments import in_precision
 from opalg.compiler.compiled import CompiledEnergy, relative_violation, sum_all
 from opalg.emit import BoundFunction, Function
 from opalg.energies.affine import Variable
@@ -25,6 +27,7 @@ from opalg.iterations.compiled import Balance, CompiledPicard
 from opalg.iterations.nesterov import Nesterov
 from opalg.leaves import Leaf, Parameter
 from opalg.methods.problem import value_near
+from opalg.nodes import walk
 from opalg.program.expression import Expression, Input
 from opalg.program.interpreter import evaluate
 from opalg.program.opaque import opaque_functions
@@ -54,6 +57,7 @@ class Binding:
         self.lowering, self.problem = compiled.lowering, compiled.problem
         self.values = dict(values)
         self.known: dict[Any, Any] = {}
+        self.hoisted: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self.convex = self.problem.convex is YES
         self._check_parameters()
         self.controls = {c: self.number(e) for c, e in self.lowering.controls.items()}
@@ -142,7 +146,8 @@ class Binding:
     def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
         """A function at these values and controls."""
         at = {**self.controls, **(controls or {})}
-        return function.bind(self._arrays(function.lib), {c: v for c, v in at.items() if c in function.inputs})
+        given = {c: v for c, v in at.items() if c in function.inputs}
+        return function.bind(self._arrays(function.lib), given, self.hoisted)
 
     first_residual: float | None = None
 
@@ -156,9 +161,22 @@ class Binding:
         """The values and controls as they are, apart from this binding's later changes."""
         twin = Binding.__new__(Binding)
         twin.compiled, twin.lib, twin.lowering, twin.problem = self.compiled, self.lib, self.lowering, self.problem
-        twin.values, twin.known, twin.convex = self.values, self.known, self.convex
+        twin.values, twin.known, twin.hoisted, twin.convex = self.values, self.known, self.hoisted, self.convex
         twin.controls, twin._first_controls = dict(self.controls), self._first_controls
         twin.first_residual = self.first_residual
+        return twin
+
+    def in_double(self) -> Binding | None:
+        """The same with the data of functions cast to double precision once; None where networks have their own.
+
+        Gradients of single-precision solves compute in it.
+        """
+        if self.compiled.opaque:
+            return None
+        twin = self.snapshot()
+        twin.lib = self.compiled.precise
+        leaves = (n for n in walk(*self.lowering.step, *self.lowering.readout.values()) if isinstance(n, Leaf))
+        twin.values = in_precision(twin.lib, leaves, self.values)
         return twin
 
     # The pieces of a solve.

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from opalg.arrays import Backend
 from opalg.arrays import backend as backend_named
-from opalg.compiler.arguments import limits_of, parameter_values, start_of
+from opalg.compiler.again import moving
+from opalg.compiler.arguments import in_precision, limits_of, parameter_values, start_of
 from opalg.compiler.explain import Explanation, block
 from opalg.compiler.placement import placement_of
 from opalg.emit import BoundFunction, Function
@@ -29,6 +31,7 @@ from opalg.methods.fixed_point import lower_map
 from opalg.methods.method import Lowering
 from opalg.nodes import walk
 from opalg.program.expression import Input
+from opalg.program.opaque import opaque_functions
 from opalg.program.text import program_text
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Info, Measurement, Outcome, quiet, run
@@ -178,7 +181,14 @@ class MapPlan:
             method="fixed_point",
             backend=repr(lib),
             state=points,
-            differentiator=Differentiator(None, self.lowering, binding, self._derivatives, expression=self._linear),
+            differentiator=Differentiator(
+                None,
+                self.lowering,
+                binding,
+                self._derivatives,
+                expression=self._linear,
+                moved=moving(self, limits, params),
+            ),
             message=outcome.message if growth is None else self._advice(growth),
         )
         try:
@@ -293,15 +303,27 @@ class MapBinding:
     """A compiled map at one set of parameter values."""
 
     def __init__(self, plan: MapPlan, values: Mapping[Parameter, Any]) -> None:
-        self.plan, self.lib, self.values = plan, plan.backend, dict(values)
+        self.plan, self.lib = plan, plan.backend
+        self.values: dict[Any, Any] = dict(values)
         self.controls: dict[Input, float] = {}
-        for parameter, value in self.values.items():
+        self._hoisted: WeakValueDictionary[Any, Any] = WeakValueDictionary()
+        for parameter, value in values.items():
             parameter.check(value)
+
+    def in_double(self) -> MapBinding | None:
+        """The same with the data of functions cast to double precision once; None where networks have their own."""
+        step = self.plan.lowering.step
+        if opaque_functions(*step):
+            return None
+        twin = MapBinding(self.plan, {})
+        twin.lib = backend_named(self.lib.name, "float64", None if self.lib.name == "numpy" else self.lib.device)
+        twin.values = in_precision(twin.lib, (n for n in walk(*step) if isinstance(n, Leaf)), self.values)
+        return twin
 
     def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
         """A function at these values."""
-        values: dict[Leaf, Any] = {p: self.lib.asarray(v, p.kind) for p, v in self.values.items()}
-        return function.bind(values, dict(controls or {}))
+        values = {p: self.lib.asarray(v, p.kind) for p, v in self.values.items()}
+        return function.bind(values, dict(controls or {}), self._hoisted)
 
     @property
     def default_state(self) -> tuple[Any, ...]:

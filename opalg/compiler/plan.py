@@ -8,6 +8,7 @@ from math import inf, sqrt
 from typing import Any
 
 from opalg.arrays import Backend
+from opalg.compiler.again import moving, resuming
 from opalg.compiler.arguments import limits_of, parameter_values, start_of
 from opalg.compiler.binding import Binding
 from opalg.compiler.choose import Candidate
@@ -232,20 +233,15 @@ class Plan:
             backend=repr(self.backend),
             state=outcome.state,
             differentiator=Differentiator(
-                self.problem, self.lowering, settled, self._derivatives, self._resume(limits, dict(params or {}))
+                self.problem,
+                self.lowering,
+                settled,
+                self._derivatives,
+                resume=resuming(self, limits, params),
+                moved=moving(self, limits, params),
             ),
             message=outcome.message,
         )
-
-    def _resume(self, limits: Limits, params: Mapping[Any, Any]) -> Callable[[Solution, float], Solution]:
-        """How a gradient goes on with a solve whose active set has not settled."""
-
-        def resume(solution: Solution, factor: float) -> Solution:
-            tol = max(factor * min(limits.tol, solution.certificate.relative), self.backend.epsilon)
-            longer = max(2 * limits.max_iter, 4 * solution.iterations)
-            return self.solve(solution, params=params, tol=tol, max_iter=longer, on_failure="return")
-
-        return resume
 
     def _error_bound(self, binding: Binding, certificate: Any) -> float | None:
         """``|x - x*| <= sqrt(2 gap / mu)`` where the energy is strongly convex with a certified ``mu``."""

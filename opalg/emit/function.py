@@ -11,7 +11,7 @@ from opalg.emit.cost import Cost, count
 from opalg.emit.dialect import Dialect
 from opalg.emit.fuse import schedule
 from opalg.emit.generate import Datum, Generator
-from opalg.emit.hoist import Hoisting
+from opalg.emit.hoist import Hoisting, Shared
 from opalg.emit.lower import lower
 from opalg.emit.plan import plan_memory
 from opalg.emit.source import stand_alone
@@ -43,6 +43,8 @@ class Function:
     fuse : bool
         Whether the library's own compiler makes one kernel of each sweep; Torch's takes seconds when a step is first
         called. On NumPy sweeps run block by block in the cache anyway.
+    lean : bool
+        Whether little memory matters more than few calls of the interpreter.
 
     Attributes
     ----------
@@ -62,13 +64,14 @@ class Function:
         lib: Backend,
         name: str = "step",
         fuse: bool = False,
+        lean: bool = False,
     ) -> None:
         self.inputs, self.lib, self.fuse = tuple(inputs), lib, fuse
         self.states = tuple(i for i in inputs if i.role == "state")
         self.dialect = dialect_of(lib)
         self.outputs = tuple(lower(outputs, lib, self.dialect.blocked))
         self.hoisting = Hoisting(self.outputs, self.inputs)
-        steps = schedule(self.hoisting.nodes, self.outputs, self.dialect.blocked, lib.precision == "float32")
+        steps = schedule(self.hoisting.nodes, self.outputs, self.dialect.blocked, lib.precision == "float32", lean)
         plan = plan_memory(steps, self.outputs, self.dialect.in_place)
         generator = Generator(steps, plan, self.outputs, self.inputs, lib, self.dialect, name)
         self.generated = generator.run()
@@ -83,7 +86,10 @@ class Function:
         return stand_alone(self.generated, self.dialect, self.lib)
 
     def bind(
-        self, bindings: Mapping[Any, Any] | None = None, controls: Mapping[Input, float] | None = None
+        self,
+        bindings: Mapping[Any, Any] | None = None,
+        controls: Mapping[Input, float] | None = None,
+        shared: Shared | None = None,
     ) -> BoundFunction:
         """The function with data: everything that no state moves is computed here, once.
 
@@ -93,6 +99,9 @@ class Function:
             Values of leaves; a leaf left out has its own value.
         controls : mapping from Input to float
             Values of the control inputs.
+        shared : mutable mapping, optional
+            Arrays that other functions with the same bindings computed; it is extended. With weak values it holds no
+            array longer than they do.
 
         Raises
         ------
@@ -101,7 +110,7 @@ class Function:
         ParameterError
             Where a control has no value, or is unknown.
         """
-        return BoundFunction(self, bindings or {}, controls or {})
+        return BoundFunction(self, bindings or {}, controls or {}, shared)
 
     def load(self) -> dict[str, Any]:
         """The names that the generated text defines."""
@@ -125,9 +134,15 @@ class BoundFunction:
         The work of one call.
     """
 
-    def __init__(self, function: Function, bindings: Mapping[Any, Any], controls: Mapping[Input, float]) -> None:
+    def __init__(
+        self,
+        function: Function,
+        bindings: Mapping[Any, Any],
+        controls: Mapping[Input, float],
+        shared: Shared | None = None,
+    ) -> None:
         self.function, self.lib, self.cost = function, function.lib, function.cost
-        self._values = function.hoisting.bind(bindings, self.lib)
+        self._values = function.hoisting.bind(bindings, self.lib, shared)
         names = function.load()
         self._step, self._new_buffers = names[function.name], names["new_buffers"]
         self._buffers: tuple[Any, ...] | None = None

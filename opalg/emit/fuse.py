@@ -126,7 +126,7 @@ class Schedule:
 
 
 def schedule(
-    nodes: Sequence[Expression], outputs: Sequence[Expression], blocked: bool, single: bool = False
+    nodes: Sequence[Expression], outputs: Sequence[Expression], blocked: bool, single: bool = False, lean: bool = False
 ) -> Schedule:
     """Order the moving nodes of a program (arguments first) into sweeps, barriers and scalar statements.
 
@@ -138,8 +138,10 @@ def schedule(
         Whether sweeps run block by block.
     single : bool
         Whether entries have four bytes, so that twice as many fit a block.
+    lean : bool
+        Whether blocks are a quarter as long, for little scratch.
     """
-    return _Scheduler(nodes, outputs, blocked, BLOCK_ENTRIES << single).run()
+    return _Scheduler(nodes, outputs, blocked, BLOCK_ENTRIES << single >> 2 * lean).run()
 
 
 class _Scheduler:

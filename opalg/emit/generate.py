@@ -17,6 +17,7 @@ from opalg.arrays.backend import Backend
 from opalg.arrays.stacked import stacked_product
 from opalg.emit.dialect import Dialect, Operand
 from opalg.emit.fuse import Barrier, Scalar, Schedule, Sweep, arguments_of, is_view
+from opalg.emit.lifetimes import with_ends
 from opalg.emit.plan import Plan, boxes_of, gathers, kernel_of, may_share
 from opalg.nodes import Node
 from opalg.program.expression import (
@@ -122,6 +123,7 @@ class Generator:
             else:
                 self._sweep(step)
         results = self._results()
+        self.lines = with_ends(self.lines, results)
         return Generated("\n".join([*self._head(), *self.lines, *results, ""]), self.data, self.functions)
 
     # Names.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from opalg.arrays.backend import Backend
@@ -12,6 +12,8 @@ from opalg.leaves import Leaf
 from opalg.nodes import walk
 from opalg.program.expression import Expression, Input, Literal
 from opalg.program.interpreter import evaluate
+
+Shared = MutableMapping[Any, Any]  # arrays of programs with the same bindings, by library and expression
 
 
 class Hoisting:
@@ -75,9 +77,9 @@ class Hoisting:
                 done[current] = current.rebuild(lambda child: done.get(child, child))
         self._controlled = {e: done[e] for e in controlled}
 
-    def bind(self, bindings: Mapping[Any, Any], lib: Backend) -> HoistedValues:
-        """Compute what depends on leaves only."""
-        return HoistedValues(self, bindings, lib)
+    def bind(self, bindings: Mapping[Any, Any], lib: Backend, shared: Shared | None = None) -> HoistedValues:
+        """Compute what depends on leaves only, or find it with other programs of the same bindings."""
+        return HoistedValues(self, bindings, lib, shared)
 
 
 class HoistedValues:
@@ -89,12 +91,18 @@ class HoistedValues:
         The value of each node on the frontier; controls must have been set before the controlled ones are there.
     """
 
-    def __init__(self, hoisting: Hoisting, bindings: Mapping[Any, Any], lib: Backend) -> None:
+    def __init__(
+        self, hoisting: Hoisting, bindings: Mapping[Any, Any], lib: Backend, shared: Shared | None = None
+    ) -> None:
         self._hoisting, self._lib = hoisting, lib
         own = {leaf: _checked(leaf, array, lib) for leaf, array in bindings.items() if isinstance(leaf, Leaf)}
         wanted = [*hoisting._fixed, *hoisting._supports]
-        found = evaluate(wanted, own, lib)
-        everything = dict(zip(wanted, found, strict=True))
+        everything = _found(wanted, lib, shared)
+        missing = [e for e in wanted if e not in everything]
+        for e, value in zip(missing, evaluate(missing, own, lib, dict(everything)), strict=True):
+            everything[e] = value
+            if shared is not None and e.shape != ():
+                shared[lib.key, e] = value
         self.values: dict[Expression, Any] = {e: everything[e] for e in hoisting._fixed}
         self._supports = {stand_in: everything[e] for e, stand_in in hoisting._supports.items()}
         self.controls: dict[Input, Any] = {}
@@ -124,6 +132,12 @@ class HoistedValues:
             values = evaluate([hoisting._controlled[e] for e in due], {**self._supports, **given}, self._lib)
             self.values.update(zip(due, values, strict=True))
         return due
+
+
+def _found(wanted: Sequence[Expression], lib: Backend, shared: Shared | None) -> dict[Expression, Any]:
+    """The wanted values that another program holds."""
+    found = {} if shared is None else {e: shared.get((lib.key, e)) for e in wanted if e.shape != ()}
+    return {e: value for e, value in found.items() if value is not None}
 
 
 def _checked(leaf: Leaf, array: Any, lib: Backend) -> Any:

@@ -9,7 +9,7 @@ from opalg.functionals.potential_function import Potential
 
 
 def activation(name: str, parameter: Any = None) -> Potential:
-    """The potential phi whose derivative is an activation, for fields of experts and for maps.
+    """The potential ``phi`` whose derivative ``phi'`` is an activation, for fields of experts and for maps.
 
     Parameters
     ----------

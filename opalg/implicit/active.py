@@ -15,7 +15,9 @@ import numpy as np
 
 from opalg.facts import YES
 from opalg.implicit.programs import Programs
+from opalg.implicit.symmetry import is_symmetric, symmetry_defect
 from opalg.implicit.system import Optimality
+from opalg.iterations import VectorSpace
 from opalg.program import expression as ex
 from opalg.program.expression import Expression, Input, Literal
 
@@ -99,6 +101,8 @@ class Inspector:
             for i, (a, d, c) in enumerate(zip(again, free, curved, strict=True)):
                 if forms[i] is None and self._agrees(a, d, c) and self._may_be(form, i):
                     forms[i] = form
+            if None not in forms:
+                break
         diagonals = [
             d if f == "diagonal" else lib.zeros(s.v.shape) for d, f, s in zip(diagonals, forms, split, strict=True)
         ]
@@ -112,7 +116,8 @@ class Inspector:
             ones = [lib.add(lib.zeros(s.v.shape, s.v.kind), 1.0) for s in split]
             pairs = zip(self.derivatives(v, ones), split, strict=True)
             slopes = [lib.xp.real(p) if s.v.kind == "complex" else p for p, s in pairs]
-            inverse = [m / lib.xp.where(m > 0, p, m + 1.0) for m, p in zip(masks, slopes, strict=True)]
+            # a derivative that couples entries may give 0 for ones on an active entry; the check below refuses it
+            inverse = [m / lib.xp.where((m > 0) & (p != 0), p, m + 1.0) for m, p in zip(masks, slopes, strict=True)]
             bare = [lib.subtract(i, m) for i, m in zip(inverse, masks, strict=True)]
             penalties = [self.programs.controls[s.penalty] for s in split]
             diagonals[:] = [lib.multiply(b, p) for b, p in zip(bare, penalties, strict=True)]
@@ -141,6 +146,14 @@ class Inspector:
     def derivatives(self, v: list[Any], d: list[Any]) -> list[Any]:
         """The derivatives of the proxes at v, times d."""
         return self.programs("derivatives", self._derivative_recipe, *v, *d)
+
+    def is_symmetric(self, v: list[Any]) -> bool:
+        """Whether the derivatives of the proxes at v are symmetric, as they are everywhere but on kinks."""
+        space = VectorSpace([s.v.shape for s in self.equation.split], [s.v.kind for s in self.equation.split], self.lib)
+        defect = symmetry_defect(
+            lambda flat: space.pack(self.derivatives(v, list(space.unpack(flat)))), space.size, self.lib
+        )
+        return is_symmetric(defect, self.lib)
 
     def _random(self, rng: np.random.Generator, node: Any) -> Any:
         sizes = rng.uniform(0.5, 1.5, node.shape) * rng.choice([-1.0, 1.0], node.shape)

@@ -10,19 +10,19 @@ from opalg.implicit.expressions import like, pulled
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.linearise import Lineariser
 from opalg.implicit.modes import approximate_adjoint, unrolled_gradient
+from opalg.implicit.moves import through_readout, variables_at
 from opalg.implicit.programs import Arrays, plus, size
 from opalg.implicit.system import MapEquation
-from opalg.solving.solution import Solution
 
 UNROLLED = 100  # steps where none are given
 
 
 def approximate_gradients(
-    lineariser: Lineariser, solution: Solution, cotangents: Cotangents, request: Request, asked: Options
+    lineariser: Lineariser, cotangents: Cotangents, request: Request, asked: Options
 ) -> tuple[Arrays, Solved]:
     """The gradients, and the solve of the adjoint as far as there was one."""
     way = _unrolled if asked.mode == "unroll" else _truncated
-    return way(_Map(lineariser, request), solution, cotangents, asked)
+    return way(_Map(lineariser, request), cotangents, asked)
 
 
 class _Map:
@@ -52,21 +52,13 @@ class _Map:
         found = self.programs(("pull of T", tuple(self.leaves)), recipe, *state, *u)
         return tuple(found[: len(equation.point)]), found[len(equation.point) :]
 
-    def through_readout(self, state: Sequence[Any], cotangents: Cotangents) -> tuple[Arrays, Arrays]:
+    def through_readout(self, state: Arrays, cotangents: Cotangents) -> tuple[Arrays, Arrays]:
         """The cotangent of the state, and the part of the gradient that goes through the read-out."""
-        equation = self.equation
-        outputs = list(equation.readout.values())
-        points = self.programs("readout", lambda: (outputs, equation.point), *state)
-
-        def recipe() -> Any:
-            c = like(outputs, "c")
-            return pulled(self.request.enter(outputs), c, [*equation.point, *self.leaves]), [*equation.point, *c]
-
-        found = self.programs(("through", tuple(self.leaves)), recipe, *state, *cotangents(points))
-        return found[: len(equation.point)], found[len(equation.point) :]
+        given = cotangents(variables_at(self.equation, self.programs, state))
+        return through_readout(self.equation, self.programs, state, given, self.request)
 
 
-def _truncated(map_: _Map, solution: Solution, cotangents: Cotangents, asked: Options) -> tuple[Arrays, Solved]:
+def _truncated(map_: _Map, cotangents: Cotangents, asked: Options) -> tuple[Arrays, Solved]:
     lib, general = map_.lib, map_.general
     c, direct = map_.through_readout(general.point, cotangents)
     flat = general.space.pack(c)
@@ -84,14 +76,14 @@ def _truncated(map_: _Map, solution: Solution, cotangents: Cotangents, asked: Op
     return plus(direct, gradients, lib), Solved(found.u, relative, found.products, asked.mode, None, "", 1.0)
 
 
-def _unrolled(map_: _Map, solution: Solution, cotangents: Cotangents, asked: Options) -> tuple[Arrays, Solved]:
+def _unrolled(map_: _Map, cotangents: Cotangents, asked: Options) -> tuple[Arrays, Solved]:
     """Through so many steps from the default start; no matter how the solution was found."""
     lib = map_.lib
     begin = map_.lineariser.default_state()
     readouts: list[Arrays] = []
 
     def cotangent(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        c, direct = map_.through_readout(state, cotangents)
+        c, direct = map_.through_readout(list(state), cotangents)
         readouts.append(direct)
         return tuple(c)
 

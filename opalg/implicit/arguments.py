@@ -9,9 +9,12 @@ from typing import Any
 
 from opalg.arrays import Backend, library_name, precision_of
 from opalg.errors import DtypeError, InexactSolutionError, NonFiniteError, ParameterError, ShapeError
+from opalg.implicit.flags import DEMOTED, FORWARD_NOT_CONVERGED, NO_INFLUENCE, UNUSED_PARAMETER
 from opalg.implicit.gradients import Gradients
 from opalg.implicit.linear_solve import Accuracy
+from opalg.implicit.precision import PRECISIONS
 from opalg.implicit.programs import Arrays, is_zero
+from opalg.implicit.recycling import Recycling
 from opalg.leaves import Parameter
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
@@ -27,6 +30,7 @@ SOLVERS = ("auto", "conjugate_gradients", "minres", "gmres", "anderson")
 WITHOUT_INFLUENCE = ("x0", "step")  # the solution of an equation depends neither on where nor on how it was sought
 TOL = {"float64": 1e-10, "float32": 1e-5}
 CURVED_TOL = {"float64": 1e-6, "float32": 1e-4}
+ROUNDED_TOL = 1e-8  # leaves the digits of single precision up to a condition of some hundreds
 PRODUCTS = 2000
 CHEAP = 1e7  # entries times iterations of a forward solve that may go on without being asked
 FLOOR = 1e-4  # a certificate below this, where only rounding stopped the solve, is as good as a default tolerance
@@ -43,17 +47,21 @@ class Options:
     refine: bool | str = "auto"
     estimate: bool | str = True
     start: Gradients | None = None
+    recycle: bool | str = "auto"
     per_sample: bool | int = False
     solver: str = "auto"
     debug: bool = False
     terms: int | None = None
     damping: float | None = None
     accuracy_wanted: float | None = None
-    precision: str = "float64"
+    precision: str = "auto"
+    working: str = "float64"  # the precision that this came to
+    rounded: bool = False  # whether the result is rounded to less than that
 
     def accuracy(self, curved: bool) -> Accuracy:
         """What the adjoint solve has to reach; by default less where curvatures of split terms make it costly."""
-        tol = (CURVED_TOL if curved else TOL)[self.precision] if self.tol is None else self.tol
+        usual = (CURVED_TOL if curved else TOL)[self.working]
+        tol = max(usual, ROUNDED_TOL if self.rounded else 0.0) if self.tol is None else self.tol
         return Accuracy(tol, PRODUCTS if self.max_iter is None else self.max_iter)
 
     def settles(self, work: float) -> bool:
@@ -65,21 +73,27 @@ class Options:
     def start_for(self, system: str) -> Any:
         """The state to start the adjoint solve from, where an earlier one belongs to the same system."""
         earlier = None if self.start is None else self.start.adjoint
-        return earlier.state if earlier is not None and earlier.system == system else None
+        fits = earlier is not None and earlier.system == system and precision_of(earlier.state) == self.working
+        return earlier.state if earlier is not None and fits else None
+
+    def recycling_for(self, system: str) -> Recycling:
+        """What the earlier solve of the same system left besides its state, and whether this one leaves something."""
+        fits = self.start_for(system) is not None and self.start is not None and self.start.adjoint is not None
+        return Recycling(self.start.adjoint.pairs if fits else None, self.recycle)  # type: ignore[union-attr]
 
 
-FORWARD = ("tol", "max_iter", "on_inexact", "refine", "solver", "debug")  # options of changes of a solution
+FORWARD = ("tol", "max_iter", "on_inexact", "refine", "solver", "debug", "precision")  # of changes of a solution
 
 
 def options_of(given: Mapping[str, Any], lib: Backend, taken: Sequence[str] | None = None) -> Options:
     """Options from keywords; raises ParameterError for what is unknown, not taken here, or makes no sense."""
-    known = [f.name for f in fields(Options) if f.name not in ("precision", "accuracy_wanted")] + ["accuracy"]
+    known = [f.name for f in fields(Options) if f.name not in ("working", "rounded", "accuracy_wanted")] + ["accuracy"]
     known = known if taken is None else list(taken)
     for name in given:
         if name not in known:
             raise ParameterError(f"{name!r} is no option here; there are {', '.join(sorted(known))}")
     renamed = {("accuracy_wanted" if n == "accuracy" else n): v for n, v in given.items()}
-    options = Options(**renamed, precision=lib.precision)
+    options = Options(**renamed, working=lib.precision)
     _check(options)
     return options
 
@@ -89,11 +103,14 @@ def _check(options: Options) -> None:
         ("on_inexact", options.on_inexact, ON_INEXACT),
         ("mode", options.mode, MODES),
         ("solver", options.solver, SOLVERS),
+        ("precision", options.precision, PRECISIONS),
     ):
         if value not in allowed:
             raise ParameterError(f"{name} must be one of {allowed}, not {value!r}")
     if options.refine not in (True, False, "auto"):
         raise ParameterError(f"refine must be True, False or 'auto', not {options.refine!r}")
+    if options.recycle not in (True, False, "auto"):
+        raise ParameterError(f"recycle must be True, False or 'auto', not {options.recycle!r}")
     if options.estimate not in (True, False, "bound"):
         raise ParameterError(f"estimate must be True, False or 'bound', not {options.estimate!r}")
     if options.tol is not None and not (_is_number(options.tol) and 0 <= options.tol < 1):
@@ -194,7 +211,7 @@ def request_of(
     for key in wrt if isinstance(wrt, (tuple, list)) else [wrt]:
         leaf = names.get(key, key) if isinstance(key, str) else key
         if isinstance(leaf, str) and leaf in WITHOUT_INFLUENCE:
-            flags.append("no_influence")
+            flags.append(NO_INFLUENCE)
             zeros[leaf] = lib.zeros(first_shape(lowering) if leaf == "x0" else ())
         elif is_module(leaf) or is_weight(leaf):
             networks.append(leaf)
@@ -207,7 +224,7 @@ def request_of(
         elif leaf in used:
             leaves.append(leaf)
         else:
-            flags.append("unused_parameter")
+            flags.append(UNUSED_PARAMETER)
             zeros[leaf] = lib.zeros(leaf.shape, leaf.kind)
     extra = [b for b in beside if not any(b is n for n in networks)]
     asked = _weights_of(networks, lowering, cache) if networks and extra else None
@@ -220,7 +237,7 @@ def request_of(
     if weights is not None and weights.used:
         leaves.append(weights.leaf)
     elif weights is not None:
-        flags.append("unused_parameter")
+        flags.append(UNUSED_PARAMETER)
         zeros.update({t: lib.zeros(tuple(t.shape)) for t in weights.tensors})
         weights = None
     return Request(leaves, zeros, tuple(dict.fromkeys(flags)), weights, unasked)
@@ -275,11 +292,23 @@ def directions_of(
 
 @dataclass(frozen=True)
 class Cotangents:
-    """The gradient of an outer loss in the variables, as arrays or as a function of them."""
+    """The gradient of an outer loss in the variables, as arrays or as a function of them.
+
+    Attributes
+    ----------
+    solution : Solution
+    given : array, mapping or callable
+    lib : Backend
+        Where gradients are computed.
+    plan : Backend
+        Where the solution is, and what a function is called with.
+    fixed : list of array or None
+    """
 
     solution: Solution
     given: Any
     lib: Backend
+    plan: Backend
     fixed: Arrays | None
 
     @property
@@ -289,12 +318,12 @@ class Cotangents:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """``"demoted"`` where the cotangent is more precise than the plan computes."""
-        if self.lib.precision != "float32":
+        """``"demoted"`` where the cotangent is more precise than the gradients that are handed out."""
+        if self.plan.precision != "float32":
             return ()
         given = self.given(self.solution.x) if self.varies else self.given
         arrays = given.values() if isinstance(given, Mapping) else [given]
-        return ("demoted",) if any(precision_of(a) == "float64" for a in arrays) else ()
+        return (DEMOTED,) if any(precision_of(a) == "float64" for a in arrays) else ()
 
     @property
     def is_zero(self) -> bool:
@@ -306,15 +335,16 @@ class Cotangents:
         if self.fixed is not None:
             return self.fixed
         variables = self.solution.variables
+        points = [self.plan.asarray(p, v.kind) for p, v in zip(points, variables, strict=True)]
         x = points[0] if len(points) == 1 else dict(zip(variables, points, strict=True))
         return _arrays(self.solution, self.given(x), self.lib)
 
 
-def cotangent_of(solution: Solution, cotangent: Any, lib: Backend) -> Cotangents:
+def cotangent_of(solution: Solution, cotangent: Any, lib: Backend, plan: Backend) -> Cotangents:
     """The cotangent, checked; raises ShapeError or NonFiniteError for what does not fit."""
     if isinstance(cotangent, Callable) and library_name(cotangent) is None:  # type: ignore[arg-type]
-        return Cotangents(solution, cotangent, lib, None)
-    return Cotangents(solution, cotangent, lib, _arrays(solution, cotangent, lib))
+        return Cotangents(solution, cotangent, lib, plan, None)
+    return Cotangents(solution, cotangent, lib, plan, _arrays(solution, cotangent, lib))
 
 
 def _arrays(solution: Solution, cotangent: Any, lib: Backend) -> Arrays:
@@ -356,4 +386,4 @@ def forward_flags(solution: Solution, on_inexact: str) -> tuple[str, ...]:
         raise InexactSolutionError(text)
     if on_inexact == "warn":
         warn_caller(text)
-    return ("forward_not_converged",)
+    return (FORWARD_NOT_CONVERGED,)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from opalg.energies.energy import Term
-from opalg.implicit.expressions import like, pushed
+from opalg.implicit.arguments import Request
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.linearise import Lineariser
+from opalg.implicit.moves import push
 from opalg.implicit.programs import Arrays, size
 from opalg.implicit.refine import Linearised
 from opalg.implicit.system import Optimality
@@ -147,11 +147,6 @@ def _curvature_norm(lineariser: Lineariser, term: Term, leaf: Parameter, role: s
 def _push_norm(lineariser: Lineariser, here: Linearised, leaf: Parameter) -> float:
     """The norm of ``R_theta`` at the point, on the part of the variables."""
     equation, lib = lineariser.equation, lineariser.lib
-
-    def recipe() -> tuple[list[Expression], Sequence[Any]]:
-        t = like([leaf], "t")
-        return pushed(equation.residual, [leaf], t), [*equation.point, *t]
-
     one = lib.asarray(1.0, "real")
-    moved = lineariser.programs(("push", (leaf,)), recipe, *here.point, one)
+    moved = push(equation, lineariser.programs, here.point, Request([leaf], {}, ()), [one])
     return size(moved[: len(equation.readout)], lib)

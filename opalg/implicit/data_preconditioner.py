@@ -108,7 +108,7 @@ def preconditioner_of(
     place = point[variable]
     curvatures = [_Curvature(term, variable, place, i) for i, term in enumerate(problem.terms)]
     for build in (_by_transform, _by_shift, _by_columns):
-        found = build(variable, curvatures)
+        found = build(curvatures)
         if found is None:
             continue
         inverse, words = found
@@ -205,7 +205,7 @@ class _Curvature:
 Found = tuple[Inverse, str] | None
 
 
-def _by_transform(variable: Variable, curvatures: Sequence[_Curvature]) -> Found:
+def _by_transform(curvatures: Sequence[_Curvature]) -> Found:
     parts = []
     for c in curvatures:
         mean = None if c.constant else c.mean()
@@ -215,7 +215,7 @@ def _by_transform(variable: Variable, curvatures: Sequence[_Curvature]) -> Found
     return _answer(total_operator(parts))
 
 
-def _by_shift(variable: Variable, curvatures: Sequence[_Curvature]) -> Found:
+def _by_shift(curvatures: Sequence[_Curvature]) -> Found:
     known = [c.quadratic for c in curvatures if c.constant]
     shifts: list[Expression] = []
     for c in curvatures:
@@ -231,10 +231,10 @@ def _by_shift(variable: Variable, curvatures: Sequence[_Curvature]) -> Found:
     total = shifts[0]
     for shift in shifts[1:]:
         total = total + shift
-    return _answer(total_operator([*known, scale(total, Identity(variable.shape))]))
+    return _answer(total_operator([*known, scale(total, Identity(curvatures[0].variable.shape))]))
 
 
-def _by_columns(variable: Variable, curvatures: Sequence[_Curvature]) -> Found:
+def _by_columns(curvatures: Sequence[_Curvature]) -> Found:
     if not any(isinstance(n, DenseMatrix) for c in curvatures for n in walk(c.operator)):
         return None
     columns = [c.columns() for c in curvatures]

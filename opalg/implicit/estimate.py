@@ -68,7 +68,7 @@ def estimate(
     changed : callable
         ``s -> c(z) - c(z - s)``; None where the right-hand side is the same everywhere.
     """
-    lib, nodes, leaves = jacobian.lib, jacobian.equation.point, request.leaves
+    lib, nodes = jacobian.lib, jacobian.equation.point
     loose = LOOSE if jacobian.symmetric or isinstance(jacobian.equation, MapEquation) else FIRM
     s, products, converged = zeros(nodes, lib), 0, True
     if not negligible and not is_zero(residual, lib):
@@ -78,19 +78,18 @@ def estimate(
     right = minus(mapped, c, lib)
     if size(right, lib) <= NOTHING * lib.epsilon * size(c, lib):
         right = times(0.0, right, lib)
-    bent = [lib.zeros(p.shape, p.kind) for p in (*nodes, *leaves)]
+    direct: Arrays = []
     if not is_zero(s, lib):
         bent = bend(jacobian, a, s, None, [], request)
-        right = minus(right, bent[: len(nodes)], lib)
+        right, direct = minus(right, bent[: len(nodes)], lib), bent[len(nodes) :]
         more = changed(s)
         right = right if more is None else plus(right, more, lib)
     b = zeros(nodes, lib)
     if not is_zero(right, lib):
         b, solved = jacobian.solve_adjoint(right, loose)
         products, converged = products + solved.products, converged and solved.converged
-    back = pull(jacobian, b, request)
-    errors = times(-1.0, plus(bent[len(nodes) :], back, lib), lib)
-    return Estimated(errors, products, converged)
+    errors = pull(jacobian, times(-1.0, b, lib), request)  # leaves may be larger than b by far
+    return Estimated(minus(errors, direct, lib) if direct else errors, products, converged)
 
 
 def pull(jacobian: Jacobian, a: Arrays, request: Request) -> Arrays:

@@ -133,6 +133,7 @@ class Factored:
     ) -> None:
         self.lib = lib
         self._sets = _indicators(labels, count) if labels is not None else None
+        self._gather: Any = None if self._sets is None else self._sets.T  # SciPy builds it anew at each `.T`
         moving = rows if self._sets is None else sp.csr_array(rows @ self._sets)
         blocks = (blocks + blocks.T) * 0.5
         matrix = sp.csc_array(moving.T @ (blocks @ moving))
@@ -151,7 +152,7 @@ class Factored:
         on_host = np.asarray(self.lib.to_numpy(flat), dtype=np.float64)
         if self._sets is None:
             return self.lib.asarray(self._factors.solve(on_host), "real")
-        return self.lib.asarray(self._sets @ self._factors.solve(self._sets.T @ on_host), "real")
+        return self.lib.asarray(self._sets @ self._factors.solve(self._gather @ on_host), "real")
 
 
 def _indicators(labels: np.ndarray, count: int) -> sp.csr_array:
@@ -178,10 +179,11 @@ def hessian_diagonal(product: Flat, size: int, lib: Backend) -> np.ndarray | Non
     return np.full(size, mean) if mean > 0 else None
 
 
-def set_diagonal(product: Flat, labels: np.ndarray, count: int, lib: Backend) -> np.ndarray | None:
+def set_diagonal(product: Flat, entry: float, labels: np.ndarray, count: int, lib: Backend) -> np.ndarray:
     """About the diagonal of ``Z^T H Z`` with the indicators Z of sets: random signs, averaged over sets of like size.
 
-    What a blur leaves of a set depends on its size above all. None where an average is not positive.
+    What a blur leaves of a set depends on its size above all. Where chance makes an average of few sets negative, it is
+    that of ``entry``, the diagonal entries of H, which are all about the same.
     """
     sizes = np.bincount(labels, minlength=count)[:count]
     free = labels < count
@@ -194,8 +196,7 @@ def set_diagonal(product: Flat, labels: np.ndarray, count: int, lib: Backend) ->
     classes = np.floor(np.log2(np.maximum(sizes, 1))).astype(np.int64)
     totals, entries = np.bincount(classes, found), np.bincount(classes, sizes)
     means = totals / np.maximum(entries, 1)
-    if not np.all(means[classes] > 0):
-        return None
+    means = np.where(means > 0, means, entry)
     return np.asarray(means[classes] * sizes)
 
 

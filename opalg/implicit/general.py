@@ -45,16 +45,16 @@ class General(Jacobian):
         self._precondition, self._rows = precondition, rows
 
     def solve_adjoint(self, b: Arrays, accuracy: Accuracy, start: Any = None) -> tuple[Arrays, Solved]:
-        solved = self._solve(self.transposed, self.space.pack(b), accuracy, start, self._precondition)
+        solved = self._solve(self.transposed, self.space.view(b), accuracy, start, self._precondition)
         return [self.lib.copy(p) for p in self.space.unpack(solved.state)], solved
 
     def solve_forward(self, r: Arrays, accuracy: Accuracy, start: Any = None) -> tuple[Arrays, Solved]:
         bound = self.programs.bound("jacobian", self._jacobian_recipe)
 
         def apply(flat: Any) -> Any:
-            return self.space.pack(bound(*self.point, *self.space.unpack(flat)))
+            return self.space.view(bound(*self.point, *self.space.unpack(flat)))
 
-        solved = self._solve(apply, self.space.pack(r), accuracy, start, None)
+        solved = self._solve(apply, self.space.view(r), accuracy, start, None)
         return [self.lib.copy(p) for p in self.space.unpack(solved.state)], solved
 
     def _solve(self, apply: Flat, rhs: Any, accuracy: Accuracy, start: Any, precondition: Flat | None) -> Solved:
@@ -65,7 +65,7 @@ class General(Jacobian):
     def transposed(self, flat: Any) -> Any:
         """``J^T a`` on flat arrays."""
         bound = self.programs.bound("transposed", self._transposed_recipe)
-        return self.space.pack(bound(*self.point, *self.space.unpack(flat)))
+        return self.space.view(bound(*self.point, *self.space.unpack(flat)))
 
     def _jacobian_recipe(self) -> tuple[list[Expression], Sequence[Input]]:
         d = like(self.equation.point, "d")

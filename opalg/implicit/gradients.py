@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays import backend_of
+from opalg.implicit.recycling import Pairs
 from opalg.implicit.spectrum import SpectralReport
 
 
@@ -21,10 +22,13 @@ class Adjoint:
     system : str
         The system it belongs to.
     state : flat real array
+    pairs : Pairs or None
+        Directions of the solve with their images, at most 40 vectors more (`recycle` of `Solution.vjp`).
     """
 
     system: str
     state: Any
+    pairs: Pairs | None = None
 
     def __repr__(self) -> str:
         return f"Adjoint of the {self.system} system"
@@ -50,7 +54,8 @@ class Gradients(Mapping):
         Which system was solved: ``"hessian"``, ``"reduced"`` (to the active part), ``"proximal"``, ``"saddle"`` or
         ``"map"``.
     solver : str
-        ``"conjugate_gradients"``, ``"minres"``, ``"gmres"``, ``"none"`` or the name of a mode that is not exact.
+        ``"direct"`` (a small system by its matrix), ``"conjugate_gradients"``, ``"minres"``, ``"gmres"``, ``"none"``
+        or the name of a mode that is not exact.
     flags : tuple of str
         What was noticed: ``"forward_not_converged"``, ``"active_set_uncertain"``, ``"degenerate"``, ...
     counts : dict from str to int

@@ -8,6 +8,17 @@ import numpy as np
 
 from opalg.errors import AdjointNotConvergedError, InexactSolutionError, NonFiniteError, SingularAdjointError
 from opalg.implicit.arguments import Options
+from opalg.implicit.flags import (
+    ADJOINT_INEXACT,
+    ADJOINT_NOT_CONVERGED,
+    BREAKDOWN,
+    ILL_CONDITIONED,
+    NONFINITE,
+    NOT_A_MINIMUM,
+    SERIOUS,
+    SINGULAR,
+    UNSTABLE_FIXED_POINT,
+)
 from opalg.implicit.gradients import Gradients
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.refine import Linearised
@@ -17,7 +28,6 @@ from opalg.iterations import GMRES
 from opalg.solving.solution import warn_caller
 
 SETTLE = 2e-2  # a relative residual that is taken, with a flag, where the caller asked for no tolerance
-SERIOUS = ("adjoint_inexact", "adjoint_not_converged", "active_set_uncertain", "forward_not_converged")
 POOR = {"float64": 1e-10, "float32": 1e-5}
 
 
@@ -34,11 +44,7 @@ class Judged:
         """About the condition number of the system, from below; 1 where nothing is known."""
         if self.spectrum is not None:
             return max(self.spectrum.condition, 1.0)
-        if self.solved.iteration is None:
-            return 1.0
-        values = np.abs(np.asarray(self.solved.iteration.ritz_values()))
-        kept = values[values > 0]
-        return float(kept.max() / kept.min()) if len(kept) else 1.0
+        return self.solved.condition
 
 
 def judge(here: Linearised, solved: Solved, asked: Options) -> Judged:
@@ -54,17 +60,17 @@ def judge(here: Linearised, solved: Solved, asked: Options) -> Judged:
     if isinstance(solved.iteration, GMRES) and isinstance(here.jacobian.equation, MapEquation):
         spectrum = spectral_report(solved.iteration)
         if spectrum.unstable:
-            flags.append("unstable_fixed_point")
+            flags.append(UNSTABLE_FIXED_POINT)
         if spectrum.ill_conditioned:
-            flags.append("ill_conditioned")
+            flags.append(ILL_CONDITIONED)
     elif solved.iteration is not None and not isinstance(solved.iteration, GMRES):
         flags += spectral_flags(solved)
     if solved.negative:
-        flags.append("not_a_minimum")
+        flags.append(NOT_A_MINIMUM)
     if not asked.per_sample:
         flags += _shortfall(here, solved, asked)
     elif any(solved.sample_outcomes) or not solved.converged:
-        flags.append("adjoint_not_converged")  # of some sample, whose own flags say so
+        flags.append(ADJOINT_NOT_CONVERGED)  # of some sample, whose own flags say so
     return Judged(solved, tuple(flags), spectrum)
 
 
@@ -74,23 +80,23 @@ def spectral_flags(solved: Solved) -> list[str]:
     values = np.abs(np.asarray(solved.iteration.ritz_values()))
     if not len(values) or solved.solver == "minres":
         return []
-    ratio = values.min() / max(values.max(), np.finfo(float).tiny)
+    ratio = min(values.min() / max(values.max(), np.finfo(float).tiny), 1.0 / solved.condition)
     precision = solved.iteration.lib.precision
-    return ["ill_conditioned"] if ratio < POOR[precision] else []
+    return [ILL_CONDITIONED] if ratio < POOR[precision] else []
 
 
 def _shortfall(here: Linearised, solved: Solved, asked: Options) -> tuple[str, ...]:
     if solved.converged:
         return ()
-    if asked.tol is None and solved.relative <= SETTLE and solved.outcome != "singular":
-        return ("adjoint_inexact",)
+    if asked.tol is None and solved.relative <= SETTLE and solved.outcome != SINGULAR:
+        return (ADJOINT_INEXACT,)
     name = here.jacobian.name
     text = (
         f"the {name} system of the gradient has a relative residual of {solved.relative:.1e} after {solved.products} "
         f"products, above the tolerance {solved.tol:.0e}"
     )
-    singular = solved.outcome in ("singular", "breakdown")
-    if solved.outcome == "nonfinite":
+    singular = solved.outcome in (SINGULAR, BREAKDOWN)
+    if solved.outcome == NONFINITE:
         raise NonFiniteError(f"{text}: {solved.message}")
     advice = solved.message or "raise max_iter, loosen tol, or solve the forward problem more accurately"
     if singular:
@@ -102,7 +108,7 @@ def _shortfall(here: Linearised, solved: Solved, asked: Options) -> tuple[str, .
         raise (SingularAdjointError if singular else AdjointNotConvergedError)(f"{text}: {advice}")
     if asked.on_inexact == "warn":
         warn_caller(f"{text}: {advice}")
-    return ("adjoint_not_converged", *((solved.outcome,) if solved.outcome else ()))
+    return (ADJOINT_NOT_CONVERGED, *((solved.outcome,) if solved.outcome else ()))
 
 
 def warn_of(flags: tuple[str, ...], asked: Options) -> None:

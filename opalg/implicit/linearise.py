@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from math import isfinite, prod
 from typing import Any
 
@@ -15,14 +16,16 @@ from opalg.implicit.active import Active, Inspector
 from opalg.implicit.arguments import Options
 from opalg.implicit.constraints import Constraints
 from opalg.implicit.data_preconditioner import DataPreconditioner, map_preconditioner, preconditioner_of
-from opalg.implicit.dense_system import dense_inverse
+from opalg.implicit.dense_system import Columns, dense_inverse
+from opalg.implicit.flags import ACTIVE_SET_UNCERTAIN, DEGENERATE
 from opalg.implicit.general import General
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Flat
 from opalg.implicit.margin import active_margin
 from opalg.implicit.multipliers import Approach
+from opalg.implicit.null_space import NullSpace
 from opalg.implicit.probes import probe, probe_map
-from opalg.implicit.programs import Arrays, Programs, size
+from opalg.implicit.programs import Arrays, Programs, minus, plus, size, times
 from opalg.implicit.proof import is_proven
 from opalg.implicit.reduced import Reduced
 from opalg.implicit.refine import ROUNDING, VERIFIED, Goal, Linearised, refine
@@ -41,10 +44,11 @@ from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input
 from opalg.solving.solution import Solution
 
-LEAST_BUDGET = 500  # products that refinement may take however short the forward solve was
-WORK = 5e6  # entries times products that refinement may take by itself where curvatures make it costly
+LEAST_BUDGET = 2000  # products that refinement may take however short the forward solve was
+WORK = 1e7  # entries times products that refinement may take by itself where curvatures make it costly
 BESIDE = 0.03  # of the tolerance of the adjoint: a residual of the point that adds nothing to that
-WORTH = 120  # fewer products refine nothing there
+OFF = (1e3, 1e5)  # multiples of epsilon by which the arguments of proxes are moved off a kink
+WORTH = 1000  # fewer products seldom get to the end there, and the way alone is worth little
 NEAR = 10.0  # a margin below so many residuals is no margin
 
 
@@ -90,19 +94,23 @@ class Lineariser:
 
     def move_to(self, solution: Solution) -> None:
         """Take the point, and the controls that belong to it, from a solution of the same plan and parameters."""
-        self.binding = binding = solution.differentiator.binding
+        binding = solution.differentiator.binding
+        self.binding = binding = binding if binding.lib == self.lib else binding.in_double()
         self._iterations = solution.iterations
         penalties = dict(zip(self.equation.controls, map(self._number, self._start.penalties), strict=True))
         self.programs = self._programs("functions", penalties)
         self.inspector: Inspector | None = None
         self._constraints: Constraints | None = None
         self._rows: RowPreconditioner | None = None
+        self._earlier: Reduced | None = None
+        self._columns: Columns | None = None
         if isinstance(self.equation, Optimality) and self.equation.split:
             self.inspector = Inspector(self.equation, self.programs)
             self._constraints = Constraints(self.equation, self.programs, binding.bound, self._cache)
         start = self._programs("functions of the start", {**binding.controls, **penalties})
-        state = list(self.lowering.state)
-        self.start = start("start", lambda: (list(self._start.formulas), state), *solution.state)
+        nodes, state = list(self.lowering.state), solution.state
+        parts = [self.lib.asarray(s, n.kind) if n.shape else s for s, n in zip(state, nodes, strict=True)]
+        self.start = start("start", lambda: (list(self._start.formulas), nodes), *parts)
 
     def _programs(self, kind: str, controls: dict[Input, float]) -> Programs:
         functions = self._cache.setdefault((self._key, kind), {})
@@ -149,15 +157,37 @@ class Lineariser:
                 self.sizes,
             )
             settle = Settler(equation, self.inspector, self.at)
-        return refine(here, self.at, approach, settle, budget, self._goal(here))
+        better, products = refine(here, self.at, approach, settle, budget, self._goal(here))
+        return self._off_kinks(better, here), products
+
+    def _off_kinks(self, better: Linearised, start: Linearised) -> Linearised:
+        """A refined point with the proxes' arguments off any kink, where their derivatives need not be symmetric."""
+        if self.inspector is None or isinstance(better.jacobian, Reduced):
+            return better
+        count = len(self.equation.readout)
+        x, v = better.point[:count], better.point[count:]
+        away = minus(start.point[count:], v, self.lib)
+        if self.inspector.is_symmetric(v) or not size(away, self.lib) > 0:
+            return better
+        for part in OFF:
+            share = min(part * self.lib.epsilon * size(v, self.lib) / size(away, self.lib), 1.0)
+            there = plus(v, times(share, away, self.lib), self.lib)
+            if self.inspector.is_symmetric(there):
+                return self.at([*x, *there])
+        return better
 
     def _goal(self, here: Linearised) -> Goal:
         """A residual that is small beside what the adjoint solve leaves; rounding where refining was asked for."""
-        constant = self.problem is not None and all(has_constant_hessian(t) for t in self.problem.smooth_terms)
         flat = here.active is None or all(form in ("flat", "diagonal") for form in here.active.forms)
-        beside = BESIDE * min(self.options.accuracy(here.is_curved).tol, VERIFIED[self.lib.precision])
+        proof = VERIFIED[self.lib.precision] if here.active is not None else 1.0
+        beside = BESIDE * min(self.options.accuracy(here.is_curved).tol, proof)
         enough = 0.0 if self.options.refine is True else beside
-        return Goal(enough, constant and flat)
+        return Goal(enough, self.is_quadratic and flat)
+
+    @cached_property
+    def is_quadratic(self) -> bool:
+        """Whether the smooth part is known to be quadratic."""
+        return self.problem is not None and all(map(has_constant_hessian, self.problem.smooth_terms))
 
     def _budget(self, here: Linearised) -> int:
         """The products that refinement may take: about as many as there were iterations, unless they cost too much."""
@@ -216,7 +246,7 @@ class Lineariser:
         numbers = [n for n, _ in known.numbers]
         values = self.programs("numbers", lambda: ([f for _, f in known.numbers], equation.point), *point)
         bound = self.programs.bound("precondition", lambda: (known(equation.adjoints), [*equation.adjoints, *numbers]))
-        return lambda flat: space.pack(bound(*space.unpack(flat), *values))
+        return lambda flat: space.view(bound(*space.unpack(flat), *values))
 
     def _known_inverse(self) -> DataPreconditioner | None:
         if (self._key, "inverse") not in self._cache:
@@ -250,15 +280,13 @@ class Lineariser:
                 )
             return self.general(point)
         if active is None:
-            nothing = Active([], (), [], [])
-            return Reduced(equation, self.programs, point, nothing, None, lambda _: self._precondition(point))
+            return self._reduced(point, Active([], (), [], []), None, lambda _: self._precondition(point))
         if wanted == "minres":
             return Saddle(equation, self.programs, point, self._smoothness)
         if active.by_entries:
-            assert self._constraints is not None
-            null = self._constraints.null_space(active)
+            null = self._null_space(active)
             if null is not None:
-                return Reduced(equation, self.programs, point, active, null, self._factors)
+                return self._reduced(point, active, null, self._factors)
         reason = proximal.why_not(equation)
         if reason is None:
             return proximal.Proximal(equation, self.programs, point)
@@ -266,11 +294,34 @@ class Lineariser:
             raise ParameterError(f"solver='conjugate_gradients' does not apply: {reason}; use solver='minres'")
         return Saddle(equation, self.programs, point, self._smoothness)
 
+    def _null_space(self, active: Active) -> NullSpace | None:
+        """That of the held rows, which are often those of the last point."""
+        assert self._constraints is not None
+        earlier = self._earlier
+        if earlier is not None and earlier.active.forms == active.forms and earlier.active.same_as(active, self.lib):
+            return earlier.null_space
+        return self._constraints.null_space(active)
+
+    def _reduced(
+        self, point: Arrays, active: Active, null: NullSpace | None, precondition: Callable[[Reduced], Flat | None]
+    ) -> Reduced:
+        assert isinstance(self.equation, Optimality)
+        direct = self.options.solver != "conjugate_gradients"
+        found = Reduced(self.equation, self.programs, point, active, null, precondition, direct)
+        if self.is_quadratic and found.is_flat:
+            if self._earlier is not None and self._earlier.null_space is null:
+                found.keep_factors_of(self._earlier)
+            if self._columns is None:
+                self._columns = Columns(found.product, self.lib)
+            found.columns = self._columns
+        self._earlier = found
+        return found
+
     def _factors(self, jacobian: Reduced) -> Flat | None:
         """A preconditioner of a reduced system."""
         null, rows = jacobian.null_space, self._row_preconditioner
         if null is not None and null.labels is None:
-            return None if jacobian.is_flat else dense_inverse(jacobian)
+            return None if jacobian.is_flat else dense_inverse(jacobian.product, jacobian.space.size, null, self.lib)
         return None if rows is None else rows(jacobian.curved, jacobian.x, null, jacobian.is_flat)
 
     def _augmented_factors(self, curved: Callable[[Arrays], Arrays], x: Arrays) -> Flat | None:
@@ -346,7 +397,7 @@ class Lineariser:
         if found >= NEAR * max(here.relative, self.lib.epsilon):
             return found, ()
         proven = here.relative <= VERIFIED[self.lib.precision]
-        return found, ("degenerate",) if proven else ("degenerate", "active_set_uncertain")
+        return found, (DEGENERATE,) if proven else (DEGENERATE, ACTIVE_SET_UNCERTAIN)
 
     def is_proven(self, here: Linearised, margin: float | None) -> bool:
         """Whether a point is proven to be the exact minimiser but for rounding."""

@@ -19,7 +19,7 @@ from typing import Any
 from opalg.arrays import Backend
 from opalg.implicit.linear_solve import Accuracy, Flat, solve_symmetric
 from opalg.implicit.programs import Arrays, Programs, plus, size, times
-from opalg.implicit.refine import Linearise, Linearised
+from opalg.implicit.refine import QUICK, SHRINK, VERIFIED, Linearise, Linearised, newton
 from opalg.implicit.system import Optimality
 from opalg.iterations import VectorSpace
 from opalg.iterations.vectors import dot
@@ -32,14 +32,18 @@ GROWTH = 5.0  # of the penalties, from one minimisation to the next
 ROUGH = {"float64": 2e-10, "float32": 3e-5}  # what rounding may leave of the gradient with the largest penalty
 FLOOR = 5.0  # multiples of that which are enough
 HELD = {"float64": 1e-11, "float32": 1e-5}  # a part of the largest entry of K x that counts as nothing
+MOST_STUCK = 3  # minimisations in a row that stop short
+ASTRAY = 10.0  # times the best residual, a gradient after which a minimisation is made again with less penalty
 SHARE = 0.3  # of the multipliers' residual that the inner residual may have
 FORCING = 0.2  # relative residual of the linear systems
 LONGEST = 200  # products of one linear system
 STALE = 12  # products of a linear system after which its preconditioner is made anew
 DESCENT = 0.8  # of the slope at the start that may be left at the end of a step, past the minimum
+SHORT = 0.5  # the same, before it, where the full step goes past
 TRIALS = 12
 GENTLE = 1e-4  # times the largest penalty, for the last minimisation
-TARGET = {"float64": 1e-12, "float32": 1e-6}
+TARGET = {"float64": 5e-12, "float32": 1e-6}
+EARLY = 2e-5  # a residual from which Newton steps may find the way, where they solve linear systems
 
 
 Measure = Callable[[Arrays, Arrays], tuple[float, float]]
@@ -156,6 +160,7 @@ def approach(
     target: float,
     budget: int,
     largest: float,
+    finish: Callable[[Iterate], bool],
 ) -> tuple[Iterate, int]:
     """Bring a point towards the exact one.
 
@@ -173,16 +178,18 @@ def approach(
         Products at most, about.
     largest : float
         The factor up to which penalties may grow.
+    finish : callable
+        Whether another way leads from a point to the exact one.
 
     Returns
     -------
     tuple of (Iterate, int)
         The best point met, and the products.
     """
-    factor, products = min(FIRST, largest), 0
+    factor, products, cap = min(FIRST, largest), 0, largest
     at = augmented(factor)
     best = Iterate(x, p, [], float("inf"))
-    stuck = 0
+    stuck, gentle = 0, False
     for _ in range(OUTER):
         floor = FLOOR * ROUGH[at.lib.precision] * factor / largest
         x, gradient, gaps, spent, sound = _minimised(at, x, p, measure, floor, budget - products)
@@ -191,17 +198,24 @@ def approach(
         products += spent
         slope, gap = measure(gradient, gaps)
         p = [at.lib.add(q, at.lib.multiply(g, s)) for q, g, s in zip(p, gaps, at.penalties, strict=True)]
+        better = slope + gap < (SHRINK if gentle else 1.0) * best.relative
+        stuck = 0 if sound and (better or not gentle) else stuck + 1
         if slope + gap < best.relative:
             best = Iterate(x, p, gaps, slope + gap)
-        stuck = 0 if sound else stuck + 1
-        if products >= budget or stuck > 1 or (gap <= target and factor <= GENTLE * largest):
+            if finish(best):
+                break
+        if products >= budget or stuck > MOST_STUCK or (gentle and (gap <= target or not better)):
             break
-        if gap <= target:  # the multipliers are right, and a smaller penalty rounds less
-            factor = GENTLE * largest
-            at = augmented(factor)
-            continue
-        if factor < largest:
-            factor = min(GROWTH * factor, largest)
+        following = factor
+        if slope > ASTRAY * best.relative:  # so large a penalty was too much
+            x, p, following = best.x, best.p, factor / GROWTH
+        elif gap <= target or (factor == largest and gap <= slope):
+            cap, gentle = GENTLE * largest, True  # what is left is rounding, and a smaller penalty rounds less
+            following = cap
+        elif factor < cap:
+            following = min(GROWTH * factor, cap)
+        if following != factor:
+            factor = following
             at = augmented(factor)
     return best, products
 
@@ -234,31 +248,44 @@ def _minimised(
 
 
 def _step(at: Augmented, x: Arrays, p: Arrays, d: Arrays, gradient: Arrays) -> Any:
-    """A step along d to where the slope of the augmented Lagrangian, which only increases, has not risen too far."""
-    lib, t = at.lib, 1.0
+    """A step along d to about where the slope of the augmented Lagrangian, which only increases, changes its sign."""
+    lib, t, found = at.lib, 1.0, None
     first = inner(gradient, d, lib)
     if not first < 0:
         return None
+    near, far = (0.0, first), (2.0, 0.0)  # lengths and slopes before and past the minimum
     for _ in range(TRIALS):
         there = plus(x, times(t, d, lib), lib)
         slopes, v, gaps = at.gradient(there, p)
         slope = inner(slopes, d, lib)
-        if slope <= DESCENT * abs(first):
-            return there, slopes, v, gaps
-        t *= max(0.1, min(0.9, -first / (slope - first)))
-    return None
+        if slope > DESCENT * abs(first):
+            far = t, slope
+        else:
+            found, near = (there, slopes, v, gaps), (t, slope)
+            if far[0] > 1.0 or slope >= SHORT * first:
+                break
+        t = near[0] + (far[0] - near[0]) * max(0.1, min(0.9, near[1] / (near[1] - far[1])))
+    return found
 
 
-def inward(v: Arrays, u: Arrays, part: float, masks: Callable[[Arrays], Arrays], lib: Backend) -> tuple[Arrays, Arrays]:
+def inward(
+    v: Arrays,
+    u: Arrays,
+    part: float,
+    masks: Callable[[Arrays], Arrays],
+    lib: Backend,
+    before: Arrays | None = None,
+) -> tuple[Arrays, Arrays]:
     """Arguments of proxes at which entries that move by no more than a part of the largest are held, and the masks.
 
-    Where all multipliers ``v - u`` are made a little smaller these entries end up held; only theirs are.
+    Where all multipliers ``v - u`` are made a little smaller these entries end up held; only theirs are. What counts as
+    large is that of u, or of what u was ``before``: a solution without jumps has none but those of rounding.
     """
     less = []
-    for place, near in zip(v, u, strict=True):
+    for place, near, was in zip(v, u, u if before is None else before, strict=True):
         pull = lib.subtract(place, near)
         most = _largest(pull, lib)
-        moved = _largest(near, lib) or most  # where nothing moves, all that could is held
+        moved = max(_largest(near, lib), _largest(was, lib)) or most  # where nothing moves, all that could is held
         share = min(part * moved / most, 0.5) if most > 0 else 0.0
         less.append(lib.subtract(place, lib.multiply(pull, share)))
     found = masks(less)
@@ -329,10 +356,25 @@ class Approach:
             return size(gradient, lib) / slope, size(gaps, lib) / place
 
         largest = max(_limit(lib) * slope / (place * max(self.penalties)), 1.0)
-        found, products = approach(augmented, x, p, measure, TARGET[lib.precision], budget, largest)
-        if not found.relative < here.relative:
-            return here, products
-        places = [lib.subtract(a, g) for a, g in zip(augmented(1.0).places(found.x), found.gaps, strict=True)]
+        there, tried, before = here, 0, here.active.u
+
+        def finish(found: Iterate) -> bool:
+            nonlocal there, tried
+            if here.is_curved or found.relative > EARLY:
+                return False
+            there, spent = newton(self._point(augmented(1.0), found, before), self._linearise, QUICK)
+            tried += spent
+            return there.relative <= VERIFIED[lib.precision]
+
+        found, products = approach(augmented, x, p, measure, TARGET[lib.precision], budget, largest, finish)
+        if not there.relative <= VERIFIED[lib.precision]:
+            there = self._point(augmented(1.0), found, before) if found.relative < here.relative else here
+        return there, products + tried
+
+    def _point(self, at: Augmented, found: Iterate, before: Arrays) -> Linearised:
+        """The equation at an iterate, where what does not move is held."""
+        lib = at.lib
+        places = [lib.subtract(a, g) for a, g in zip(at.places(found.x), found.gaps, strict=True)]
         beyond = [lib.add(a, lib.multiply(q, 1.0 / s)) for a, q, s in zip(places, found.p, self.penalties, strict=True)]
-        moved, _ = inward(beyond, places, HELD[lib.precision], self._masks, lib)
-        return self._linearise([*found.x, *moved]), products
+        moved, _ = inward(beyond, places, HELD[lib.precision], self._masks, lib, before)
+        return self._linearise([*found.x, *moved])

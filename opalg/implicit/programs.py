@@ -50,11 +50,16 @@ class Programs:
         return found
 
     def bound(self, key: Hashable, recipe: Recipe) -> Callable[..., tuple[Any, ...]]:
-        """The function of that name with its data; not to be called from two threads at once."""
+        """The function of that name with its data; not to be called from two threads at once.
+
+        It keeps its buffers until `release`.
+        """
         if key not in self._bound:
             if key not in self._functions:
                 outputs, inputs = recipe()
-                self._functions[key] = Function(list(outputs), [*inputs, *self.controls], self.lib, "gradient")
+                self._functions[key] = Function(
+                    list(outputs), [*inputs, *self.controls], self.lib, "gradient", lean=True
+                )
             self._bound[key] = self._bind(self._functions[key], self.controls)
         found, lib = self._bound[key], self.lib
         scalars = [i for i, e in enumerate(found.function.outputs) if e.shape == ()]
@@ -67,6 +72,11 @@ class Programs:
             return tuple(r if hasattr(r, "shape") else lib.asarray(r) for r in results)
 
         return call
+
+    def release(self) -> None:
+        """Let go of the buffers of all functions."""
+        for bound in self._bound.values():
+            bound.release()
 
 
 Arrays = list[Any]

@@ -8,10 +8,12 @@ inactive rows, which for differences is the space of functions constant on conne
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from opalg.implicit.active import Active
+from opalg.implicit.dense_system import Columns, DenseSystem, solve_directly, write_out
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Accuracy, Flat, Solved, solve_symmetric
 from opalg.implicit.null_space import NullSpace
@@ -38,6 +40,8 @@ class Reduced(Jacobian):
         Of the inactive rows; None where nothing is held.
     precondition : callable, optional
         ``Reduced -> callable or None``: makes an approximate inverse of ``H + K^T C K`` on flat arrays, when needed.
+    direct : bool
+        Whether a small system is solved by its matrix.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Reduced(Jacobian):
         active: Active,
         null_space: NullSpace | None,
         precondition: Callable[[Reduced], Flat | None] | None = None,
+        direct: bool = True,
     ) -> None:
         super().__init__(equation, programs, point)
         self.optimality, self.active, self.null_space = equation, active, null_space
@@ -56,7 +61,8 @@ class Reduced(Jacobian):
         self.space = self._space(equation.x)
         self.rows = self._space(equation.v) if equation.split else None
         self.penalties = [programs.controls[s.penalty] for s in equation.split]
-        self._make_precondition = precondition
+        self._make_precondition, self._direct = precondition, direct
+        self.columns: Columns | None = None  # of systems with the same matrix, where they are kept
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -93,7 +99,7 @@ class Reduced(Jacobian):
     def _constrained(self, g: Arrays, held: Arrays, accuracy: Accuracy, start: Any) -> tuple[Arrays, Solved]:
         """Minimise ``<w, A w> / 2 - <g, w>`` over the w with ``(K w)_I = held_I``."""
         lib, space = self.lib, self.space
-        flat = space.pack(g)
+        flat = space.view(g)
         null, base = self.null_space, None
         if null is not None:
             assert self.rows is not None
@@ -104,19 +110,49 @@ class Reduced(Jacobian):
             whole, flat = norm(flat, lib), null.project(flat)
             if norm(flat, lib) <= NOTHING * lib.epsilon * whole:
                 flat = lib.multiply(flat, 0.0)  # what projecting leaves is rounding, which no solve makes better
+        solved = self._solved(flat, accuracy, start)
+        w = solved.state if base is None else lib.add(solved.state, base)
+        return [lib.copy(p) for p in space.unpack(w)], solved
+
+    def _solved(self, flat: Any, accuracy: Accuracy, start: Any) -> Solved:
+        """The system solved on the null space: by its matrix where that is small and definite, else by products."""
+        null = self.null_space
         project: Flat = null.project if null is not None else lambda z: z
+
+        def apply(z: Any) -> Any:
+            return project(self._product(z))
+
+        known = "dense" in vars(self)
+        dense = self.dense if self._direct and self.batch is None and self.dimension < accuracy.max_iter else None
+        if dense is not None and dense.is_definite:
+            found = solve_directly(dense, apply, flat, accuracy)
+            if found is not None:
+                return found if known else replace(found, products=found.products + dense.columns)
         precondition = self.inverse
-        solved = solve_symmetric(
-            lambda z: project(self._product(z)),
+        return solve_symmetric(
+            apply,
             flat,
-            lib,
+            self.lib,
             accuracy,
             start=None if start is None else project(start),
             precondition=None if precondition is None else lambda z: project(precondition(z)),
             batch=self.batch,
+            project=None if null is None else null.project,
         )
-        w = solved.state if base is None else lib.add(solved.state, base)
-        return [lib.copy(p) for p in space.unpack(w)], solved
+
+    @property
+    def dimension(self) -> int:
+        """The number of unknowns."""
+        return self.space.size if self.null_space is None else self.null_space.dimension
+
+    @cached_property
+    def dense(self) -> DenseSystem | None:
+        """The system as a matrix; None where it is large."""
+        return write_out(self._product, self.space.size, self.null_space, self.lib, columns=self.columns)
+
+    def keep_factors_of(self, other: Reduced) -> None:
+        """Take over what is known of a system that has the same matrix."""
+        vars(self).update({name: vars(other)[name] for name in ("dense", "inverse") if name in vars(other)})
 
     @cached_property
     def inverse(self) -> Flat | None:
@@ -147,12 +183,12 @@ class Reduced(Jacobian):
         """``(H + K^T C K) w``"""
         bound = self.programs.bound(("product", self.active.forms), self._product_recipe)
         found = bound(*self.x, *self.active.u, *self.active.masks, *self.active.diagonals, *self.space.unpack(flat))
-        return self.space.pack(found)
+        return self.space.view(found)
 
     def _curved(self, d: Arrays) -> Arrays:
         """``C d`` on the active entries."""
-        if not d:
-            return []
+        if self.is_flat:
+            return times(0.0, d, self.lib)
         bound = self.programs.bound(("curved", self.active.forms), self._curved_recipe)
         return list(bound(*self.active.u, *self.active.masks, *self.active.diagonals, *d))
 

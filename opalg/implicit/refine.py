@@ -18,10 +18,13 @@ from opalg.implicit.system import Optimality
 
 STEPS = 8
 PATIENCE = 2  # steps in a row that may make it worse, as where the active set still changes
+ASTRAY = 50.0  # times the residual of the start: from there few steps come back
 SHRINK = 0.5
 ROUNDING = 30.0  # multiples of epsilon below which a residual is rounding
 FLOOR = 3.0  # the same, below which no step is tried
 FORCING = {"float64": 1e-12, "float32": 1e-5}  # the most exact solve of a step
+LOOSEST = 1e-2  # the least exact one
+WORTH = 0.1  # of what a step can bring, that its solve may leave
 LONGEST = 1000  # products of one step
 QUICK = 120  # the same, where curvatures may be too large for it and there is another way
 CLOSE = 1e-2  # times that of a verified point
@@ -54,6 +57,12 @@ class Linearised:
         return self.jacobian.point
 
     @property
+    def has_operators(self) -> bool:
+        """Whether some term stands behind an operator."""
+        equation = self.jacobian.equation
+        return isinstance(equation, Optimality) and not all(s.is_direct for s in equation.split)
+
+    @property
     def is_curved(self) -> bool:
         """Whether terms behind operators have curvatures, which may be huge, on what is free to move."""
         equation = self.jacobian.equation
@@ -78,10 +87,14 @@ class Goal:
     residual: float
     linear: bool
 
-    def forcing(self, relative: float, enough: float, precision: str) -> float:
-        """How exactly to solve for a step: as the goal asks, and no more than the step is worth (Dembo et al. 1982)."""
+    def forcing(self, relative: float, rate: float, enough: float, precision: str) -> float:
+        """How exactly to solve for a step: as the goal asks, and no more than the step is worth.
+
+        ``rate`` is by how much the last step made the residual smaller: where it falls quadratically, the next step
+        makes it smaller by the square of that, however exactly it is solved for (Eisenstat and Walker 1996, choice 2).
+        """
         needed = 0.1 * enough / relative
-        return max(needed if self.linear else max(needed, min(relative, 1e-2)), FORCING[precision])
+        return max(needed if self.linear else max(needed, min(WORTH * rate**2, LOOSEST)), FORCING[precision])
 
 
 Linearise = Callable[[Arrays], Linearised]
@@ -116,7 +129,9 @@ def refine(
     goal = Goal(0.0, False) if goal is None else goal
     verified = VERIFIED[start.jacobian.lib.precision]
     curved = start.active is not None and "hessian" in start.active.forms
-    best, products = newton(start, linearise, budget, QUICK if curved and approach is not None else LONGEST, goal)
+    other = approach is not None
+    patient = not other or not start.has_operators
+    best, products = newton(start, linearise, budget, QUICK if curved and other else LONGEST, goal, patient)
     if best.relative > verified and approach is not None and products < budget:
         near, spent = approach(best, budget - products)
         products += spent
@@ -132,20 +147,28 @@ def refine(
 
 
 def newton(
-    start: Linearised, linearise: Linearise, budget: int, longest: int = LONGEST, goal: Goal | None = None
+    start: Linearised,
+    linearise: Linearise,
+    budget: int,
+    longest: int = LONGEST,
+    goal: Goal | None = None,
+    patient: bool = True,
 ) -> tuple[Linearised, int]:
     """The best point met by Newton steps on the equation itself, and the products they took.
 
-    No linear system gets more products than ``longest``; where one ends far from solved, so do the steps.
+    No linear system gets more products than ``longest``; where one ends far from solved, so do the steps, and, unless
+    they are ``patient``, where one leads far astray.
     """
     lib, goal = start.jacobian.lib, Goal(0.0, False) if goal is None else goal
     enough = max(goal.residual, FLOOR * lib.epsilon)
-    best, here, worse, products = start, start, 0, 0
+    best, here, worse, products, rate = start, start, 0, 0, 1.0
     for _ in range(STEPS):
         left = budget - products
         if here.relative <= enough or left <= 0:
             break
-        accuracy = Accuracy(goal.forcing(here.relative, enough, lib.precision), min(left, longest), fallback=False)
+        accuracy = Accuracy(
+            goal.forcing(here.relative, rate, enough, lib.precision), min(left, longest), fallback=False
+        )
         step, solved = here.jacobian.solve_forward(here.residual, accuracy)
         products += solved.products
         if solved.relative > USELESS:
@@ -159,7 +182,7 @@ def newton(
             best, worse = there, 0
         else:
             worse += 1
-        if (stuck and settled) or worse > PATIENCE:
+        if (stuck and settled) or worse > (PATIENCE if patient or there.relative <= ASTRAY * start.relative else 0):
             break
-        here = there
+        here, rate = there, there.relative / here.relative
     return best, products

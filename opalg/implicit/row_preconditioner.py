@@ -85,7 +85,7 @@ class RowPreconditioner:
         if labels is None:
             return self._entries
         if self._uniform and count:
-            return set_diagonal(self._product(x), labels, count, self.lib)
+            return set_diagonal(self._product(x), float(self._entries[0]), labels, count, self.lib)
         return np.bincount(labels, self._entries, count + 1)[:count]
 
     def _product(self, x: Arrays) -> Flat:

@@ -13,6 +13,13 @@ from opalg.arrays import Backend
 from opalg.errors import ParameterError
 from opalg.implicit.arguments import Request
 from opalg.implicit.estimate import pull, transposed
+from opalg.implicit.flags import (
+    ADJOINT_NOT_CONVERGED,
+    NEGATIVE_CURVATURE,
+    NOT_A_MINIMUM,
+    SINGULAR,
+    SOLUTION_NOT_UNIQUE,
+)
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import SHARP, Solved
 from opalg.implicit.programs import Arrays, minus
@@ -129,11 +136,11 @@ def per_sample(
 def _flags_of(residual: float, outcome: str | None, tol: float) -> tuple[str, ...]:
     """What to say of one sample."""
     solved_well = residual <= SHARP * tol
-    own = () if solved_well else ("adjoint_not_converged",)
-    if outcome == "negative_curvature":
-        return (*own, "not_a_minimum")
-    if outcome == "singular":
-        return (*own, "solution_not_unique" if solved_well else "singular")
+    own = () if solved_well else (ADJOINT_NOT_CONVERGED,)
+    if outcome == NEGATIVE_CURVATURE:
+        return (*own, NOT_A_MINIMUM)
+    if outcome == SINGULAR:
+        return (*own, SOLUTION_NOT_UNIQUE if solved_well else SINGULAR)
     return own
 
 

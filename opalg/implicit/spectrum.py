@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
 
 import numpy as np
 
-from opalg.arrays import Backend
 from opalg.iterations import GMRES
-from opalg.iterations.iteration import FlatMap
 from opalg.iterations.ritz import orthonormalising, projected_pairs
 
 CONVERGED = 0.1  # a Ritz value whose error is estimated below this times the largest stands for an eigenvalue
@@ -110,32 +107,6 @@ def spectral_report(iteration: GMRES) -> SpectralReport:
         ritz, residuals, conditions = projected_pairs(rectangle, cross, gram)
     condition = inf if iteration.outcome == "singular" else _condition(rectangle, gram)
     return SpectralReport(1 - ritz, residuals * conditions, condition, iteration.lib.epsilon)
-
-
-def estimate_spectrum(transposed: FlatMap, start: Any, lib: Backend, products: int = 30) -> SpectralReport:
-    """The spectrum of J from a few products with ``J^T``, by Arnoldi's method from a start.
-
-    Parameters
-    ----------
-    transposed : callable
-        ``u -> J^T u`` on flat real arrays.
-    start : flat real array
-        Not zero; eigenvectors that it has no part of stay unseen, so a random one sees most.
-    lib : Backend
-        Library, device and precision.
-    products : int
-        How many products to spend.
-
-    Returns
-    -------
-    SpectralReport
-    """
-    iteration = GMRES(lambda u: lib.subtract(u, transposed(u)), start, lib, restart=products + 1)
-    iteration.start()
-    floor = 10 * lib.epsilon * iteration.rhs_norm  # below it the Krylov space is exhausted, and what follows is noise
-    while iteration.products < products and iteration.outcome is None and iteration.residual > floor:
-        iteration.advance()
-    return spectral_report(iteration)
 
 
 def _condition(rectangle: np.ndarray, gram: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from opalg.errors import ParameterError, UnsupportedError
 from opalg.implicit.torch_functions import Call, Tensors
 from opalg.solving.solution import Solution
 
-FORWARDS = ("tol", "max_iter", "on_inexact", "refine", "solver")  # options that a change of the solution has, too
+FORWARDS = ("tol", "max_iter", "on_inexact", "refine", "solver", "precision")  # those that a jvp takes, too
 
 
 class SolverCall(Call):

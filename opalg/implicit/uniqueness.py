@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from opalg.implicit.dense_system import eigenvalues, is_singular
+from opalg.implicit.dense_system import is_singular
+from opalg.implicit.flags import SOLUTION_NOT_UNIQUE
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.reduced import Reduced
 from opalg.nodes import walk
-
-FEW = 128  # unknowns up to which every gradient can afford the test
 
 
 def uniqueness_flags(jacobian: Jacobian, leaves: Iterable[Any]) -> tuple[str, ...]:
     """``("solution_not_unique",)`` where the solution, or multipliers that the gradient depends on, is not unique.
 
-    Systems of up to 128 unknowns are tested by their eigenvalues, exactly but for rounding; larger ones are not.
+    Systems that are written out are tested by their eigenvalues, exactly but for rounding; larger ones are not.
 
     Parameters
     ----------
@@ -29,10 +28,10 @@ def uniqueness_flags(jacobian: Jacobian, leaves: Iterable[Any]) -> tuple[str, ..
         return ()
     rows_vary = not jacobian.has_unique_multipliers and uses_multipliers(jacobian, leaves)
     if not rows_vary:
-        values = eigenvalues(jacobian, FEW)
-        if values is None or not is_singular(values, jacobian.lib.epsilon):
+        dense = jacobian.dense
+        if dense is None or not is_singular(dense.values, jacobian.lib.epsilon):
             return ()
-    return ("solution_not_unique",)
+    return (SOLUTION_NOT_UNIQUE,)
 
 
 def uses_multipliers(jacobian: Reduced, leaves: Iterable[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from opalg.arrays import Backend
 from opalg.iterations.iteration import FlatMap, LinearIteration
 from opalg.iterations.ritz import tridiagonal_eigenvalues
-from opalg.iterations.vectors import add_scaled, dot, norm
+from opalg.iterations.vectors import dot, norm
 
 
 class ConjugateGradients(LinearIteration):
@@ -29,6 +30,8 @@ class ConjugateGradients(LinearIteration):
         Library, device and precision.
     precondition : callable, optional
         A symmetric positive definite approximation of the inverse of ``A``.
+    observe : callable, optional
+        ``(p, A p) -> None``, called with every direction that is taken; it copies what it keeps.
 
     Attributes
     ----------
@@ -46,11 +49,18 @@ class ConjugateGradients(LinearIteration):
     Hestenes and Stiefel (1952), equations 3:1; Saad (2003), Algorithms 6.18 and 9.1.
     """
 
-    def __init__(self, apply: FlatMap, rhs: Any, lib: Backend, precondition: FlatMap | None = None) -> None:
+    def __init__(
+        self,
+        apply: FlatMap,
+        rhs: Any,
+        lib: Backend,
+        precondition: FlatMap | None = None,
+        observe: Callable[[Any, Any], None] | None = None,
+    ) -> None:
         super().__init__(apply, rhs, lib, precondition)
+        self.observe = observe
         shape = tuple(self.rhs.shape)
         self.direction = lib.empty(shape)
-        self._scratch = lib.empty(shape)
 
     def start(self, z0: Any = None) -> None:
         self._reset()
@@ -76,13 +86,14 @@ class ConjugateGradients(LinearIteration):
         curvature = dot(self.direction, product, lib)
         if not self._accept(curvature):
             return self.residual
+        if self.observe is not None:
+            self.observe(self.direction, product)
         step = self._rho / curvature
-        lib.multiply(product, -step, out=self._scratch)
-        lib.add(self._r, self._scratch, out=self._r)
+        lib.subtract(self._r, lib.multiply(product, step), out=self._r)
         residual = norm(self._r, lib)
         if not isfinite(residual):
             return self._stop_nonfinite("the residual")
-        add_scaled(self._x, step, self.direction, self._scratch, lib)
+        lib.add(self._x, lib.multiply(self.direction, step), out=self._x)
         self.residual = residual
         self._turn(step)
         return residual
@@ -90,6 +101,10 @@ class ConjugateGradients(LinearIteration):
     @property
     def state(self) -> Any:
         return self._x
+
+    def release(self) -> None:
+        super().release()
+        self._r = self.direction = self.observe = None
 
     def ritz_values(self) -> np.ndarray:
         """The eigenvalue estimates of the (preconditioned) operator so far, ascending; their spread bounds nothing.

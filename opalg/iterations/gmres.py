@@ -60,7 +60,7 @@ class GMRES(LinearIteration):
         size = self.rhs.shape[0]
         self.restart = max(1, min(restart, size))
         self._basis = lib.zeros((self.restart + 1, size))
-        self._w, self._scratch = lib.empty((size,)), lib.empty((size,))
+        self._w = lib.empty((size,))
         self._combined: Any = None
 
     def start(self, z0: Any = None) -> None:
@@ -78,12 +78,12 @@ class GMRES(LinearIteration):
             return self.residual
         pivot = self._givens()
         noise = _CUTOFF * self.lib.epsilon
+        if after > noise * before:
+            self._set_row(self._columns, self._w, 1.0 / after)
         exhausted = after <= noise * before or pivot <= noise * np.abs(np.diag(self._triangle)).max()
         at_floor = self.residual <= self.lib.epsilon * max(self._first, self.rhs_norm)  # look at the true one
         if exhausted or at_floor or self._columns == self.restart:
             self._end_cycle(exhausted)
-        else:
-            self._set_row(self._columns, self._w, 1.0 / after)
         return self.residual
 
     @property
@@ -93,6 +93,12 @@ class GMRES(LinearIteration):
         if self._combined is None:
             self._combined = self.lib.add(self._x, self._correction())
         return self._combined
+
+    def release(self) -> None:
+        state = self.lib.copy(self.state)
+        super().release()
+        self._x = self._combined = state
+        self._basis = self._w = None
 
     def ritz_values(self) -> np.ndarray:
         """The eigenvalues of the square Hessenberg matrix of this cycle (at its start, of the last), complex.
@@ -121,6 +127,15 @@ class GMRES(LinearIteration):
         k = self._columns
         return self._hessenberg[: k + 1, :k].copy() if k >= self._last_rectangle.shape[1] else self._last_rectangle
 
+    def arnoldi_relation(self) -> tuple[Any, np.ndarray]:
+        """``V``, in rows, and ``H`` of ``A V = V H`` in this cycle, at its start of the last; V is not to be kept.
+
+        The operator is the preconditioned one; H has one row more than columns, and V as many rows.
+        """
+        k = self._columns
+        rectangle = self._hessenberg[: k + 1, :k] if k else self._last_rectangle
+        return self._basis[: len(rectangle), ...], rectangle
+
     def preconditioned_basis(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``H``, ``V.T Z`` and ``Z.T Z`` of this cycle's ``A Z = V H``, with ``Z = M V`` the preconditioned basis.
 
@@ -148,16 +163,17 @@ class GMRES(LinearIteration):
         self._g[0] = self.residual
         if not isfinite(self.residual):
             self._stop_nonfinite("the residual")
-        elif self.residual > 0:
-            self._set_row(0, residual, 1.0 / self.residual)
+        else:
+            self.lib.copy(residual, out=self._w)  # into the basis with the first product: until then the last one stays
 
     def _set_row(self, row: int, vector: Any, factor: float) -> None:
-        self.lib.multiply(vector, factor, out=self._scratch)
-        self._basis[row, ...] = self._scratch
+        self._basis[row, ...] = self.lib.multiply(vector, factor)
 
     def _arnoldi(self) -> tuple[float, float]:
         """Multiply the newest basis vector and orthogonalise; the norms before and after."""
         lib, k = self.lib, self._columns
+        if k == 0:
+            self._set_row(0, self._w, 1.0 / self.residual)
         newest = self._basis[k, ...]
         if self.precondition is not None:
             newest = self.precondition(newest)
@@ -170,8 +186,7 @@ class GMRES(LinearIteration):
         after = length
         for _ in range(2):
             overlap = lib.matmul(basis, self._w)
-            lib.matmul(basis.T, overlap, out=self._scratch)
-            lib.subtract(self._w, self._scratch, out=self._w)
+            lib.subtract(self._w, lib.matmul(basis.T, overlap), out=self._w)
             self._hessenberg[: k + 1, k] += np.asarray(lib.to_numpy(overlap), dtype=float)
             length, after = after, norm(self._w, lib)
             if after > _REORTHOGONALISE * length:
@@ -209,7 +224,7 @@ class GMRES(LinearIteration):
 
     def _end_cycle(self, exhausted: bool) -> None:
         k, first = self._columns, self._first
-        x = self.state
+        x = self.lib.add(self._x, self._correction(), out=self._w)
         residual = self.lib.subtract(self.rhs, self._product(x))
         self._last_rectangle = self._hessenberg[: k + 1, :k].copy()
         size = norm(residual, self.lib)

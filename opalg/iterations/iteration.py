@@ -11,7 +11,7 @@ import numpy as np
 
 from opalg.arrays import Backend
 from opalg.errors import ShapeError
-from opalg.iterations.vectors import norm, own_vector
+from opalg.iterations.vectors import flat_vector, norm, own_vector
 
 FlatMap = Callable[[Any], Any]
 
@@ -67,6 +67,10 @@ class Iteration(ABC):
         return self.residual
 
 
+def _released(vector: Any) -> Any:
+    raise RuntimeError("this iteration has let go of its map; make a new one to go on")
+
+
 class LinearIteration(Iteration):
     """An iteration for the linear system ``A x = b``, with ``A`` given by its products.
 
@@ -75,7 +79,7 @@ class LinearIteration(Iteration):
     apply : callable
         ``A``, from flat real array to flat real array of the same length.
     rhs : flat real array
-        The right-hand side ``b``; it is copied.
+        The right-hand side ``b``, which must not change while this runs.
     lib : Backend
         Library, device and precision.
     precondition : callable, optional
@@ -84,7 +88,7 @@ class LinearIteration(Iteration):
 
     def __init__(self, apply: FlatMap, rhs: Any, lib: Backend, precondition: FlatMap | None = None) -> None:
         self.lib = lib
-        self.rhs = own_vector(rhs, lib, "the right-hand side")
+        self.rhs = flat_vector(rhs, lib, "the right-hand side")
         self.rhs_norm = norm(self.rhs, lib)
         self.precondition = precondition
         self._map = apply
@@ -92,6 +96,11 @@ class LinearIteration(Iteration):
     def true_residual(self) -> float:
         """The norm of ``b - A x`` at the current state, computed afresh with one product."""
         return norm(self.lib.subtract(self.rhs, self._product(self.state)), self.lib)
+
+    def release(self) -> None:
+        """Let go of the vectors and maps that neither `state` nor the small matrices need; it cannot go on then."""
+        self.rhs = self.precondition = None
+        self._map = _released
 
     @abstractmethod
     def ritz_values(self) -> np.ndarray:

@@ -78,6 +78,11 @@ class MINRES(LinearIteration):
     def state(self) -> Any:
         return self._x
 
+    def release(self) -> None:
+        super().release()
+        self._r = self._older = self._newer = self._v = self._next = self._scratch = self._image = None
+        self._directions = []
+
     def ritz_values(self) -> np.ndarray:
         """The eigenvalues of the Lanczos matrix, ascending: estimates inside the (preconditioned) spectrum."""
         return tridiagonal_eigenvalues(self._diagonal, self._beside[:-1])

@@ -71,6 +71,13 @@ class VectorSpace:
                 self._put_complex(flat, begin, end, entries)
         return flat
 
+    def view(self, arrays: Sequence[Any]) -> Any:
+        """The arrays as one flat real array that may share their memory: no copy where there is one, and real."""
+        if self.kinds != ("real",):
+            return self.pack(arrays)
+        self._check(arrays)
+        return self.lib.xp.reshape(arrays[0], (-1,))
+
     def unpack(self, flat: Any) -> tuple[Any, ...]:
         """The arrays that a flat array stands for; they may share its memory."""
         if tuple(flat.shape) != (self.size,):
@@ -141,8 +148,8 @@ def add_scaled(x: Any, factor: float, y: Any, scratch: Any, lib: Backend) -> Non
     lib.add(x, scratch, out=x)
 
 
-def own_vector(value: Any, lib: Backend, what: str) -> Any:
-    """A copy of a flat real array, on the library's device and in its precision.
+def flat_vector(value: Any, lib: Backend, what: str) -> Any:
+    """A flat real array on the library's device and in its precision, itself where it is there already.
 
     Raises
     ------
@@ -153,4 +160,9 @@ def own_vector(value: Any, lib: Backend, what: str) -> Any:
         raise ShapeError(f"{what} must be a flat array, but has shape {tuple(value.shape)}; pack it with a VectorSpace")
     if lib.kind_of(value) != "real":
         raise DtypeError(f"{what} must be real, but has dtype {value.dtype}; pack complex arrays with a VectorSpace")
-    return lib.copy(lib.asarray(value, "real"))
+    return lib.asarray(value, "real")
+
+
+def own_vector(value: Any, lib: Backend, what: str) -> Any:
+    """A copy of a flat real array, on the library's device and in its precision; raises as `flat_vector` does."""
+    return lib.copy(flat_vector(value, lib, what))

@@ -66,7 +66,7 @@ def hypergradient(
     Raises
     ------
     ParameterError
-        Where the loss returns neither a pair nor a scalar tensor.
+        Where what is given is no plan, or the loss returns neither a pair nor a scalar tensor.
     InexactSolutionError, AdjointNotConvergedError, SingularAdjointError
         As ``Solution.vjp``.
 
@@ -85,6 +85,11 @@ def hypergradient(
     >>> value, gradients[y].tolist()
     (10.0, [6.0, -2.0])
     """
+    if not hasattr(plan, "solve"):
+        raise ParameterError(
+            f"hypergradient takes a plan, which can serve again, and found {type(plan).__name__}; write "
+            f"oa.hypergradient(oa.compile(energy), loss, wrt)"
+        )
     solution = plan.solve(params=params, **solve_options)
     if isinstance(loss, str):
         if loss != "value":

@@ -11,6 +11,7 @@ import numpy as np
 
 from opalg.compiler import Plan
 from opalg.implicit import Gradients
+from opalg.implicit.flags import FORWARD_NOT_CONVERGED
 from opalg.leaves import Parameter
 from opalg.solving.solution import Solution
 from opalg.solving.status import Status
@@ -117,6 +118,8 @@ class LowerLevel:
             raise KeyboardInterrupt
         self._solutions[place] = solution
         self.tally.iterations += solution.iterations
+        if solution.status is Status.MAX_ITER:  # a gradient may be exact all the same, but the loss is not
+            self.tally.flags.add(FORWARD_NOT_CONVERGED)
         self.tally.certificate = max(self.tally.certificate, solution.certificate.relative)
         return solution
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -38,8 +37,10 @@ class OnlineDifferentiator:
         self.plan, self.sampled, self.binding = plan, sampled, binding
         self.lib, self.rng, self.iterations = binding.lib, rng, iterations
 
-    def vjp(self, solution: Solution, cotangent: Any, wrt: Any, **options: Any) -> Gradients:
+    def vjp(self, solution: Solution, cotangent: Any, wrt: Any, side: str | None = None, **options: Any) -> Gradients:
         """The gradient of ``Re <cotangent, x(theta)>``, with an adjoint after ``max_iter`` sampled iterations."""
+        if side is not None:
+            raise UnsupportedError("derivatives to one side are not offered for online solves; leave side= out")
         asked = options_of(options, self.lib)
         if asked.per_sample or asked.estimate == "bound" or asked.mode not in ("exact", "jacobian_free"):
             raise UnsupportedError(
@@ -48,7 +49,7 @@ class OnlineDifferentiator:
             )
         lowering = self.plan.full.lowering
         request = request_of(wrt, lowering, self.lib, self.plan._cache)
-        cotangents = cotangent_of(solution, cotangent, self.lib)
+        cotangents = cotangent_of(solution, cotangent, self.lib, self.lib)
         flags = forward_flags(solution, asked.on_inexact) + request.flags + cotangents.flags
         (c,) = cotangents(list(solution.points))
         if not request.leaves or is_zero([c], self.lib):
@@ -110,7 +111,7 @@ class OnlineDifferentiator:
             adjoint=Adjoint("online", u),
         )
 
-    def jvp(self, solution: Solution, directions: Mapping[Any, Any], **options: Any) -> NoReturn:
+    def jvp(self, solution: Solution, *_: Any, **options: Any) -> NoReturn:
         """Not offered."""
         raise UnsupportedError("changes along directions are not offered for online solves; take plan.full.solve()")
 

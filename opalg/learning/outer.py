@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ REASONS = {
     "interrupted": "interrupted; these are the best values met so far",
 }
 WITHOUT_GRADIENT = ("nelder-mead", "powell", "cobyla", "cobyqa")
+UNBOUNDED = ("cg", "bfgs", "newton-cg")
 WITH_BOUNDS = ("nelder-mead", "powell", "cobyla", "cobyqa", "l-bfgs-b", "tnc", "slsqp", "trust-constr")
 
 
@@ -80,6 +82,14 @@ def _is_torch(outer: Any) -> bool:
 
 
 def _check_method(method: Any, search: Search) -> None:
+    known = {name.replace("-", ""): name.upper() for name in (*UNBOUNDED, *WITH_BOUNDS)}
+    if isinstance(method, str) and method.upper() not in known.values():
+        near = get_close_matches(method.lower().replace("-", ""), known, n=1)
+        hint = f'; did you mean "{known[near[0]]}"?' if near else ""
+        raise ParameterError(
+            f'outer="{method}" is no method of scipy.optimize.minimize that takes gradients or none; there are '
+            f"{', '.join(known.values())}{hint}"
+        )
     if isinstance(method, str) and method.lower() not in WITH_BOUNDS and search.coordinates.bounded:
         raise UnsupportedError(
             f'outer="{method}" knows no bounds, but parameters have some; use "L-BFGS-B" or "trust-constr", or, for '

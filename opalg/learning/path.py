@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opalg.compiler import Plan
+from opalg.implicit.flags import FORWARD_NOT_CONVERGED
 from opalg.learning.lower_level import Accuracy
 from opalg.leaves import Parameter
 
@@ -102,6 +103,11 @@ class Tuning:
     unit: str
 
     @property
+    def unfinished(self) -> int:
+        """In how many evaluations a solve reached ``max_iter`` before its tolerance, so that the loss is not exact."""
+        return sum(FORWARD_NOT_CONVERGED in row.flags for row in self.path)
+
+    @property
     def iterations(self) -> int:
         """Iterations of all solves."""
         return sum(row.iterations for row in self.path)
@@ -134,5 +140,14 @@ class Tuning:
         return (
             f"Tuning: {what}\n  {self.unit} {self.path[0].loss:.4g} -> {self.loss:.4g} in {len(self.path)} "
             f"evaluations ({self.iterations} iterations, {self.products} products, {self.path[-1].seconds:.1f} s): "
-            f"{self.message}"
+            f"{self.message}{self._shortfall}"
+        )
+
+    @property
+    def _shortfall(self) -> str:
+        if not self.unfinished:
+            return ""
+        return (
+            f"\n  in {self.unfinished} of {len(self.path)} evaluations a solve reached max_iter before its tolerance, "
+            f"so these losses are not those of minimisers; give a larger max_iter"
         )

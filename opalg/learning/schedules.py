@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from opalg.errors import ParameterError
+from opalg.implicit.flags import ACTIVE_SET_UNCERTAIN, FORWARD_NOT_CONVERGED
 from opalg.learning.descent import descend
 from opalg.learning.inexact_descent import LineSearch, descend_along_lines, descend_by_hoag
 from opalg.learning.lower_level import SAFETY, Accuracy
 
 FINEST = 1e-12
-UNSETTLED, UNREACHED = "active_set_uncertain", "forward_not_converged"
 UNSETTLED_TOL = 1e-4  # solves as accurate as this are taken although their active set is not certain
 IDLE, STEEPEST = 0.7, 1e-3  # errors that fall by less than IDLE are not those of the solves; the least factor at once
 
@@ -297,7 +297,7 @@ class _Needed(Controller):
 
     def enough(self, found: Found) -> bool:
         self.found = found
-        excess = 0.0 if UNREACHED in found.flags else self._excess(found)
+        excess = 0.0 if FORWARD_NOT_CONVERGED in found.flags else self._excess(found)
         if excess <= 1.0 or not self._shrink(excess):
             self.last, self.before = found.value, None
             return True
@@ -312,7 +312,7 @@ class _Needed(Controller):
         if self.proportional and self.last is not None:
             seen = max(self.share * abs(found.value - self.last), 0.5 * self.stop)
             excess = max(excess, _ratio(found.value_error, seen))
-        if self.proportional and UNSETTLED in found.flags and (self.accuracy.tol or 0.0) > UNSETTLED_TOL:
+        if self.proportional and ACTIVE_SET_UNCERTAIN in found.flags and (self.accuracy.tol or 0.0) > UNSETTLED_TOL:
             excess = max(excess, 2.0)
         return excess
 
@@ -332,7 +332,7 @@ class _Needed(Controller):
         return True
 
     def tighten(self) -> bool:
-        return UNREACHED not in self.found.flags and self._shrink(inf)
+        return FORWARD_NOT_CONVERGED not in self.found.flags and self._shrink(inf)
 
     def moved(self) -> None:
         grown = self.factors.grow

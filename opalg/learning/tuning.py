@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
+from math import inf
+from numbers import Integral, Real
 from typing import Any
 
 from opalg.compiler import compile
@@ -135,10 +138,9 @@ def tune(
     >>> found.loss < 0.01 * found.path[0].loss
     True
     """
+    _check(steps, stop, seed, options)
     given = {"noise": noise, "residual": residual, "holdout": holdout, "folds": folds, "probes": probes, "seed": seed}
     criterion = _criterion(by, {name: value for name, value in given.items() if value is not None})
-    if not isinstance(steps, int) or steps < 1:
-        raise ParameterError(f"steps must be a positive integer, not {steps!r}")
     names: dict[Any, Parameter] = {p.name: p for p in energy.parameters if p.name}
     keys = list(wrt) if isinstance(wrt, (tuple, list)) else [wrt]
     wanted = [names.get(k, k) if isinstance(k, str) else k for k in keys]
@@ -157,6 +159,21 @@ def tune(
             bar.close()
     best = search.best()
     return Tuning(best.values, best.loss, search.path, plan, REASONS[reason], reason, criterion.name, criterion.unit)
+
+
+def _check(steps: Any, stop: Any, seed: Any, options: Mapping[str, Any]) -> None:
+    """Raise ParameterError for numbers that make no sense, and for keywords that neither `tune` nor `compile` takes."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ParameterError(f"steps must be a positive integer, not {steps!r}")
+    if not isinstance(stop, Real) or not 0 <= float(stop) < inf:
+        raise ParameterError(f"stop must be a nonnegative number, not {stop!r}")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0):
+        raise ParameterError(f"seed must be a nonnegative integer, not {seed!r}")
+    own, compiling = ([*signature(f).parameters][1:] for f in (tune, compile))
+    for name in options:
+        if name not in compiling:
+            known = ", ".join(sorted({*own, *compiling} - {"options"}))
+            raise ParameterError(f"{name!r} is no option of tune; there are {known}")
 
 
 def _criterion(by: Any, given: dict[str, Any]) -> Criterion:

@@ -84,7 +84,7 @@ class Solution:
     def __bool__(self) -> bool:
         return self.status.success
 
-    def vjp(self, cotangent: Any, wrt: Any, **options: Any) -> Any:
+    def vjp(self, cotangent: Any, wrt: Any, side: str | None = None, **options: Any) -> Any:
         """The gradient of ``Re <cotangent, x>`` in parameters, by implicit differentiation.
 
         Parameters
@@ -94,9 +94,12 @@ class Solution:
             and its change enters the estimate of the error.
         wrt : Parameter, name, or sequence of them
             What to differentiate in. ``"x0"`` and ``"step"`` have exactly no influence.
+        side : {"right", "left"}, optional
+            At a kink: the one-sided derivative in a single real parameter, see `jvp`.
         tol : float, optional
             On the true residual of the adjoint system relative to its right-hand side; by default 1e-10 in double and
-            1e-5 in single precision, 1e-6 and 1e-4 where split terms have curvatures, as isotropic total variation has.
+            1e-5 in single precision, 1e-6 and 1e-4 where split terms have curvatures, as isotropic total variation has;
+            1e-8 and 1e-6 where the gradient of a solve in single precision is computed in double.
         max_iter : int, optional
             Products at most; by default 2000.
         mode : {"exact", "jacobian_free", "phantom", "neumann", "unroll"}
@@ -115,7 +118,11 @@ class Solution:
             possible (strongly convex quadratic energies, with l1 and boxes beside them, in weights and data), and says
             ``"no_bound"`` among the flags elsewhere.
         start : Gradients, optional
-            Earlier gradients, whose adjoint starts the solve.
+            Earlier gradients, whose adjoint starts the solve, with what they kept of theirs.
+        recycle : bool or "auto"
+            Whether to use what ``start`` kept besides its adjoint, and to keep as much: up to 20 directions of the
+            solve and their images, 40 vectors of its unknowns, which make a preconditioner for a system that differs
+            little. ``"auto"`` does so where that is no more than 2**19 entries, True always, False never.
         per_sample : bool or int
             Whether to give a gradient, a residual and flags for each sample; a number counts the leading batch axes.
         solver : {"auto", "conjugate_gradients", "minres", "gmres"}
@@ -126,6 +133,9 @@ class Solution:
             Of the modes that are not exact.
         accuracy : float, optional
             The relative error, as estimated, beyond which the gradient counts as inexact.
+        precision : {"auto", "float32", "float64"}
+            What gradients of a plan in single precision are computed in, before they are rounded to it. ``"auto"``
+            takes double where there are no networks, at most 2**17 unknowns and at most 64 MiB of data.
 
         Returns
         -------
@@ -143,23 +153,32 @@ class Solution:
         ShapeError, ParameterError, NonFiniteError
             Where an argument does not fit.
         """
-        return self.differentiator.vjp(self, cotangent, wrt, **options)
+        return self.differentiator.vjp(self, cotangent, wrt, side, **options)
 
-    def jvp(self, directions: Mapping[Any, Any], **options: Any) -> Any:
+    def jvp(self, directions: Mapping[Any, Any], side: str | None = None, **options: Any) -> Any:
         """The change of the solution when parameters move along directions.
 
         Parameters
         ----------
         directions : mapping from Parameter (or its name) to array
             The directions.
+        side : {"right", "left"}, optional
+            At a kink: the change per unit as the parameters move along the directions, or come along them. It takes two
+            more solves, a step h to that side, and has an error of order h^2 with h at most the cube root of the
+            working precision relative to the parameters; none where the solution is piecewise linear in them.
         **options
-            ``tol``, ``max_iter``, ``on_inexact``, ``refine`` and ``solver`` of `vjp`.
+            ``tol``, ``max_iter``, ``on_inexact``, ``refine``, ``solver`` and ``precision`` of `vjp`.
 
         Returns
         -------
         array, or mapping from Variable to array where there are several variables
+
+        Raises
+        ------
+        InexactSolutionError
+            With ``side``, where kinks lie so close to each other that no step is free of them.
         """
-        return self.differentiator.jvp(self, directions, **options)
+        return self.differentiator.jvp(self, directions, side, **options)
 
     def value_gradient(self, wrt: Any, **options: Any) -> Any:
         """The gradient of the least value of the energy in parameters, which takes no linear solve.

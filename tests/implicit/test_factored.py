@@ -78,5 +78,14 @@ def test_diagonals_of_hessians(lib: Backend, rng: np.random.Generator) -> None:
 
 def test_diagonals_on_sets(lib: Backend) -> None:
     labels = np.repeat([0, 1, 2, 3], [1, 1, 4, 4])
-    found = set_diagonal(lambda w: lib.multiply(w, 2.0), labels, 3, lib)
+    found = set_diagonal(lambda w: lib.multiply(w, 2.0), 2.0, labels, 3, lib)
     np.testing.assert_allclose(found, [2.0, 2.0, 8.0])
+
+
+def test_sets_whose_average_is_negative_by_chance_take_that_of_an_entry(lib: Backend) -> None:
+    n = 40
+    coupled = lib.asarray(np.eye(n) - 0.9 * (np.ones((n, n)) - np.eye(n)) / 4, "real")
+    found = set_diagonal(lambda w: lib.matmul(coupled, w), 1.0, np.arange(n) // 2, n // 2, lib)
+    assert np.all(found > 0)
+    negative = set_diagonal(lambda w: lib.multiply(w, -1.0), 3.0, np.repeat([0, 1], [1, 4]), 2, lib)
+    np.testing.assert_allclose(negative, [3.0, 12.0])

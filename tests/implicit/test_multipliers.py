@@ -78,3 +78,41 @@ def test_inner_products_are_real() -> None:
     lib = oa.backend("numpy")
     a, b = np.array([1 + 2j, 3j]), np.array([2 - 1j, 1.0 + 0j])
     assert inner([a, np.ones(2)], [b, np.ones(2)], lib) == pytest.approx(np.vdot(a, b).real + 2)
+
+
+def test_isotropic_deblurring_is_refined_to_the_end_and_its_adjoint_converges(rng: np.random.Generator) -> None:
+    shape, r = (24, 24), np.arange(7) - 3
+    kernel = np.exp(-(r[:, None] ** 2 + r**2) / (2 * 1.2**2))
+    K = oa.Convolve(kernel / kernel.sum(), shape)
+    truth = 0.2 + 0.3 * (np.hypot(*np.meshgrid(np.arange(24) - 10, np.arange(24) - 13)) < 6)
+    y, lam = K @ truth + 0.01 * rng.standard_normal(shape), oa.Parameter(0.01, name="lam", nonneg=True)
+    x = oa.Variable(shape)
+    energy = 0.5 * oa.sum_squares(K @ x - y) + lam * oa.norm21(oa.Gradient(shape, boundary="periodic") @ x)
+    plan = oa.compile(energy)
+    found = plan.solve(on_failure="return").vjp(lambda u: u - truth, lam, on_inexact="return")
+    exact = plan.solve(tol=1e-11, max_iter=100_000, on_failure="return").vjp(lambda u: u - truth, lam, tol=1e-10)
+    assert "active_set_uncertain" not in found.flags
+    assert found.relative_residual <= 1e-5 and found.counts["adjoint"] <= 200
+    assert float(found[lam]) == pytest.approx(float(exact[lam]), rel=1e-5)
+
+
+def test_a_solution_without_jumps_holds_everything(rng: np.random.Generator) -> None:
+    x, y = oa.Variable((6, 7)), oa.Parameter(rng.standard_normal((6, 7)), name="y")
+    energy = 0.5 * oa.sum_squares(x - y) + 1.5 * oa.total_variation(x, isotropic=True, boundary="periodic")
+    solution = oa.compile(energy, method="primal_dual").solve(tol=1e-2)
+    c = rng.standard_normal((6, 7))
+    found = solution.vjp(c, y, on_inexact="return")
+    assert "active_set_uncertain" not in found.flags
+    np.testing.assert_allclose(found[y], np.full((6, 7), c.mean()), rtol=1e-8)
+
+
+def test_what_counts_as_large_may_be_what_was_before() -> None:
+    lib = oa.backend("numpy")
+    u = [np.array([1e-14, 3e-14])]
+    v = [u[0] + 1.0]
+
+    def masks(place: list[np.ndarray]) -> list[np.ndarray]:
+        return [(place[0] > 1.0).astype(float)]
+
+    np.testing.assert_array_equal(inward(v, u, 1e-11, masks, lib)[1][0], [1, 1])
+    np.testing.assert_array_equal(inward(v, u, 1e-11, masks, lib, [np.array([0.5, 0.0])])[1][0], [0, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import opalg as oa
 from opalg.implicit.linear_solve import Accuracy
@@ -52,3 +53,16 @@ def test_large_matrices_are_left_to_it(rng: np.random.Generator) -> None:
     solution = oa.compile(energy).solve(tol=1e-6, max_iter=5000, on_failure="return")
     g = solution.vjp(rng.standard_normal(n), yp, on_inexact="return")
     assert g.system == "saddle" and g.relative_residual <= 1e-6
+
+
+def test_a_point_that_is_refined_onto_a_kink_leaves_a_symmetric_system() -> None:
+    rng, x = np.random.default_rng(6246), oa.Variable(8)
+    rows = np.sort(rng.choice(8, 5, replace=False))
+    y = oa.Parameter(1.5 * rng.standard_normal(5), name="y")
+    energy = 0.5 * oa.sum_squares(oa.Restrict(rows, (8,)) @ x - y) + 0.1534 * oa.sum_squares(x)
+    energy = energy + 0.2378 * oa.total_variation(x, boundary="dirichlet") + oa.indicator(oa.simplex(1.051), x)
+    plan, direction, c = oa.compile(energy), rng.standard_normal(5), np.arange(8.0)
+    found = plan.solve(tol=1e-11, on_failure="return").vjp(c, y)
+    moved = [plan.solve(params={y: y.value + h * direction}, tol=1e-12, on_failure="return").x for h in (1e-3, -1e-3)]
+    assert found.flags == () and found.relative_residual <= 1e-9
+    assert float(found[y] @ direction) == pytest.approx(float(c @ (moved[0] - moved[1])) / 2e-3, rel=1e-6)

@@ -196,3 +196,32 @@ def test_misfits_are_refused(rng):
         ConjugateGradients(lambda v: v, np.ones(2, complex), NUMPY)
     with pytest.raises(ShapeError, match="3 entries, the right-hand side 2"):
         ConjugateGradients(lambda v: v, np.ones(2), NUMPY).start(np.ones(3))
+
+
+def test_directions_are_shown_with_their_images_and_are_conjugate(rng):
+    matrix, rhs = symmetric(rng, np.linspace(1.0, 5.0, 12)), rng.normal(size=12)
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    iteration = ConjugateGradients(
+        Matrix(matrix, NUMPY), rhs, NUMPY, observe=lambda p, q: seen.append((p.copy(), q.copy()))
+    )
+    iteration.start()
+    for _ in range(6):
+        iteration.advance()
+    directions, images = (np.stack(part) for part in zip(*seen, strict=True))
+    np.testing.assert_allclose(images, directions @ matrix, atol=1e-12)
+    gram = directions @ images.T
+    np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-10)
+
+
+def test_released_iterations_keep_their_state_and_their_spectrum(rng):
+    matrix, rhs = symmetric(rng, np.linspace(1.0, 5.0, 12)), rng.normal(size=12)
+    iteration = ConjugateGradients(Matrix(matrix, NUMPY), rhs, NUMPY)
+    iteration.start()
+    for _ in range(5):
+        iteration.advance()
+    state, values = iteration.state.copy(), iteration.ritz_values()
+    iteration.release()
+    np.testing.assert_array_equal(iteration.state, state)
+    np.testing.assert_array_equal(iteration.ritz_values(), values)
+    with pytest.raises(RuntimeError, match="let go"):
+        iteration.apply(state)

@@ -193,3 +193,33 @@ def test_floor_of_float32_is_reported_as_stagnation(rng):
 def test_bad_restart_length(restart):
     with pytest.raises(ParameterError, match="positive integer"):
         GMRES(lambda v: v, np.ones(2), NUMPY, restart=restart)
+
+
+@pytest.mark.parametrize("products", [4, 6, 9])
+def test_the_arnoldi_relation_holds_within_a_cycle_and_after_it(rng, products):
+    n, restart = 20, 6
+    matrix, rhs = nonsymmetric(rng, n), rng.normal(size=n)
+    iteration = GMRES(Matrix(matrix, NUMPY), rhs, NUMPY, restart)
+    iteration.start()
+    for _ in range(products):
+        iteration.advance()
+    basis, rectangle = iteration.arnoldi_relation()
+    count = products % restart or restart
+    assert rectangle.shape == (count + 1, count)
+    vectors = np.asarray(basis)
+    np.testing.assert_allclose(matrix @ vectors[:count].T, vectors.T @ rectangle, atol=1e-12)
+
+
+def test_released_iterations_keep_their_state_and_their_spectrum(rng):
+    n = 12
+    matrix, rhs = nonsymmetric(rng, n), rng.normal(size=n)
+    iteration = GMRES(Matrix(matrix, NUMPY), rhs, NUMPY)
+    iteration.start()
+    for _ in range(5):
+        iteration.advance()
+    state, values = iteration.state.copy(), iteration.ritz_values()
+    iteration.release()
+    np.testing.assert_array_equal(iteration.state, state)
+    np.testing.assert_array_equal(iteration.ritz_values(), values)
+    with pytest.raises(RuntimeError, match="let go"):
+        iteration.apply(state)

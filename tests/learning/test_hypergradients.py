@@ -100,3 +100,9 @@ def test_a_loss_must_return_a_pair_or_a_scalar(rng, backend):
     plan, lam, _, _ = denoising(rng, backend)
     with pytest.raises(ParameterError, match="pair"):
         oa.hypergradient(plan, lambda x: x - 1.0, lam)
+
+
+def test_an_energy_is_to_be_compiled_first(rng):
+    plan, lam, _, _ = denoising(rng)
+    with pytest.raises(ParameterError, match=r"oa.compile\(energy\)"):
+        oa.hypergradient(plan.energy, squares(np.zeros(3)), lam)

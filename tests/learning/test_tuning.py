@@ -208,3 +208,30 @@ def test_parameters_are_known_by_name(rng: np.random.Generator) -> None:
     energy = oa.sum_squares(x - y) + weight * oa.sum_squares(x)
     by_name, by_itself = (oa.tune(energy, [({}, 0.8 * y)], wrt=w, steps=3) for w in ("weight", weight))
     assert by_name.values == by_itself.values and list(by_name.values) == [weight]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stop": -1}, "stop must be a nonnegative number, not -1"),
+        ({"stop": "a"}, "stop must be a nonnegative number, not 'a'"),
+        ({"steps": True}, "steps must be a positive integer"),
+        ({"by": "heldout", "seed": "a"}, "seed must be a nonnegative integer, not 'a'"),
+        ({"by": "heldout", "seed": -1}, "seed must be a nonnegative integer, not -1"),
+        ({"toll": 1e-3}, "'toll' is no option of tune; there are backend, .* tol"),
+        ({"outer": "LBFGS"}, 'did you mean "L-BFGS-B"'),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(rng, options, words):
+    energy, _, w, _ = shrinkage(rng)
+    with pytest.raises(ParameterError, match=words):
+        oa.tune(energy, [({}, TRUTH)], w, **options)
+
+
+def test_solves_that_reached_max_iter_are_told(rng):
+    energy, _, lam = denoising(rng)
+    found = oa.tune(energy, [({}, TRUTH)], lam, steps=3, max_iter=2)
+    assert found.unfinished > 0
+    assert f"in {found.unfinished} of {len(found.path)} evaluations a solve reached max_iter" in repr(found)
+    enough = oa.tune(energy, [({}, TRUTH)], lam, steps=3)
+    assert enough.unfinished == 0 and "max_iter" not in repr(enough)
