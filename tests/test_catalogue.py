@@ -110,8 +110,8 @@ def test_the_catalogue_of_functionals_is_complete():
 def test_the_class_behind_a_function_has_its_name_in_camel_case():
     odd = {"norm21": "Norm21", "kl_divergence": "KLDivergence", "psd_cone": "PSDCone", "geman_mcclure": "GemanMcClure"}
     made_of_others = {
-        "activation", "affine", "fields_of_experts", "indicator", "input_convex", "pointwise", "split_infimal_convolution",
-        "total_generalized_variation", "total_variation",
+        "activation", "affine", "fields_of_experts", "indicator", "input_convex", "pointwise",
+        "split_infimal_convolution", "total_generalized_variation", "total_variation",
     }  # fmt: skip
     for name in set(TYPED) - made_of_others:
         assert odd.get(name, name.title().replace("_", "")) in oa.functionals.__all__

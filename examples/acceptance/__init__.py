@@ -1,0 +1,1 @@
+"""What the three works must reach, measured: ``python -m examples.acceptance`` prints a table."""

@@ -1,0 +1,53 @@
+"""Measure every bar of the three works at small scale and print a table.
+
+    python -m examples.acceptance [--only common bilevel deep online] [--json FILE]
+
+It exits with 1 where a bar does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from examples.acceptance import bilevel, common, deep, online
+from examples.acceptance.bar import Bar
+
+from opalg.learning import Table
+
+WORKS: dict[str, Callable[[], Iterable[Bar]]] = {
+    "common": common.bars,
+    "bilevel": bilevel.bars,
+    "deep": deep.bars,
+    "online": online.bars,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m examples.acceptance", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(WORKS), default=list(WORKS))
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    found: list[Bar] = []
+    for work in asked.only:
+        begin = time.perf_counter()
+        found += WORKS[work]()
+        print(f"{work}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)
+    rows = [
+        {"bar": b.name, "what": b.what, "threshold": b.threshold, "measured": b.measured, "holds": b.holds, "note": b.note}
+        for b in found
+    ]
+    print(Table.of(rows))
+    print(f"{sum(b.holds for b in found)} of {len(found)} bars hold")
+    if asked.json is not None:
+        asked.json.write_text(json.dumps([asdict(b) | {"holds": b.holds} for b in found], indent=1))
+    return 0 if all(b.holds for b in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
