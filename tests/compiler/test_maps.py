@@ -224,3 +224,82 @@ def test_a_complex_map(rng: np.random.Generator) -> None:
     solution = oa.fixed_point(x, 0.5j * x + b).solve(tol=1e-12, on_failure="return")
     assert solution.x.dtype == complex
     assert np.allclose(solution.x, b / (1 - 0.5j), atol=1e-10)
+
+
+def test_a_state_may_be_several_arrays(rng) -> None:
+    x, z = oa.Variable(4, name="x"), oa.Variable((2, 2), name="z", dtype=complex)
+    b = oa.Parameter(rng.normal(size=4), name="b")
+    M = 0.3 * rng.normal(size=(4, 4))
+    flat = oa.Reshape((2, 2), (4,))
+    coupled = {x: oa.Matrix(M) @ x + oa.Real((4,)) @ (flat @ z) + b, z: 0.5j * z + 0.1 * (flat.H @ x)}
+    plan = oa.fixed_point(coupled)
+    sol = plan.solve(tol=1e-13)
+    a, w = sol[x], sol[z]
+    np.testing.assert_allclose(a, M @ a + w.ravel().real + b.value, atol=1e-10)
+    np.testing.assert_allclose(w, 0.5j * w + 0.1 * a.reshape(2, 2), atol=1e-10)
+    c = {x: rng.normal(size=4), z: rng.normal(size=(2, 2)) + 1j * rng.normal(size=(2, 2))}
+    found = sol.vjp(c, b)[b]
+    h = 1e-6
+    for i in range(4):
+        moved = b.value + h * np.eye(4)[i]
+        there = plan.solve(tol=1e-13, params={b: moved})
+        change = sum(np.sum(np.conj(c[v]) * (there[v] - sol[v])).real for v in (x, z)) / h
+        np.testing.assert_allclose(found[i], change, rtol=1e-4, atol=1e-6)
+    assert set(plan.readout(plan.step(sol.points))) == {x, z}
+
+
+def test_samples_are_solved_one_by_one(rng) -> None:
+    x, b = oa.Variable((3, 6), name="x"), oa.Parameter(rng.normal(size=(3, 6)), name="b")
+    rates = oa.Diagonal(np.array([0.2, 0.9, 0.99])[:, None] * np.ones((3, 6)))
+    matrix = oa.Matrix(np.linalg.qr(rng.normal(size=(6, 6)))[0])
+    plan = oa.fixed_point(x, rates @ (matrix @ x) + b, sample_axes=1)
+    sol = plan.solve(tol=1e-12)
+    exact = np.stack(
+        [np.linalg.solve(np.eye(6) - r * matrix.to_dense(), y) for r, y in zip((0.2, 0.9, 0.99), b.value, strict=True)]
+    )
+    np.testing.assert_allclose(sol.x, exact, rtol=1e-6)
+    c = rng.normal(size=(3, 6))
+    found = sol.vjp(c, b, max_iter=500)
+    assert found.solver == "anderson"
+    expected = [
+        np.linalg.solve(np.eye(6) - r * matrix.to_dense().T, y) for r, y in zip((0.2, 0.9, 0.99), c, strict=True)
+    ]
+    np.testing.assert_allclose(found[b], np.stack(expected), rtol=1e-6)
+    np.testing.assert_allclose(sol.vjp(c, b, solver="gmres")[b], found[b], rtol=1e-6)
+    assert "each sample" in plan.explain()
+
+
+def test_momentum_is_guarded(rng) -> None:
+    x = oa.Variable(2, name="x")
+    angle = 1.2
+    turn = 0.97 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    plan = oa.fixed_point(x, oa.Matrix(turn) @ x + np.ones(2), acceleration="nesterov")
+    sol = plan.solve(tol=1e-8, max_iter=3000)
+    np.testing.assert_allclose(sol.x, np.linalg.solve(np.eye(2) - turn, np.ones(2)), rtol=1e-5)
+
+
+def test_a_prox_is_part_of_a_map(rng) -> None:
+    x, y = oa.Variable(5, name="x"), oa.Parameter(rng.normal(size=5), name="y")
+    data = 0.5 * oa.sum_squares(x - y)
+    plan = oa.fixed_point(x, oa.prox(oa.nonneg, x - 0.5 * oa.grad(data)))
+    sol = plan.solve(tol=1e-12)
+    np.testing.assert_allclose(sol.x, np.maximum(y.value, 0), atol=1e-10)
+    np.testing.assert_allclose(sol.vjp(np.ones(5), y)[y], (y.value > 0).astype(float), atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda x, z: oa.fixed_point({x: 0.5 * x}, 0.5 * x), "write fixed_point"),
+        (lambda x, z: oa.fixed_point(x), "write fixed_point"),
+        (lambda x, z: oa.fixed_point({x: 0.5 * z}), "make them Parameters, or unknowns"),
+        (lambda x, z: oa.fixed_point(x, 0.5 * x, sample_axes=2), "same 2 axes"),
+        (lambda x, z: oa.fixed_point(x, 0.5 * x, sample_axes=1, acceleration="nesterov"), "sample by sample"),
+        (lambda x, z: oa.fixed_point(x, 0.5 * x, sample_axes=-1), "nonnegative integer"),
+        (lambda x, z: oa.prox("box", x), "takes a functional"),
+        (lambda x, z: oa.prox(oa.nonneg, x, np.ones(3)), "one number"),
+    ],
+)
+def test_maps_that_make_no_sense_are_refused(make, words) -> None:
+    with pytest.raises((oa.ParameterError, oa.ShapeError), match=words):
+        make(oa.Variable(3, name="x"), oa.Variable(3, name="z"))
