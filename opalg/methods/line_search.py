@@ -7,7 +7,7 @@ from typing import Any
 from opalg.energies.affine import Variable
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.methods.denoisers import fixes_step
-from opalg.methods.method import Fit, Lowering, Search, refuse, starts_at, state_inputs
+from opalg.methods.method import Fit, LineSearch, Lowering, refuse, starts_at, state_inputs
 from opalg.methods.problem import Problem
 from opalg.methods.proximal_step import first_step, must_search, prox_terms, proximal_step, step_of
 from opalg.program import expression as ex
@@ -105,7 +105,7 @@ def lower_search(problem: Problem, test: str, sample_axes: int) -> Lowering:
         step_size=size,
         backtrack=True,
         smooth_gradient=lambda z: problem.smooth_gradient(at(z)),
-        search=Search(
+        search=LineSearch(
             test=test,
             steps=step_inputs(x, sample_axes),
             trial=lambda z, slopes, steps: _trial(problem, sample_axes, z, slopes, steps),

@@ -38,7 +38,7 @@ def refuse(reason: str) -> Fit:
 
 
 @dataclass(frozen=True)
-class Search:
+class LineSearch:
     """The pieces of a line search, as formulas at any point.
 
     Attributes
@@ -101,7 +101,7 @@ class Lowering:
         Whether the step has no certified bound and must be found by backtracking.
     smooth_value, smooth_gradient : callable or None
         Value and gradient of the smooth terms at a state, for backtracking.
-    search : Search or None
+    search : LineSearch or None
         The pieces of the line search of a ``"backtracking"`` iteration.
     balance : tuple of (Input, Expression, Expression)
         Controls to be balanced: control, squared primal residual, squared dual residual.
@@ -135,7 +135,7 @@ class Lowering:
     backtrack: bool = False
     smooth_value: Callable[[tuple[Expression, ...]], Expression] | None = None
     smooth_gradient: Callable[[tuple[Expression, ...]], list[Expression]] | None = None
-    search: Search | None = None
+    search: LineSearch | None = None
     balance: tuple[tuple[Input, Expression, Expression], ...] = ()
     rescale: Callable[[Input, Expression], tuple[Expression, ...]] | None = None
     imbalance: float = 20.0
