@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, Self, TypeVar, dataclass_transform
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class Node(metaclass=_Interning):
 
     interned = True
 
-    @property
+    @cached_property
     def children(self) -> tuple[Node, ...]:
         """The nodes directly below this one, in field order."""
         found: list[Node] = []

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from examples.acceptance import bilevel, common, deep, online
 from examples.acceptance.bar import Bar
-
 from opalg.learning import Table
 
 WORKS: dict[str, Callable[[], Iterable[Bar]]] = {
@@ -38,11 +37,10 @@ def main() -> int:
         begin = time.perf_counter()
         found += WORKS[work]()
         print(f"{work}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)
-    rows = [
-        {"bar": b.name, "what": b.what, "threshold": b.threshold, "measured": b.measured, "holds": b.holds, "note": b.note}
-        for b in found
-    ]
-    print(Table.of(rows))
+    headings = ("bar", "what", "threshold", "measured", "holds", "note")
+    print(
+        Table(headings, [(b.name, b.what, b.threshold, b.measured, "yes" if b.holds else "NO", b.note) for b in found])
+    )
     print(f"{sum(b.holds for b in found)} of {len(found)} bars hold")
     if asked.json is not None:
         asked.json.write_text(json.dumps([asdict(b) | {"holds": b.holds} for b in found], indent=1))

@@ -9,6 +9,8 @@ import numpy as np
 import opalg as oa
 
 TASKS = ("denoising", "inpainting", "deblurring")
+ACTIVATIONS = ("relu", "softshrink", "identity")
+METHODS = ("bilevel", "equilibrium")
 
 
 def measurement(task: str, shape: tuple[int, int]) -> oa.LinearOperator:
@@ -23,21 +25,40 @@ def measurement(task: str, shape: tuple[int, int]) -> oa.LinearOperator:
     return oa.Convolve(np.eye(size) / size, shape=shape)
 
 
-def declare(task: str, activation: str, taus: Any, gammas: Any, shape: tuple[int, int], samples: int, seed: int) -> Any:
-    """The bilevel model and the equilibrium model of every pair of a step and a weight, as two plans."""
-    rng, count, n = np.random.default_rng(seed), len(taus), shape[0] * shape[1]
-    start = lambda *size: rng.uniform(-1, 1, size).astype(np.float32) / np.sqrt(n)  # noqa: E731
-    tau, gamma = (np.asarray(v, np.float32).reshape(count, 1) for v in (taus, gammas))
-    threshold = tau if activation == "softshrink" else None
+def declare(
+    task: str,
+    activation: str,
+    taus: Any,
+    gammas: Any,
+    shape: tuple[int, int],
+    samples: int,
+    seed: int,
+    *,
+    threshold: Any = None,
+    dtype: Any = np.float32,
+) -> Any:
+    """The bilevel model and the equilibrium model of every pair of a step and a weight, as two plans.
 
-    u = oa.Variable((samples, count, *shape), name="u", dtype=np.float32)
-    f = oa.Parameter(np.zeros(u.shape, np.float32), name="f")
-    A, b = oa.Parameter(start(count, n, n), name="A"), oa.Parameter(start(count, n), name="b")
-    K = measurement(task, shape)
-    flat = oa.Reshape((count, *shape), (count, n))
+    The threshold of ``"softshrink"`` is the step where it is not given, as in the published experiments.
+    """
+    count, n = len(taus), shape[0] * shape[1]
+    rngs = [np.random.default_rng((seed, i)) for i in range(count)]
+    start = lambda *size: np.stack([r.uniform(-1, 1, size) for r in rngs]).astype(dtype) / n**0.5  # noqa: E731
+    tau, gamma = (np.asarray(v, dtype).reshape(count, 1) for v in (taus, gammas))
+    limit = (tau if threshold is None else threshold) if activation == "softshrink" else None
+
+    u = oa.Variable((samples, count, *shape), name="u", dtype=dtype)
+    f = oa.Parameter(np.zeros(u.shape, dtype), name="f")
+    A, b = oa.Parameter(start(n, n), name="A"), oa.Parameter(start(n), name="b")
+    K, flat = measurement(task, shape), oa.Reshape((count, *shape), (count, n))
     responses = oa.MatrixStack(A) @ (flat @ u)
-    experts = oa.pointwise(oa.activation(activation, threshold), responses + oa.broadcast_to(b, responses.shape))
+    experts = oa.pointwise(oa.activation(activation, limit), responses + oa.broadcast_to(b, responses.shape))
     data = 0.5 * oa.sum_squares(K @ u - f)
     t, g = (v.reshape(count, 1, 1) for v in (tau, gamma))
     bilevel = oa.fixed_point(u, u - t * (oa.grad(data) + g * oa.grad(experts)), sample_axes=2, backend="torch")
-    return bilevel, oa.untie(bilevel, A, name="C", value=start(count, n, n))
+    return bilevel, oa.untie(bilevel, A, name="C", value=start(n, n))
+
+
+def plan_of(method: str, *given: Any, **options: Any) -> Any:
+    """The plan of one method; the arguments are those of `declare`."""
+    return declare(*given, **options)[METHODS.index(method)]

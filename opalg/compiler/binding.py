@@ -143,10 +143,17 @@ class Binding:
         lowest, size = (self.number(e, self._first_controls) for e in gap.lowest)
         return lowest > SINGULAR * size
 
-    def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
-        """A function at these values and controls."""
+    def bound(
+        self,
+        function: Function,
+        controls: Mapping[Input, float] | None = None,
+        held: Mapping[Parameter, Any] | None = None,
+    ) -> BoundFunction:
+        """A function at these values and controls, and at values of further leaves."""
         at = {**self.controls, **(controls or {})}
         given = {c: v for c, v in at.items() if c in function.inputs}
+        if held is not None:  # what follows from these is not shared, since the next call may hold others
+            return function.bind({**self._arrays(function.lib), **held}, given)
         return function.bind(self._arrays(function.lib), given, self.hoisted)
 
     first_residual: float | None = None

@@ -7,20 +7,29 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 
 from opalg.arrays import Backend
 from opalg.arrays import backend as backend_named
 from opalg.compiler.again import moving
-from opalg.compiler.arguments import in_precision, limits_of, parameter_values, start_of
+from opalg.compiler.arguments import limits_of, parameter_values, start_of
 from opalg.compiler.explain import Explanation, block
+from opalg.compiler.map_binding import MapBinding
 from opalg.compiler.placement import placement_of
-from opalg.emit import BoundFunction, Function
+from opalg.compiler.step_bound import StepBound, step_bound, step_facts
+from opalg.emit import Function
 from opalg.energies.affine import Variable
 from opalg.energies.maps import MapExpression, as_map
-from opalg.errors import DivergedError, NonFiniteError, NotAContractionError, OpalgError, ParameterError, ShapeError
+from opalg.errors import (
+    DivergedError,
+    NonFiniteError,
+    NotAContractionError,
+    OpalgError,
+    ParameterError,
+    ShapeError,
+    UnsupportedError,
+)
 from opalg.implicit import Differentiator
 from opalg.implicit.rows import BatchRows
 from opalg.iterations import Anderson, BatchedAnderson, Iteration, Momentum, Picard, VectorSpace
@@ -30,8 +39,6 @@ from opalg.leaves import Leaf, Parameter
 from opalg.methods.fixed_point import lower_map
 from opalg.methods.method import Lowering
 from opalg.nodes import walk
-from opalg.program.expression import Input
-from opalg.program.opaque import opaque_functions
 from opalg.program.text import program_text
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Info, Measurement, Outcome, quiet, run
@@ -68,7 +75,7 @@ class MapPlan:
     memory: int
     _derivatives: dict[Any, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters of the map."""
         return tuple(dict.fromkeys(p for e in self.expressions for p in e.parameters))
@@ -142,23 +149,26 @@ class MapPlan:
         begin = self.initial_state(x0)
 
         def step(flat: Any) -> Any:
-            return space.pack(binding.step(*space.unpack(flat)))
+            return space.view(binding.step(*space.unpack(flat)))  # a call makes fresh arrays
 
         iteration, flat_of = self._iteration(step, limits.tol, space.pack(list(begin)))
         residuals: list[float] = []
 
         def measure(state: Any) -> Measurement:
-            flat = flat_of(state)
-            residual = iteration.residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
+            residual = iteration.residual
             if isinstance(iteration, BatchedAnderson) and iteration.products:
                 relative = float(np.max(iteration.relative, initial=0.0))
             else:
+                flat = flat_of(state)
+                residual = residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
                 relative = residual / max(norm(flat, lib), lib.tiny) if residual > 0 else 0.0
             residuals.append(residual)
             return Measurement(Certificate("residual", residual, relative))
 
         bar = progress_of(progress, limits.tol, "fixed_point")
-        outcome = run(iteration, measure, limits, keep=lib.copy, callback=callback, progress=bar)
+        # the states of many samples stay as they are
+        keep = (lambda state: state) if isinstance(iteration, BatchedAnderson) else lib.copy
+        outcome = run(iteration, measure, limits, keep=keep, callback=callback, progress=bar)
         if outcome.measurement is None:
             raise NonFiniteError(
                 "the map is not finite at the start; check x0 and the data for NaN, infinity and overflow"
@@ -264,6 +274,39 @@ class MapPlan:
         other = backend_named(backend, self.backend.precision)
         return Function(self.lowering.step, self.lowering.state, other, "step").source
 
+    def step_bound(self, params: Mapping[Any, Any] | None = None, *, certified: bool = False) -> StepBound:
+        """Whether the step of a map ``x - t * oa.grad(E)``, tied or untied, is small enough for plain iteration.
+
+        Parameters
+        ----------
+        params : mapping from Parameter or name to value, optional
+            As for `solve`.
+        certified : bool
+            Bound norms of operators by proofs, which can be far from sharp, instead of estimating them.
+
+        Returns
+        -------
+        StepBound
+            ``print`` shows it as a sentence; ``.safe`` and ``.limit`` are for programs.
+
+        Raises
+        ------
+        UnsupportedError
+            For a map of another form, or of several variables, and where too little is known.
+
+        Examples
+        --------
+        >>> import opalg as oa
+        >>> u = oa.Variable(2, name="u")
+        >>> plan = oa.fixed_point(u, u - 1.5 * oa.grad(oa.sum_squares(u)))
+        >>> print(plan.step_bound())
+        the step 1.5 is not below 2 / L = 1 with estimated norms, so plain iteration may diverge
+        """
+        if len(self.variables) != 1:
+            raise UnsupportedError("a bound on the step is known for maps of one variable")
+        values = parameter_values(self.parameters, params or {}, self.backend) if params else {}
+        return step_bound(self.expressions[0], self.variables[0], values, certified)
+
     def as_module(self, **options: Any) -> Any:
         """A ``torch.nn.Module`` whose parameters are the map's; see ``Plan.as_module``."""
         from opalg.implicit.torch_module import SolverModule
@@ -280,10 +323,11 @@ class MapPlan:
         }[self.acceleration]
         if self.sample_axes:
             how += f", each sample of the leading {self.sample_axes} axes by itself"
+        facts = step_facts(self.expressions, self.variables)
         return block(
             [
                 ("Map", self._equations),
-                ("Facts", ["a declared map: no energy is known, so the certificate is a residual"]),
+                ("Facts", ["a declared map, so the certificate is a residual", *facts]),
                 ("Iteration", [how]),
                 ("Step", program_text([*self.lowering.step], names).splitlines()),
                 ("Runs on", [repr(self.backend)]),
@@ -297,43 +341,6 @@ class MapPlan:
     @property
     def _equations(self) -> list[str]:
         return [f"{v.label} = {e!r}" for v, e in zip(self.variables, self.expressions, strict=True)]
-
-
-class MapBinding:
-    """A compiled map at one set of parameter values."""
-
-    def __init__(self, plan: MapPlan, values: Mapping[Parameter, Any]) -> None:
-        self.plan, self.lib = plan, plan.backend
-        self.values: dict[Any, Any] = dict(values)
-        self.controls: dict[Input, float] = {}
-        self._hoisted: WeakValueDictionary[Any, Any] = WeakValueDictionary()
-        for parameter, value in values.items():
-            parameter.check(value)
-
-    def in_double(self) -> MapBinding | None:
-        """The same with the data of functions cast to double precision once; None where networks have their own."""
-        step = self.plan.lowering.step
-        if opaque_functions(*step):
-            return None
-        twin = MapBinding(self.plan, {})
-        twin.lib = backend_named(self.lib.name, "float64", None if self.lib.name == "numpy" else self.lib.device)
-        twin.values = in_precision(twin.lib, (n for n in walk(*step) if isinstance(n, Leaf)), self.values)
-        return twin
-
-    def bound(self, function: Function, controls: Mapping[Input, float] | None = None) -> BoundFunction:
-        """A function at these values."""
-        values = {p: self.lib.asarray(v, p.kind) for p, v in self.values.items()}
-        return function.bind(values, dict(controls or {}), self._hoisted)
-
-    @property
-    def default_state(self) -> tuple[Any, ...]:
-        """The state of the default start."""
-        return self.plan.initial_state()
-
-    @cached_property
-    def step(self) -> BoundFunction:
-        """The compiled map."""
-        return self.bound(self.plan.function)
 
 
 def _growth(

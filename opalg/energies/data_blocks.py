@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from opalg.energies.affine import Affine, Part, Variable
@@ -14,12 +15,13 @@ from opalg.facts import YES
 from opalg.functionals.calculus import Functional
 from opalg.leaves import Leaf
 from opalg.nodes import substitute, walk
-from opalg.operators.row_blocks import part_of, row_blocks
+from opalg.operators.row_blocks import row_blocks, rows_at, rows_of
+from opalg.program.expression import Expression
 
 
 @dataclass(frozen=True)
 class DataBlocks:
-    """``T(x) = S(x, sum_i G_i(x))``.
+    """``T(x) = S(x, sum_i G_i(x))``, where the ``G_i`` may be put together in bundles.
 
     Attributes
     ----------
@@ -27,13 +29,35 @@ class DataBlocks:
         ``S``, a map of x and of `total`.
     total : Variable
         What stands for the sum.
-    blocks : tuple of MapExpression
-        The ``G_i``, gradients of the terms of one block each.
+    whole : MapExpression
+        The sum, as it stands in the map.
+    bundles : tuple of tuple of int
+        The blocks that are evaluated together; each block is in one of them.
+    parts : tuple of MapExpression
+        For each bundle the sum of its ``G_i``, gradients of the terms of one block each.
     """
 
     around: MapExpression
     total: Variable
-    blocks: tuple[MapExpression, ...]
+    whole: MapExpression
+    bundles: tuple[tuple[int, ...], ...]
+    parts: tuple[MapExpression, ...]
+
+    @property
+    def count(self) -> int:
+        """How many blocks there are."""
+        return sum(map(len, self.bundles))
+
+    def bundled(self, bundles: Sequence[Sequence[int]]) -> DataBlocks:
+        """The same with blocks put together in another way, which must hold each of them once."""
+        chosen = tuple(tuple(int(i) for i in bundle) for bundle in bundles)
+        assert sorted(i for bundle in chosen for i in bundle) == list(range(self.count))
+        return replace(self, bundles=chosen, parts=_parts(self.whole, chosen))
+
+    @property
+    def entire(self) -> DataBlocks:
+        """The whole sum as one single block."""
+        return replace(self, bundles=((0,),), parts=(self.whole,))
 
 
 def data_blocks(expression: MapExpression, variable: Variable, of: EnergyExpression | None = None) -> DataBlocks:
@@ -61,8 +85,34 @@ def data_blocks(expression: MapExpression, variable: Variable, of: EnergyExpress
     if not any(n is target for n in walk(expression)):
         raise ParameterError(f"the map does not hold the gradient of {of!r}; write it as oa.grad(...) of that energy")
     around = substitute(expression, {target: AffineMap(total.as_affine())})
-    blocks = split(target) if isinstance(target, AdjointMap) else tuple(summands(target))
-    return DataBlocks(around, total, blocks)
+    count = _count(target)
+    singles = tuple((i,) for i in range(count))
+    return DataBlocks(around, total, target, singles, _parts(target, singles))
+
+
+def _count(target: MapExpression) -> int:
+    """How many blocks a gradient has."""
+    if not isinstance(target, AdjointMap):
+        return len(summands(target))
+    blocks = _blocks_of(target)
+    if blocks is None:
+        raise ParameterError(
+            f"{target.operator!r} has no blocks of rows that opalg knows; build it with oa.vstack of its blocks, or "
+            f"write the energy as a sum of terms and say of=energy"
+        )
+    return len(blocks)
+
+
+def _parts(target: MapExpression, bundles: Sequence[tuple[int, ...]]) -> tuple[MapExpression, ...]:
+    if isinstance(target, AdjointMap):
+        return split(target, bundles)
+    terms, found = summands(target), []
+    for bundle in bundles:
+        total: Any = terms[bundle[0]]
+        for i in bundle[1:]:
+            total = total + terms[i]
+        found.append(total)
+    return tuple(found)
 
 
 def summands(expression: MapExpression) -> list[MapExpression]:
@@ -83,33 +133,28 @@ def _only_gradient(expression: MapExpression) -> AdjointMap:
     return chosen[0]
 
 
-def split(gradient: AdjointMap) -> tuple[MapExpression, ...]:
-    """The gradient of a term as the gradients of its blocks of rows.
+def split(gradient: AdjointMap, bundles: Sequence[tuple[int, ...]]) -> tuple[MapExpression, ...]:
+    """The gradient of a term as the gradients of bundles of its blocks of rows.
 
     Raises
     ------
-    ParameterError
-        Where the operator has none.
     UnsupportedError
         Where the functional is not a sum over them.
     """
     blocks = _blocks_of(gradient)
-    if blocks is None:
-        raise ParameterError(
-            f"{gradient.operator!r} has no blocks of rows that opalg knows; build it with oa.vstack of its blocks, or "
-            f"write the energy as a sum of terms and say of=energy"
-        )
+    assert blocks is not None
     assert isinstance(gradient.inner, SlopeMap)
-    term = gradient.inner.term
-    _check_separable(term.functional)
-    axes = len(gradient.operator.out_shape)
+    term, operator = gradient.inner.term, gradient.operator
+    shape = operator.out_shape
     found = []
-    for block in blocks:
+    for bundle in bundles:
+        rows = [row for i in bundle for row in range(blocks[i].start, blocks[i].stop)]
+        part = blocks[bundle[0]].operator if len(bundle) == 1 else rows_of(operator, bundle)
         offset = term.expression.offset
-        offset = None if offset is None else part_of(offset, block.start, block.stop, axes)
-        affine = Affine((Part(term.expression.parts[0].variable, block.operator),), offset)
-        own = SlopeMap(Term(term.weight, term.functional, affine))
-        found.append(AdjointMap(block.operator, own, gradient.shape, gradient.kind))
+        offset = None if offset is None else rows_at(offset, rows, len(shape))
+        affine = Affine((Part(term.expression.parts[0].variable, part),), offset)
+        own = SlopeMap(Term(term.weight, functional_on(term.functional, rows, shape), affine))
+        found.append(AdjointMap(part, own, gradient.shape, gradient.kind))
     return tuple(found)
 
 
@@ -118,14 +163,36 @@ def _blocks_of(gradient: AdjointMap) -> Any:
     return row_blocks(gradient.operator) if simple else None
 
 
-def _check_separable(functional: Functional) -> None:
-    shared = [n for n in walk(functional) if isinstance(n, Leaf) and n.shape != ()]
-    if functional.facts.separable is not YES or shared:
-        why = "has data for each entry" if shared else "is not known to be a sum over entries"
+def functional_on(functional: Functional, rows: Sequence[int], shape: tuple[int, ...]) -> Functional:
+    """A sum over entries, on some rows of arrays of a shape: data for each entry are cut like the array.
+
+    Raises
+    ------
+    UnsupportedError
+        Where the functional is not known to be a sum over entries.
+    """
+    if functional.facts.separable is not YES:
         raise UnsupportedError(
-            f"{functional!r} {why}, so it is not cut into blocks; use oa.sum_squares without weights, or write the "
-            f"energy as a sum of terms, one for each block"
+            f"{functional!r} is not known to be a sum over entries, so it is not cut into blocks; write the energy as "
+            f"a sum of terms, one for each block, and say of=energy"
         )
+    changed: dict[str, Any] = {}
+    seen: set[Any] = set()
+    for field in fields(functional):  # type: ignore[arg-type]
+        value = getattr(functional, field.name)
+        if isinstance(value, Functional):
+            changed[field.name] = functional_on(value, rows, shape)
+            seen.update(walk(value))
+        elif isinstance(value, Expression):
+            seen.update(walk(value))
+            if value.ndim >= len(shape) and value.shape[-len(shape)] > 1:
+                changed[field.name] = rows_at(value, rows, len(shape))
+    if any(isinstance(n, Leaf) and n.shape != () and n not in seen for n in walk(functional)):
+        raise UnsupportedError(
+            f"{functional!r} holds data for each entry in a way that is not cut into blocks; write the energy as a sum "
+            f"of terms, one for each block, and say of=energy"
+        )
+    return replace(functional, **changed) if changed else functional  # type: ignore[type-var]
 
 
-__all__ = ["DataBlocks", "data_blocks", "split"]
+__all__ = ["DataBlocks", "data_blocks", "functional_on", "split"]

@@ -167,7 +167,7 @@ class EnergyExpression(Node):
         """Raise UnsupportedError where a term is not known to be differentiable; ``what`` was asked for."""
         for term in self.terms:
             smooth = term.functional.facts.smooth
-            if smooth is not YES:
+            if smooth is not YES and not term.functional.slope_at_kinks:
                 known = "is not differentiable everywhere" if smooth is NO else "is not known to be differentiable"
                 reason = term.functional.why_not("gradient")
                 raise UnsupportedError(

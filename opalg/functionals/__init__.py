@@ -26,6 +26,7 @@ from opalg.functionals.kl_divergence import KLDivergence
 from opalg.functionals.linear import Linear
 from opalg.functionals.log_barrier import LogBarrier
 from opalg.functionals.log_cosh import LogCosh
+from opalg.functionals.magnitude_mismatch import MagnitudeMismatch
 from opalg.functionals.network_functions import Declared
 from opalg.functionals.norm_inf import NormInf
 from opalg.functionals.norms import Norm1, Norm2, Norm21
@@ -88,6 +89,7 @@ __all__ = [
     "LogBarrier",
     "LogCosh",
     "Logistic",
+    "MagnitudeMismatch",
     "MoreauEnvelope",
     "Norm0",
     "Norm1",

@@ -90,6 +90,7 @@ class Functional(Node):
     __array_ufunc__ = None
     squares: ClassVar[bool] = False  # whether formulas of a homogeneous functional square entries (see in_safe_units)
     differentiable_inside: ClassVar[bool] = False  # whether it has a gradient inside a domain that is not everything
+    slope_at_kinks: ClassVar[bool] = False  # whether its gradient, where there is none, is one of Clarke's subgradients
 
     # What a subclass says, in the step language.
 

@@ -195,12 +195,25 @@ def derivative(formula: Any, symbol: Any) -> Any:
     sizes = _magnitudes(formula, symbol)
     if sizes:
         return _by_magnitudes(formula, symbol, sizes)
-    raw = formula.diff(symbol)
+    raw = _without_steps(formula.diff(symbol))
     if sympy.count_ops(raw) > _SIMPLIFY_LIMIT or raw.has(sympy.Piecewise, sympy.DiracDelta):
         return raw
     simple = sympy.simplify(raw)
     forms = [f for f in (raw, simple, sympy.factor(simple)) if not f.has(sympy.Piecewise, sympy.im, sympy.re)]
     return min(forms, key=sympy.count_ops)
+
+
+def _without_steps(formula: Any) -> Any:
+    """``max(g, 0)`` for its product with the step of g, which the derivative of its square brings; ``min`` alike."""
+    import sympy
+
+    def shorter(product: Any) -> Any:
+        parts = {f.as_base_exp()[0] for f in product.args if f.as_base_exp()[1].is_positive}
+        steps = [f for f in product.args if isinstance(f, sympy.Heaviside)]
+        idle = [f for f in steps if {sympy.Max(f.args[0], 0), sympy.Min(-f.args[0], 0)} & parts]
+        return product.func(*(f for f in product.args if f not in idle))
+
+    return formula.replace(lambda e: e.is_Mul and e.has(sympy.Heaviside), shorter)
 
 
 def _magnitudes(formula: Any, symbol: Any) -> list[Any]:

@@ -44,8 +44,12 @@ def solve_by_anderson(
     own = lib.copy(rows.rows(rhs))
     sizes = _norms(own, lib)
 
+    last: list[Any] = []  # the point of the last product, and its image
+
     def step(u: Any) -> Any:
-        return lib.add(lib.subtract(u, rows.rows(apply(rows.flat(u)))), own)
+        image = lib.add(lib.subtract(u, rows.rows(apply(rows.flat(u)))), own)
+        last[:] = u, image
+        return image
 
     iteration = BatchedAnderson(step, lib, accuracy.tol, MEMORY, scales=sizes)
     iteration.start(own if start is None else rows.rows(start))
@@ -56,9 +60,15 @@ def solve_by_anderson(
     limits = Limits(0.0, accuracy.max_iter, spacing=1, growth=1.0, adapt_until=0, look_at_start=False)
     if run(iteration, measure, limits, keep=lambda state: state).status is Status.INTERRUPTED:
         raise KeyboardInterrupt
-    # the residual of the fixed-point map at u is that of the linear system at u, but the state is its image
-    state = iteration.state
-    left = _norms(lib.subtract(own, rows.rows(apply(rows.flat(state)))), lib)
+    # The residual of the fixed-point map at u is that of the linear system at u. Where all samples have converged, the
+    # last product has measured it; else another one is spent on the state, which is no worse than the last point.
+    converged, products = all(o == "converged" for o in iteration.outcomes) and bool(last), iteration.products
+    if converged:
+        state, image = last
+        left = _norms(lib.subtract(image, state), lib)
+    else:
+        state, products = iteration.state, products + 1
+        left = _norms(lib.subtract(own, rows.rows(apply(rows.flat(state)))), lib)
     lost = ~(left <= np.where(sizes > 0, sizes, 1.0))
     if lost.any():
         state = lib.xp.where(lib.asarray(lost)[:, None], lib.zeros((1, 1)), state)
@@ -68,7 +78,7 @@ def solve_by_anderson(
     return Solved(
         rows.flat(lib.copy(state)),
         float(np.linalg.norm(left)) / whole if whole > 0 else 0.0,
-        iteration.products + 1,
+        products,
         "anderson",
         None,
         iteration.message,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from opalg.implicit.arguments import Cotangents, Options, Request
 from opalg.implicit.expressions import like, pulled
+from opalg.implicit.general import General
 from opalg.implicit.linear_solve import Solved
 from opalg.implicit.linearise import Lineariser
 from opalg.implicit.modes import approximate_adjoint, unrolled_gradient
@@ -15,6 +18,7 @@ from opalg.implicit.programs import Arrays, plus, size
 from opalg.implicit.system import MapEquation
 
 UNROLLED = 100  # steps where none are given
+GROWN = 1e8  # growth of a sample's terms over its cotangent after which it is lost
 
 
 def approximate_gradients(
@@ -62,18 +66,56 @@ def _truncated(map_: _Map, cotangents: Cotangents, asked: Options) -> tuple[Arra
     lib, general = map_.lib, map_.general
     c, direct = map_.through_readout(general.point, cotangents)
     flat = general.space.pack(c)
-    found = approximate_adjoint(
-        asked.mode,
-        lambda u: lib.subtract(u, general.transposed(u)),
-        flat,
-        lib,
-        asked.terms,
-        asked.damping,
-    )
-    left = lib.subtract(flat, general.transposed(found.u))
+    products = _Products(general, flat)
+    found = approximate_adjoint(asked.mode, products, flat, lib, asked.terms, asked.damping)
+    u = products.without_lost(found.u)
+    left = lib.subtract(flat, general.transposed(u))
     relative = size([left], lib) / max(size([flat], lib), lib.tiny)
-    _, gradients = map_.pull(general.point, general.space.unpack(found.u))
-    return plus(direct, gradients, lib), Solved(found.u, relative, found.products, asked.mode, None, "", 1.0)
+    _, gradients = map_.pull(general.point, general.space.unpack(u))
+    solved = Solved(u, relative, found.products, asked.mode, None, "", 1.0, sample_outcomes=products.outcomes)
+    return plus(direct, gradients, lib), solved
+
+
+class _Products:
+    """``J^T u`` for the terms of a series; where there are samples, one whose terms grow without end is lost alone.
+
+    Parameters
+    ----------
+    general : General
+    cotangent : flat array
+    """
+
+    def __init__(self, general: General, cotangent: Any) -> None:
+        self.general, self.lib, self.rows = general, general.lib, general.rows
+        self._lost: np.ndarray | None = None
+        if self.rows is not None:
+            self._most = GROWN * self._lengths(cotangent)
+            self._lost = np.zeros(self.rows.count, dtype=bool)
+
+    def __call__(self, u: Any) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self.lib.subtract(u, self.general.transposed(u))
+            if self._lost is not None:
+                self._lost = self._lost | ~(self._lengths(found) <= self._most)
+            return self.without_lost(found)
+
+    def without_lost(self, flat: Any) -> Any:
+        """A flat array with zero for the samples that are lost."""
+        if self._lost is None or self.rows is None or not self._lost.any():
+            return flat
+        lost, zero = self.lib.asarray(self._lost)[:, None], self.lib.zeros((1, 1))
+        return self.rows.flat(self.lib.xp.where(lost, zero, self.rows.rows(flat)))
+
+    @property
+    def outcomes(self) -> tuple[str | None, ...]:
+        """``"diverged"`` for samples that are lost; nothing where there are no samples."""
+        return () if self._lost is None else tuple("diverged" if lost else None for lost in self._lost)
+
+    def _lengths(self, flat: Any) -> np.ndarray:
+        assert self.rows is not None
+        rows = self.rows.rows(flat)
+        largest = self.lib.xp.max(self.lib.xp.abs(rows), axis=1)
+        return np.asarray(self.lib.to_numpy(largest), dtype=np.float64)
 
 
 def _unrolled(map_: _Map, cotangents: Cotangents, asked: Options) -> tuple[Arrays, Solved]:

@@ -197,12 +197,7 @@ def request_of(
 
     ``beside`` are networks that enter without being asked for: two requests about one equation must name the same.
     """
-    nodes = [*lowering.step, *lowering.readout.values()]
-    if problem is not None:
-        nodes.append(problem.energy.constant)
-    used = [n for n in walk(*nodes) if isinstance(n, Parameter)]
-    if problem is not None:
-        used += [n for n in problem.energy.leaves if isinstance(n, Parameter) and n not in used]
+    used = _parameters(lowering, problem, cache)
     names = {p.name: p for p in used if p.name}
     leaves: list[Any] = []
     zeros: dict[Any, Any] = {}
@@ -241,6 +236,21 @@ def request_of(
         zeros.update({t: lib.zeros(tuple(t.shape)) for t in weights.tensors})
         weights = None
     return Request(leaves, zeros, tuple(dict.fromkeys(flags)), weights, unasked)
+
+
+def _parameters(lowering: Lowering, problem: Problem | None, cache: dict[Any, Any]) -> list[Parameter]:
+    """The parameters of a plan; looked for once, since a training step would spend much of its time on that."""
+    key = ("parameters", problem is not None)
+    if key not in cache:
+        nodes = [*lowering.step, *lowering.readout.values()]
+        if problem is not None:
+            nodes.append(problem.energy.constant)
+        used = [n for n in walk(*nodes) if isinstance(n, Parameter)]
+        if problem is not None:
+            used += [n for n in problem.energy.leaves if isinstance(n, Parameter) and n not in used]
+        cache[key] = used
+    found: list[Parameter] = cache[key]
+    return found
 
 
 def _weights_of(networks: list[Any], lowering: Lowering, cache: dict[Any, Any]) -> NetworkWeights:

@@ -40,6 +40,7 @@ from opalg.implicit.samples import per_sample
 from opalg.implicit.uniqueness import uniqueness_flags
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
+from opalg.program.recordings import recorded_once
 from opalg.solving.solution import Solution
 
 Resume = Callable[[Solution, float], Solution]
@@ -97,7 +98,8 @@ class Differentiator:
             return results.nothing(flags)
         lineariser = self._lineariser(solution, asked, binding)
         if asked.mode != "exact":
-            values, found = approximate_gradients(lineariser, cotangents, request, asked)
+            with recorded_once():
+                values, found = approximate_gradients(lineariser, cotangents, request, asked)
             return check_accuracy(results.heuristic(values, found, asked.mode, flags), asked)
         here, counts, more = self._linearised(lineariser, solution, asked)
         flags += more
@@ -105,13 +107,14 @@ class Differentiator:
         if is_zero(given, self.lib):
             return results.nothing(flags)
         c, direct = through_readout(lineariser.equation, lineariser.programs, here.point, given, request)
-        a, judged = self._adjoint(here, c, asked)
-        counts["adjoint"] = judged.solved.products
         apart = None
-        if lineariser.samples is not None:
-            apart = per_sample(here.jacobian, lineariser.samples, a, c, request, judged.solved)
-            a = apart.adjoint
-        values = self._gradients(here, a, direct, request)
+        with recorded_once():
+            a, judged = self._adjoint(here, c, asked)
+            counts["adjoint"] = judged.solved.products
+            if lineariser.samples is not None:
+                apart = per_sample(here.jacobian, lineariser.samples, a, c, request, judged.solved)
+                a = apart.adjoint
+            values = self._gradients(here, a, direct, request)
         estimated, unable = self._estimated(lineariser, here, c, a, request, cotangents, asked)
         counts["estimate"] = 0 if estimated is None else estimated.products
         flags += unable

@@ -210,7 +210,7 @@ class Lineariser:
     def at(self, point: Arrays) -> Linearised:
         """The equation linearised at a point."""
         equation = self.equation
-        residual = self.programs("residual", lambda: (list(equation.residual), equation.point), *point)
+        programs = self.programs
         active = None
         if self.inspector is not None:
             assert isinstance(equation, Optimality)
@@ -218,7 +218,12 @@ class Lineariser:
         jacobian = self._jacobian(point, active)
         if self.samples is not None and isinstance(equation, Optimality):
             jacobian.batch = batch_rows(jacobian, self.samples, equation.x)
-        return Linearised(jacobian, active, residual, self._relative(point, residual))
+
+        def measure() -> tuple[Arrays, float]:
+            residual = programs("residual", lambda: (list(equation.residual), equation.point), *point)
+            return residual, self._relative(point, residual)
+
+        return Linearised(jacobian, active, measure)
 
     def default_state(self) -> tuple[Any, ...]:
         """Where a solve begins when it is given no start."""

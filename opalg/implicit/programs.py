@@ -6,8 +6,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import sqrt
 from typing import Any
 
+import numpy as np
+
 from opalg.arrays import Backend
 from opalg.emit import BoundFunction, Function
+from opalg.leaves import Parameter
+from opalg.nodes import substitute
 from opalg.program.expression import Expression, Input
 from opalg.solving.loop import quiet
 
@@ -22,7 +26,8 @@ class Programs:
     lib : Backend
         Where they compute.
     bind : callable
-        ``(function, controls) -> BoundFunction``, with the parameter values of a solve.
+        ``(function, controls, held=None) -> BoundFunction``, with the parameter values of a solve, and values of
+        further leaves.
     functions : dict
         The compiled functions so far, shared by all solutions of a plan.
     controls : mapping from Input to float
@@ -32,8 +37,8 @@ class Programs:
     def __init__(
         self,
         lib: Backend,
-        bind: Callable[[Function, Mapping[Input, float]], BoundFunction],
-        functions: dict[Hashable, Function],
+        bind: Callable[..., BoundFunction],
+        functions: dict[Hashable, Any],
         controls: Mapping[Input, float],
     ) -> None:
         self.lib, self.controls = lib, dict(controls)
@@ -61,7 +66,29 @@ class Programs:
                     list(outputs), [*inputs, *self.controls], self.lib, "gradient", lean=True
                 )
             self._bound[key] = self._bind(self._functions[key], self.controls)
-        found, lib = self._bound[key], self.lib
+        return self._call(self._bound[key])
+
+    def held(
+        self, key: Hashable, recipe: Recipe, point: Sequence[Input], arrays: Sequence[Any]
+    ) -> Callable[..., tuple[Any, ...]]:
+        """The function of that name at values of its first inputs, to be called with the others.
+
+        What follows from the values alone is computed here and now, and not again with every product.
+        """
+        name = ("held", key)
+        if name not in self._functions:
+            outputs, inputs = recipe()
+            leaves = {i: _stand_in(i) for i in point}
+            free = [i for i in inputs if i not in leaves]
+            held = [substitute(e, leaves) for e in outputs]
+            function = Function(held, [*free, *self.controls], self.lib, "gradient", lean=True)
+            self._functions[name] = (function, tuple(leaves.values()))
+        function, parameters = self._functions[name]
+        self._bound[name] = self._bind(function, self.controls, dict(zip(parameters, arrays, strict=True)))
+        return self._call(self._bound[name])
+
+    def _call(self, found: BoundFunction) -> Callable[..., tuple[Any, ...]]:
+        lib = self.lib
         scalars = [i for i, e in enumerate(found.function.outputs) if e.shape == ()]
 
         def call(*arrays: Any) -> tuple[Any, ...]:
@@ -77,6 +104,12 @@ class Programs:
         """Let go of the buffers of all functions."""
         for bound in self._bound.values():
             bound.release()
+
+
+def _stand_in(node: Input) -> Parameter:
+    """A leaf of the shape and kind of an input; its value takes no memory and is never used."""
+    zero = np.zeros((), complex if node.kind == "complex" else float)
+    return Parameter(np.broadcast_to(zero, node.shape), copy=False)
 
 
 Arrays = list[Any]

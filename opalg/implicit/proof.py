@@ -35,7 +35,7 @@ def is_proven(here: Linearised, problem: Problem, inspector: Inspector | None, m
         (`opalg.implicit.uniqueness`).
     """
     lib = here.jacobian.lib
-    if not here.relative <= ROUNDING * lib.epsilon or not all(map(has_constant_hessian, problem.smooth_terms)):
+    if not all(map(has_constant_hessian, problem.smooth_terms)) or not here.relative <= ROUNDING * lib.epsilon:
         return False
     if here.active is None or inspector is None:
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from opalg.implicit.active import Active
 from opalg.implicit.jacobian import Jacobian
@@ -41,15 +42,27 @@ class Linearised:
     jacobian : Jacobian
     active : Active or None
         None where no term is split off.
-    residual : list of array
-    relative : float
-        The residual relative to the size of what it is made of.
+    measure : callable
+        Gives the residual, and its size relative to what it is made of; called when one of them is asked for.
     """
 
     jacobian: Jacobian
     active: Active | None
-    residual: Arrays
-    relative: float
+    measure: Callable[[], tuple[Arrays, float]]
+
+    @cached_property
+    def _measured(self) -> tuple[Arrays, float]:
+        return self.measure()
+
+    @property
+    def residual(self) -> Arrays:
+        """What is left of the equation."""
+        return self._measured[0]
+
+    @property
+    def relative(self) -> float:
+        """The residual relative to the size of what it is made of."""
+        return self._measured[1]
 
     @property
     def point(self) -> Arrays:

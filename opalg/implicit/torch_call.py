@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from opalg.errors import ParameterError, UnsupportedError
+from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.implicit.torch_functions import Call, Tensors
+from opalg.implicit.torch_starts import starts_from
 from opalg.solving.solution import Solution
 
 FORWARDS = ("tol", "max_iter", "on_inexact", "refine", "solver", "precision")  # those that a jvp takes, too
@@ -56,12 +57,19 @@ class SolverCall(Call):
         values = dict(zip(self.plan.parameters, (_own(t) for t in tensors[:count]), strict=True))
         options = dict(self.module.options)
         last = self.module.solution
-        if self.module.warm_start and last is not None and last.status.success:
+        if self.module.warm_start and starts_from(last):
             options["x0"] = last
+        elif callable(options.get("x0")):
+            options["x0"] = options["x0"](**dict(zip(self.module._names, values.values(), strict=True)))
         with self._working(tensors):
             for parameter, value in values.items():
-                self._check(parameter, value)
-            self.solution = self.module.solution = self.plan.solve(params=values, **options)
+                self._check_shape(parameter, value)
+            try:
+                self.solution = self.module.solution = self.plan.solve(params=values, **options)
+            except ParameterError:
+                for parameter, value in values.items():
+                    self._check(parameter, value)
+                raise
         return tuple(p.clone() for p in self.solution.points)  # autograd marks what is returned
 
     def pull(self, wanted: Sequence[int], cotangents: Tensors, tensors: Tensors) -> Tensors:
@@ -114,7 +122,16 @@ class SolverCall(Call):
         ):
             yield self.solution
 
+    def _check_shape(self, parameter: Any, value: torch.Tensor) -> None:
+        if tuple(value.shape) != tuple(parameter.shape):
+            raise ShapeError(
+                f"{parameter.label} has shape {tuple(parameter.shape)}, but the tensor given has {tuple(value.shape)}. "
+                f"The shapes of a plan are fixed: give tensors of that shape (drop_last=True in a DataLoader leaves a "
+                f"smaller last batch out), or compile a plan for the other one"
+            )
+
     def _check(self, parameter: Any, value: torch.Tensor) -> None:
+        """Say of a value outside the domain of its parameter how to keep it inside."""
         try:
             parameter.check(value)
         except ParameterError as error:

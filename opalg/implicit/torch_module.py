@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from keyword import iskeyword
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ from opalg.implicit.torch_call import SolverCall
 from opalg.implicit.torch_domains import constrain
 from opalg.implicit.torch_functions import Ask, Solve
 from opalg.implicit.torch_networks import Networks
+from opalg.implicit.torch_starts import read, written
 from opalg.solving.solution import Solution
 
 FORWARD_ONLY = ("params",)  # what a module gives to a solve itself
@@ -46,7 +48,8 @@ class SolverModule(torch.nn.Module):
         Networks that functions in the energy call and that are to be trained; ``()`` for none. Modules that terms hold
         themselves always are.
     **options
-        Options of ``plan.solve`` for every forward pass.
+        Options of ``plan.solve`` for every forward pass; ``x0`` may be a function of the values of all parameters by
+        name, such as ``lambda y, **_: A.fbp(y)``.
 
     Attributes
     ----------
@@ -186,6 +189,24 @@ class SolverModule(torch.nn.Module):
     def forget(self) -> None:
         """Drop the last solution and gradients, from which a warm start would begin."""
         self.solution = self.gradients = None
+
+    def start_state(self) -> dict[str, Any]:
+        """What the next warm start begins from, as tensors, numbers and texts; for checkpoints."""
+        return written(self.solution, self.gradients) if self.warm_start else {}
+
+    def set_start_state(self, state: Mapping[str, Any]) -> None:
+        """Let the next warm start begin where `start_state` was."""
+        self.solution, self.gradients = read(state, self.plan)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Solves in between that neither begin at the last solution nor leave one behind."""
+        before = (self.warm_start, self.solution, self.gradients)
+        self.warm_start = False
+        try:
+            yield
+        finally:
+            self.warm_start, self.solution, self.gradients = before
 
     def train(self, mode: bool = True) -> SolverModule:
         """Set the mode of this module; networks of the energy keep theirs, since a solve needs one function."""

@@ -10,8 +10,11 @@ import numpy as np
 from opalg.arrays import Backend
 from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.iterations.iteration import FlatMap, Iteration
+from opalg.iterations.sample_history import SampleHistory
 
 CONVERGED = "converged"
+WORTH = 0.8  # the share of samples that go on below which the others' rows are dropped
+GROWN = 1e8  # growth of a sample's residual over its first that ends it
 
 
 class BatchedAnderson(Iteration):
@@ -19,7 +22,7 @@ class BatchedAnderson(Iteration):
 
     Each sample has its own history, weights, safeguard and outcome. One that has converged or failed is frozen and the
     others go on; their iterates do not depend on it, as long as the map keeps samples apart. The map is applied to all
-    rows until all have ended.
+    rows until all have ended, those of samples that have ended at their last image.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ class BatchedAnderson(Iteration):
     Attributes
     ----------
     outcomes : list of str or None
-        For each sample None while it goes on, ``"converged"`` or ``"nonfinite"``.
+        For each sample None while it goes on, ``"converged"``, ``"diverged"`` or ``"nonfinite"``.
     residuals, relative : NumPy array of float64, shape ``(samples,)``
         ``|T(z) - z|`` of each sample, and that over its scale.
     counts : NumPy array of int, shape ``(samples,)``
@@ -52,8 +55,8 @@ class BatchedAnderson(Iteration):
 
     Notes
     -----
-    As `Anderson` for each row. The quantities of all samples come to the host once for each iteration, where the small
-    least-squares problems are solved together.
+    As `Anderson` for each row. The small least-squares problems are solved together on the host. Rows of samples that
+    have ended are dropped from everything but the map once there are enough of them.
 
     References
     ----------
@@ -88,156 +91,170 @@ class BatchedAnderson(Iteration):
             raise ShapeError(f"the initial states must have shape (samples, n), not {tuple(z0.shape)}; reshape them")
         if lib.kind_of(z0) != "real":
             raise DtypeError(f"the initial states must be real, but have dtype {z0.dtype}; pack complex ones as pairs")
-        self._z = lib.copy(lib.asarray(z0, "real"))
-        samples, length = (int(n) for n in self._z.shape)
-        self._image, self._f = lib.copy(self._z), lib.zeros((samples, length))
-        self._changes_f = lib.zeros((samples, self.memory, length))
-        self._changes_g = lib.zeros((samples, self.memory, length))
-        self._gram = np.zeros((samples, self.memory, self.memory))
-        self._kept = np.zeros((samples, self.memory), dtype=bool)
-        self._slot = 0
+        samples = int(z0.shape[0])
+        self._point = lib.copy(lib.asarray(z0, "real"))
+        self._image, self._f = self._point, lib.zeros(tuple(self._point.shape))
+        self._history = SampleHistory(lib, self.memory, self.regularisation, tuple(self._point.shape))
+        self._done, self._order = lib.zeros((0, int(z0.shape[1]))), _Order(samples)
+        self._state: Any = self._point
         self.outcomes: list[str | None] = [None] * samples
-        self._active = np.ones(samples, dtype=bool)
         self.residuals, self.relative = np.full(samples, inf), np.full(samples, inf)
         self.counts = np.zeros(samples, dtype=int)
-        self._best = np.full(samples, inf)
+        self._going = np.ones(samples, dtype=bool)
+        self._best, self._first = np.full(samples, inf), np.full(samples, inf)
         self._has_last = np.zeros(samples, dtype=bool)
         self._accelerated = np.zeros(samples, dtype=bool)
         self.fallbacks = 0
+        if samples == 0:
+            self._stop(CONVERGED, "there are no samples.")
 
     def advance(self) -> float:
         if self.outcome is not None:
             return self.residual
-        lib = self.lib
-        image = lib.copy(self._map(self._z))
+        going = self._going
+        image = self._rows(self._map(self._whole(self._point)))
         self.products += 1
+        self.counts[self._order.live[going]] += 1
         with np.errstate(all="ignore"):
-            f = lib.subtract(image, self._z)
-            residuals, sizes = self._norms(f, image)
-            active = self._active
-            self.counts += active
-            bad = active & self._accelerated & ~(residuals <= self.growth * self._best)
-            blown = active & ~bad & ~np.isfinite(residuals)
-            good = active & ~bad & ~blown
-            against = self._remember(good & self._has_last, image, f) if self.memory else None
-            self._image = self._chosen(good, image, self._image)
-            self._f = self._chosen(good, f, self._f)
-        scales = sizes if self._scales is None else self._scales
-        self._has_last |= good
-        self._best = np.where(good, np.minimum(self._best, residuals), self._best)
-        self.residuals = np.where(good, residuals, self.residuals)
-        self.relative = np.where(good, residuals / np.where(scales > 0, scales, 1.0), self.relative)
-        self._forget(bad)
-        self._stop_samples(blown, "nonfinite")
-        self._stop_samples(good & (self.residuals <= self.tolerance * scales), CONVERGED)
-        self._next_point(good & self._active, bad, against)
-        self._close()
+            f = self.lib.subtract(image, self._point)
+            residuals = self._norms(f)
+            scales = self._norms(image) if self._scales is None else self._scales[self._order.live]
+            bad = going & self._accelerated & ~(residuals <= self.growth * self._best)
+            blown = going & ~bad & ~np.isfinite(residuals)
+            good = going & ~bad & ~blown
+            self._history.forget(bad)
+            self._history.remember(good & self._has_last, going, (image, self._image), (f, self._f))
+            self._image = self._but(bad | blown, image, self._image)
+            self._f = self._but(bad | blown, f, self._f)
+            self._judge(good, bad, blown, residuals, scales)
+            if self.outcome is None:
+                self._next_point(good & self._going)
+        self._compact()
         return self.residual
 
     @property
     def state(self) -> Any:
-        return self._image
+        if self._state is None:
+            self._state = self._whole(self._image)
+        return self._state
 
-    def _chosen(self, which: np.ndarray, new: Any, old: Any) -> Any:
-        """New rows for some samples, old ones for the others."""
-        if which.all():
+    def _rows(self, whole: Any) -> Any:
+        """The rows of the samples that are worked on; a fresh array."""
+        if self._order.is_whole:
+            return self.lib.copy(whole)
+        return self.lib.take(whole, self.lib.indices(self._order.live), -2)
+
+    def _whole(self, rows: Any) -> Any:
+        """An array with a row for each sample: those given, and the last images of samples that have ended."""
+        if self._order.places is None:
+            return rows
+        return self.lib.take(self.lib.xp.concat([rows, self._done]), self.lib.indices(self._order.places), -2)
+
+    def _but(self, which: np.ndarray, new: Any, old: Any) -> Any:
+        """New rows, but the old ones for some."""
+        if not which.any():
             return new
-        return self.lib.xp.where(self._column(which), new, old) if which.any() else old
+        return self.lib.xp.where(self.lib.asarray(which)[:, None], old, new)
 
-    def _forget(self, which: np.ndarray) -> None:
-        """Drop the history of samples whose accelerated point was bad; they go on from their last image."""
-        self.fallbacks += int(np.count_nonzero(which))
-        self._kept[which] = False
-        self._best[which] = inf
-        self._has_last[which] = False
+    def _judge(
+        self, good: np.ndarray, bad: np.ndarray, blown: np.ndarray, residuals: np.ndarray, scales: np.ndarray
+    ) -> None:
+        """Write down how far each sample is, and end those that are through."""
+        live = self._order.live
+        self._best = np.where(good, np.minimum(self._best, residuals), np.where(bad, inf, self._best))
+        self._has_last = (self._has_last | good) & ~bad
+        self._first = np.where(np.isfinite(self._first), self._first, np.where(good, residuals, inf))
+        self.fallbacks += int(np.count_nonzero(bad))
+        self.residuals[live[good]] = residuals[good]
+        self.relative[live[good]] = (residuals / np.where(scales > 0, scales, 1.0))[good]
+        converged, grown = good & (residuals <= self.tolerance * scales), good & (residuals > GROWN * self._first)
+        ended = blown | converged | grown
+        if ended.any():
+            for i in np.flatnonzero(ended):
+                self.outcomes[live[i]] = CONVERGED if converged[i] else "diverged" if grown[i] else "nonfinite"
+            places = np.flatnonzero(ended)
+            rows = self.lib.take(self._image, self.lib.indices(places), -2)
+            self._done = self.lib.xp.concat([self._done, rows])
+            self._order.end(places)
+            self._going = self._going & ~ended
+        self._state = None
+        self.residual = sqrt(float(np.sum(self.residuals**2)))
+        if not self._going.any():
+            self._close()
 
-    def _remember(self, which: np.ndarray, image: Any, f: Any) -> np.ndarray:
-        """Put the newest differences in the place of the oldest; the products of all with the residuals.
+    def _next_point(self, going: np.ndarray) -> None:
+        """Where the map is applied next: the accelerated point, or the last image where there is no history."""
+        weights = self._history.weights(self._f)
+        self._accelerated = going if weights is None else going & weights.any(axis=0)
+        self._point = self._image
+        if weights is None or not self._accelerated.any():
+            self._accelerated = np.zeros(len(going), dtype=bool)
+            return
+        self._point = self.lib.subtract(self._image, self._history.combined(weights))
 
-        The Gram matrices of the differences are brought up to date on the way.
-        """
-        lib, slot = self.lib, self._slot
-        self._slot = (slot + 1) % self.memory
-        zero = lib.zeros((1, 1))
-        df = self._chosen(which, lib.subtract(f, self._f), zero)
-        dg = self._chosen(which, lib.subtract(image, self._image), zero)
-        self._changes_f[:, slot, :] = df
-        self._changes_g[:, slot, :] = dg
-        df = self._changes_f[:, slot, :]
-        pair = lib.xp.stack([df, f], axis=2)
-        products = np.asarray(lib.to_numpy(lib.xp.matmul(self._changes_f, pair)), dtype=np.float64)
-        row, against = products[:, :, 0], products[:, :, 1]
-        self._kept[:, slot] = which & np.all(np.isfinite(row), axis=1)
-        self._gram[:, slot, :] = self._gram[:, :, slot] = np.where(self._kept[:, slot, None], row, 0.0)
-        return against
-
-    def _next_point(self, going: np.ndarray, bad: np.ndarray, against: np.ndarray | None) -> None:
-        weights = np.zeros((len(going), 0)) if against is None else self._weights(going, against)
-        self._accelerated = going & weights.any(axis=1)
-        moved = self._image
-        if self._accelerated.any():
-            column = self.lib.asarray(weights, "real")[:, None, :]
-            moved = self.lib.subtract(self._image, self.lib.xp.matmul(column, self._changes_g)[:, 0, :])
-        self._z = self._chosen(going | bad, moved, self._z)
-
-    def _weights(self, going: np.ndarray, against: np.ndarray) -> np.ndarray:
-        """The ridge least-squares weights of each sample; zeros where there is no history."""
-        lengths = np.sqrt(np.einsum("sii->si", self._gram))
-        kept = self._kept & going[:, None] & (lengths > 0)
-        if not kept.any():
-            return np.zeros(kept.shape)
-        scale = np.where(kept, 1.0 / np.where(kept, lengths, 1.0), 0.0)
-        gram = self._gram * scale[:, :, None] * scale[:, None, :]
-        ridge = max(self.regularisation, self.lib.epsilon) * np.maximum(kept.sum(axis=1), 1)
-        gram[:, range(self.memory), range(self.memory)] += np.where(kept, ridge[:, None], 1.0)
-        weights = scale * _solved(gram, scale * np.where(kept, against, 0.0))
-        weights[~np.all(np.isfinite(weights), axis=1)] = 0.0
-        return weights
-
-    def _stop_samples(self, which: np.ndarray, outcome: str) -> None:
-        for i in np.flatnonzero(which):
-            self.outcomes[i] = outcome
-        self._active &= ~which
+    def _compact(self) -> None:
+        """Work on fewer rows from here on, where enough samples have ended."""
+        if self.outcome is not None or np.count_nonzero(self._going) > WORTH * len(self._going):
+            return
+        kept = np.flatnonzero(self._going)
+        places = self.lib.indices(kept)
+        self._point, self._image, self._f = (
+            self.lib.take(rows, places, -2) for rows in (self._point, self._image, self._f)
+        )
+        self._history.keep(kept)
+        self._order.keep(kept)
+        self._going, self._best, self._first, self._has_last, self._accelerated = (
+            v[kept] for v in (self._going, self._best, self._first, self._has_last, self._accelerated)
+        )
 
     def _close(self) -> None:
-        """The residual of all, and their common outcome once each has one."""
-        self.residual = sqrt(float(np.sum(self.residuals**2)))
-        if self._active.any():
-            return
-        failed = [i for i, outcome in enumerate(self.outcomes) if outcome != CONVERGED]
-        if failed:
-            self._stop("nonfinite", f"the map is not finite for {len(failed)} samples, sample {failed[0]} first.")
-        else:
-            self._stop(CONVERGED, "every sample has converged.")
+        """The common outcome, now that each sample has one."""
+        for outcome, what in (("nonfinite", "the map is not finite"), ("diverged", "residuals grow without end")):
+            failed = [i for i, found in enumerate(self.outcomes) if found == outcome]
+            if failed:
+                self._stop(outcome, f"{what} for {len(failed)} samples, sample {failed[0]} first.")
+                return
+        self._stop(CONVERGED, "every sample has converged.")
 
-    def _norms(self, *arrays: Any) -> np.ndarray:
-        """The Euclidean norms of the rows of some arrays, on the host."""
-        xp = self.lib.xp
-        squares = xp.stack([xp.sum(a * a, axis=1) for a in arrays])
+    def _norms(self, rows: Any) -> np.ndarray:
+        """The Euclidean norms of rows, on the host."""
+        squares = self.lib.xp.sum(rows * rows, axis=1)
         return np.sqrt(np.asarray(self.lib.to_numpy(squares), dtype=np.float64))
 
-    def _column(self, values: np.ndarray) -> Any:
-        return self.lib.asarray(values)[:, None]
 
+class _Order:
+    """Which sample each row belongs to, and where the rows of all samples are.
 
-def _solved(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Small symmetric positive definite systems, all at once, by elimination without pivots.
-
-    One step for all systems costs less than LAPACK's calls for thousands of systems of five unknowns.
+    Attributes
+    ----------
+    live : array of int
+        The samples of the rows that are worked on; some of them may have ended.
+    places : array of int or None
+        For every sample its row among those that are worked on and, behind these, those of samples that have ended.
+        None while each row is that of its own sample.
     """
-    m = right.shape[1]
-    a, x = np.moveaxis(matrices, 0, -1).copy(), right.T.copy()
-    for k in range(m):
-        for i in range(k + 1, m):
-            factor = a[i, k] / a[k, k]
-            a[i, k:] -= factor * a[k, k:]
-            x[i] -= factor * x[k]
-    for k in reversed(range(m)):
-        for j in range(k + 1, m):  # entry by entry, so that a sample's rounding does not depend on the others
-            x[k] -= a[k, j] * x[j]
-        x[k] /= a[k, k]
-    solution: np.ndarray = x.T
-    return solution
+
+    def __init__(self, samples: int) -> None:
+        self.samples, self.live = samples, np.arange(samples)
+        self.is_whole = True
+        self.places: np.ndarray | None = None
+        self._ended = np.zeros(0, dtype=int)
+
+    def end(self, rows: np.ndarray) -> None:
+        """Some rows have ended, and are put behind those that ended before."""
+        self._ended = np.concatenate([self._ended, self.live[rows]])
+        self._find()
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Only some rows are worked on from here on."""
+        self.live, self.is_whole = self.live[rows], False
+        self._find()
+
+    def _find(self) -> None:
+        places = np.empty(self.samples, dtype=int)
+        places[self.live] = np.arange(len(self.live))
+        places[self._ended] = len(self.live) + np.arange(len(self._ended))
+        self.places = places
 
 
 __all__ = ["BatchedAnderson"]

@@ -16,6 +16,7 @@ from opalg.iterations.vectors import norm
 _REORTHOGONALISE = 0.7071  # Daniel, Gragg, Kaufman and Stewart (1976): project again after a loss larger than this
 _CUTOFF = 20.0  # multiples of epsilon below which a pivot, relative to the largest, is rounding
 _STAGNATION = 1e-3  # a whole cycle that lowers the residual by less than this fraction has stagnated
+_ROOM = 16  # vectors that a basis has room for at first
 
 
 class GMRES(LinearIteration):
@@ -59,7 +60,7 @@ class GMRES(LinearIteration):
             raise ParameterError(f"the restart length of GMRES must be a positive integer, not {restart!r}")
         size = self.rhs.shape[0]
         self.restart = max(1, min(restart, size))
-        self._basis = lib.zeros((self.restart + 1, size))
+        self._basis = lib.zeros((min(self.restart + 1, _ROOM), size))
         self._w = lib.empty((size,))
         self._combined: Any = None
 
@@ -166,12 +167,20 @@ class GMRES(LinearIteration):
         else:
             self.lib.copy(residual, out=self._w)  # into the basis with the first product: until then the last one stays
 
+    def _make_room(self, rows: int) -> None:
+        """Let the basis have room for so many vectors; memory follows what is used, not what is allowed."""
+        held = int(self._basis.shape[0])
+        if rows > held:
+            more = min(max(rows, 2 * held), self.restart + 1) - held
+            self._basis = self.lib.xp.concat([self._basis, self.lib.zeros((more, int(self._basis.shape[1])))])
+
     def _set_row(self, row: int, vector: Any, factor: float) -> None:
         self._basis[row, ...] = self.lib.multiply(vector, factor)
 
     def _arnoldi(self) -> tuple[float, float]:
         """Multiply the newest basis vector and orthogonalise; the norms before and after."""
         lib, k = self.lib, self._columns
+        self._make_room(k + 2)
         if k == 0:
             self._set_row(0, self._w, 1.0 / self.residual)
         newest = self._basis[k, ...]

@@ -27,8 +27,8 @@ class Iteration(ABC):
     ----------
     outcome : str or None
         None while it makes sense to go on. Otherwise one word: ``"breakdown"``, ``"negative_curvature"``,
-        ``"singular"``, ``"stagnated"`` or ``"nonfinite"``. A loop tests its tolerance first: at the limit of the
-        precision an iteration may both have reached the tolerance and have stagnated.
+        ``"singular"``, ``"stagnated"``, ``"diverged"`` or ``"nonfinite"``. A loop tests its tolerance first: at the
+        limit of the precision an iteration may both have reached the tolerance and have stagnated.
     message : str
         A sentence about the outcome: what was found and what to try.
     residual : float

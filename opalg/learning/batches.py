@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,28 +29,86 @@ class Batch:
     indices: Any = None
 
 
-def batches_of(data: Any, epoch: int, generator: Any) -> Iterator[Batch]:
+def batches_of(data: Any, epoch: int, generator: Any, alone: str | None = None) -> Iterator[Batch]:
     """The batches of one epoch.
+
+    Parameters
+    ----------
+    data : iterable, or callable ``(epoch, generator) -> iterable``
+    epoch : int
+    generator : torch.Generator
+    alone : str, optional
+        The name of the input where a batch has a tensor in place of a mapping.
 
     Raises
     ------
     ParameterError
-        For what is no batch.
+        For what is no batch, what can be gone through only once, and where there is no batch at all.
     """
-    for item in data(epoch, generator) if callable(data) else data:
-        yield batch_of(item)
+    found = data(epoch, generator) if callable(data) else data
+    if not isinstance(found, Iterable):
+        what = f"what the data return, {type(found).__name__}," if callable(data) else type(found).__name__
+        raise ParameterError(f"{what} is not iterable; data are a list of batches, a loader, or a function of them")
+    if not callable(data) and isinstance(found, Iterator):
+        raise ParameterError(
+            f"a {type(data).__name__} is used up after one epoch; give a list of batches, or a function "
+            f"(epoch, generator) -> batches"
+        )
+    count = 0
+    for count, item in enumerate(found, 1):  # noqa: B007 - how many there were
+        yield batch_of(item, alone)
+    if count == 0:
+        raise ParameterError(f"there is no batch in the data of epoch {epoch + 1}")
 
 
-def batch_of(item: Any) -> Batch:
-    """A batch from a tuple ``(inputs, target)`` or ``(inputs, target, indices)``."""
+def batch_of(item: Any, alone: str | None = None) -> Batch:
+    """A batch from a tuple ``(inputs, target)`` or ``(inputs, target, indices)``.
+
+    Raises
+    ------
+    ParameterError
+        For anything else.
+    """
     if isinstance(item, Batch):
         return item
-    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3) or not isinstance(item[0], Mapping):
+    hint = (
+        "a batch is (inputs, target) or (inputs, target, indices), with inputs a mapping from name to tensor, as in "
+        "({'y': measured}, clean)"
+    )
+    if not isinstance(item, (tuple, list)):
+        raise ParameterError(f"{hint}, not {_kind(item)}; a single batch goes into a list, as in data=[batch]")
+    if len(item) not in (2, 3):
+        raise ParameterError(f"{hint}, not {len(item)} things")
+    inputs = item[0]
+    if alone is not None and hasattr(inputs, "detach"):
+        inputs = {alone: inputs}
+    if not isinstance(inputs, Mapping):
+        raise ParameterError(f"{hint}; the inputs here are {_kind(inputs)}")
+    return Batch(dict(inputs), item[1], item[2] if len(item) == 3 else None)
+
+
+def lone_input(model: Any) -> str | None:
+    """The name of a module's first argument, which a tensor in place of a mapping stands for; None for plans."""
+    forward = getattr(model, "forward", model)
+    for name, argument in inspect.signature(forward).parameters.items():
+        return name if argument.kind in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD) else None
+    return None
+
+
+def check_names(model: Any, inputs: Mapping[str, Any]) -> None:
+    """Raise ParameterError where a module's ``forward`` has no arguments of these names, or needs others."""
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(**inputs)
+    except TypeError as error:
         raise ParameterError(
-            f"a batch is (inputs, target) or (inputs, target, indices), with inputs a mapping from name to tensor as "
-            f"in ({{'y': measured}}, clean), not {type(item).__name__}"
-        )
-    return Batch(dict(item[0]), item[1], item[2] if len(item) == 3 else None)
+            f"the inputs of the data are {', '.join(map(repr, inputs)) or 'none'}, but {type(model).__name__} takes "
+            f"{', '.join(map(repr, signature.parameters)) or 'none'}: {error}"
+        ) from error
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "a tuple" if isinstance(value, tuple) else type(value).__name__
 
 
 @dataclass(frozen=True)
@@ -71,7 +130,7 @@ class Measured:
     Raises
     ------
     ParameterError
-        Where there are fewer samples than in one batch.
+        Where there are fewer samples than in one batch, and for what is no tensor.
 
     Examples
     --------
@@ -90,6 +149,12 @@ class Measured:
     shuffle: bool = True
 
     def __post_init__(self) -> None:
+        if not hasattr(self.clean, "detach"):
+            raise ParameterError(
+                f"clean samples are a tensor of Torch, not {type(self.clean).__name__}; convert them by torch.as_tensor"
+            )
+        if isinstance(self.batch, bool) or not isinstance(self.batch, int):
+            raise ParameterError(f"batch is how many samples make one, an integer, not {self.batch!r}")
         if not 1 <= self.batch <= self.clean.shape[0]:
             raise ParameterError(f"{self.clean.shape[0]} samples do not make a batch of {self.batch}")
 
@@ -104,5 +169,9 @@ class Measured:
             target = self.clean[indices.to(self.clean.device)]
             yield self.measure(target, generator), target, indices
 
+    def __len__(self) -> int:
+        """How many batches an epoch has."""
+        return int(self.clean.shape[0]) // self.batch
 
-__all__ = ["Batch", "Measured", "batch_of", "batches_of"]
+
+__all__ = ["Batch", "Measured", "batch_of", "batches_of", "check_names", "lone_input"]

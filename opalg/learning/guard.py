@@ -28,13 +28,16 @@ class Guard:
     window : int
         How many losses the median is taken over.
     patience : int
-        How many steps in a row may fail before training stops with the error.
+        How many steps in a row may fail, those undone included; the next one that fails stops training with an error.
 
     Notes
     -----
-    A step also fails where a solve or an adjoint solve raises one of opalg's errors, or a gradient is not finite; it is
-    then left out, which the log says. Exploding losses right after a warm start are what learning rates that are too
-    large do to bilevel training, and training seldom recovers from them by itself.
+    A step also fails where a solve or an adjoint solve diverges, breaks down or is not exact enough, and where its loss
+    or gradient is not finite; it is then left out, which the log says. Errors that no later step would mend, as names
+    that are unknown and shapes that do not fit, are raised at once.
+
+    Exploding losses right after a warm start are what learning rates that are too large do to bilevel training, and
+    training seldom recovers from them by itself.
     """
 
     clip: float = inf
@@ -51,12 +54,24 @@ class Guard:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ParameterError(f"{name} of a Guard must be a positive integer, not {value!r}")
 
+    @property
+    def undoes(self) -> bool:
+        """Whether steps may be undone, so that the weights of the last good one have to be kept."""
+        return self.explode < inf
+
     def exploded(self, loss: float, earlier: Sequence[float]) -> bool:
-        """Whether a loss is out of all proportion to earlier ones."""
+        """Whether a loss is out of all proportion to earlier ones.
+
+        Parameters
+        ----------
+        loss : float
+        earlier : sequence of float
+            Of the steps so far, of which the last ``window`` finite ones count, from three on.
+        """
         if not isfinite(loss):
             return True
-        recent = [v for v in earlier[-self.window :] if isfinite(v)]
-        return len(recent) >= 3 and loss > self.explode * float(np.median(recent))
+        recent = [v for v in earlier if isfinite(v)][-self.window :]
+        return self.undoes and len(recent) >= 3 and loss > self.explode * float(np.median(recent))
 
     def clipped(self, weights: Sequence[Any]) -> tuple[float, str]:
         """Shorten the gradient of some weights where it is too long; its norm, and what was done."""

@@ -46,7 +46,9 @@ class InnerMaximum:
         self._generator = torch.Generator().manual_seed(seed)
         self._kept: dict[int, Any] = {}
 
-    def maximise(self, x: Any, indices: Any = None, steps: int | None = None) -> Any:
+    def maximise(
+        self, x: Any, indices: Any = None, steps: int | None = None, objective: Objective | None = None
+    ) -> Any:
         """Displacements of some samples after the steps of ascent, without a graph.
 
         Parameters
@@ -56,15 +58,18 @@ class InnerMaximum:
             Which samples these are; without them nothing is kept.
         steps : int, optional
             Another number of steps, as for measuring how far a maximum goes.
+        objective : callable, optional
+            The same objective at these samples, where it can hold on to what does not depend on d.
         """
         import torch
 
         x = x.detach()
+        objective = self.objective if objective is None else objective
         d = self._start(x, indices)
         for _ in range(self.steps if steps is None else steps):
             d.requires_grad_(True)
             with torch.enable_grad():
-                (slope,) = torch.autograd.grad(self.objective(x, d).sum(), d)
+                (slope,) = torch.autograd.grad(objective(x, d).sum(), d)
             d = self._on_sphere(d.detach() + self.rate * self._on_sphere(slope))
         if indices is not None:
             for i, own in zip(indices.tolist(), d, strict=True):

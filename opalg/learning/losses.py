@@ -1,28 +1,28 @@
-"""Losses of training, by name."""
+"""Losses of training, by name, and what a loss has to return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from opalg.errors import ParameterError
+from opalg.errors import ParameterError, ShapeError
 
 Loss = Callable[[Any, Any], Any]
 
 
 def mse(output: Any, target: Any) -> Any:
     """The mean of ``|output - target|^2``."""
-    return (output - target).abs().square().mean()
+    return _difference(output, target).abs().square().mean()
 
 
 def half_sse(output: Any, target: Any) -> Any:
     """``|output - target|^2 / 2`` for each sample, averaged over the samples of the first axis."""
-    return 0.5 * (output - target).abs().square().sum() / output.shape[0]
+    return 0.5 * _difference(output, target).abs().square().sum() / output.shape[0]
 
 
 def l1(output: Any, target: Any) -> Any:
     """The mean of ``|output - target|``."""
-    return (output - target).abs().mean()
+    return _difference(output, target).abs().mean()
 
 
 NAMED: dict[str, Loss] = {"mse": mse, "half_sse": half_sse, "l1": l1}
@@ -38,9 +38,39 @@ def loss_of(loss: Loss | str) -> Loss:
     """
     if callable(loss):
         return loss
-    if loss not in NAMED:
+    if not isinstance(loss, str) or loss not in NAMED:
         raise ParameterError(f"the losses with a name are {', '.join(NAMED)}, not {loss!r}; or give a function")
     return NAMED[loss]
 
 
-__all__ = ["half_sse", "l1", "loss_of", "mse"]
+def checked_loss(losses: Any) -> Any:
+    """What a loss has returned.
+
+    Raises
+    ------
+    ParameterError
+        Where that is no real tensor.
+    """
+    if not hasattr(losses, "detach") or not losses.is_floating_point():
+        found = f"a tensor of {losses.dtype}" if hasattr(losses, "detach") else type(losses).__name__
+        raise ParameterError(
+            f"the loss must return a tensor of real numbers that Torch can differentiate, not {found}; compute it by "
+            f"Torch's functions of the output, without float() and .item()"
+        )
+    return losses
+
+
+def _difference(output: Any, target: Any) -> Any:
+    if isinstance(output, Mapping):
+        names = ", ".join(getattr(v, "label", str(v)) for v in output)
+        raise ParameterError(
+            f"the model gives the variables {names}, of which a loss by name cannot choose; give a function, as in "
+            f"loss=lambda output, target: (output[x] - target).square().mean()"
+        )
+    if not hasattr(target, "shape") or tuple(output.shape) != tuple(target.shape):
+        found = tuple(target.shape) if hasattr(target, "shape") else type(target).__name__
+        raise ShapeError(f"the model gives shape {tuple(output.shape)}, but the target has {found}")
+    return output - target
+
+
+__all__ = ["checked_loss", "half_sse", "l1", "loss_of", "mse"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays import backend_of
-from opalg.errors import ParameterError
+from opalg.errors import NonFiniteError, ParameterError
 
 
 def gaussian(shape: Any, std: float = 1.0, *, like: Any = None, rng: Any = None) -> Any:
@@ -15,7 +15,7 @@ def gaussian(shape: Any, std: float = 1.0, *, like: Any = None, rng: Any = None)
 
     Parameters
     ----------
-    shape : tuple of int
+    shape : int or tuple of int
     std : float
         Standard deviation of a real entry; of a complex one, whose real and imaginary parts are independent and each
         have ``std / sqrt(2)``, so that ``mean |e|^2`` is ``std^2`` either way (circular noise).
@@ -41,7 +41,7 @@ def gaussian(shape: Any, std: float = 1.0, *, like: Any = None, rng: Any = None)
     like = np.zeros(0) if like is None else like
     lib = backend_of(like)
     kind = lib.kind_of(like)
-    draw = _drawer(rng)
+    draw, shape = _drawer(rng), (shape,) if isinstance(shape, int) else tuple(shape)
     values = (draw(shape) + 1j * draw(shape)) / np.sqrt(2.0) if kind == "complex" else draw(shape)
     return lib.asarray(std * values, kind)
 
@@ -66,6 +66,8 @@ def at_snr(y: Any, snr: float, *, rng: Any = None) -> Any:
     ------
     ParameterError
         Where y is zero, so that no noise has that ratio.
+    NonFiniteError
+        Where y is not finite.
 
     Examples
     --------
@@ -80,6 +82,10 @@ def at_snr(y: Any, snr: float, *, rng: Any = None) -> Any:
     signal = np.linalg.norm(np.ravel(lib.to_numpy(y)).astype(np.complex128))
     if signal == 0:
         raise ParameterError("data that are zero have no signal-to-noise ratio")
+    if not np.isfinite(signal):
+        raise NonFiniteError("data that hold NaN or infinity have no signal-to-noise ratio")
+    if not np.isfinite(snr):
+        raise ParameterError(f"the signal-to-noise ratio is a finite number of decibels, not {snr!r}")
     scaled = e * (signal / np.linalg.norm(np.ravel(e)) * 10.0 ** (-snr / 20.0))
     kind = lib.kind_of(y)
     return y + lib.asarray(scaled if kind == "complex" else scaled.real, kind)
@@ -90,7 +96,9 @@ def _drawer(rng: Any) -> Any:
     if type(rng).__module__.startswith("torch"):
         import torch
 
-        return lambda shape: torch.randn(tuple(shape), generator=rng, dtype=torch.float64).numpy()
+        if not isinstance(rng, torch.Generator):
+            raise ParameterError(f"rng is a generator of NumPy or Torch, or a seed, not {type(rng).__name__}")
+        return lambda shape: torch.randn(shape, generator=rng, dtype=torch.float64, device=rng.device).cpu().numpy()
     return np.random.default_rng(rng).standard_normal
 
 

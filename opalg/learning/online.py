@@ -14,15 +14,18 @@ from opalg.compiler.map_plan import MapPlan
 from opalg.energies.data_blocks import DataBlocks, data_blocks
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import ParameterError, UnsupportedError
-from opalg.iterations import Momentum, Picard, VectorSpace
+from opalg.iterations import Iteration, Momentum, Picard, VectorSpace
 from opalg.iterations.vectors import norm
+from opalg.learning.drift import Drift
 from opalg.learning.online_gradients import OnlineDifferentiator
+from opalg.learning.profiles import Profile, profile
 from opalg.learning.sampled_map import SampledMap
 from opalg.learning.samplers import Sampler, WithoutReplacement
+from opalg.learning.sampling_variance import SamplingVariance, sampling_variance
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Info, Measurement, run
 from opalg.solving.progress import progress_of
-from opalg.solving.solution import Solution, deliver
+from opalg.solving.solution import Solution, deliver, warn_caller
 from opalg.solving.status import Status
 
 ITERATIONS = 100  # by default; a random map has no residual that would say when to stop
@@ -77,7 +80,7 @@ class OnlinePlan:
     @property
     def count(self) -> int:
         """How many blocks there are."""
-        return len(self.pieces.blocks)
+        return self.pieces.count
 
     @property
     def drawn(self) -> int:
@@ -114,7 +117,7 @@ class OnlinePlan:
         Parameters
         ----------
         x0, params, time_limit, callback, progress, on_failure
-            As for ``MapPlan.solve``.
+            As for ``MapPlan.solve``; a callback is called after every iteration.
         tol : float, optional
             On the sampled residual ``|T_k(x) - x| / |x|``; 0 by default, since that says little about x.
         max_iter : int, optional
@@ -123,7 +126,8 @@ class OnlinePlan:
         Returns
         -------
         Solution
-            With ``Status.SAMPLED`` after all iterations.
+            With ``Status.SAMPLED`` after all iterations. Where iterates went on moving, ``message`` says so, and a
+            warning unless ``on_failure`` is ``"return"``.
         """
         self._solves[0] += 1
         if self.is_full:
@@ -138,11 +142,11 @@ class OnlinePlan:
                 on_failure=on_failure,
             )
         limits = limits_of(0.0 if tol is None else tol, ITERATIONS if max_iter is None else max_iter, time_limit, 1)
-        limits.look_at_start = False
+        limits.look_at_start, limits.follow = False, callback is not None
         binding, lib, space = self.full.bind(params), self.backend, self.full.space
         sampled = SampledMap(self.variables[0], self.pieces, binding, self._cache)
         forward, backward = self._streams()
-        iteration = self._iteration(sampled, space, forward)
+        iteration, drift = self._iteration(sampled, space, forward), Drift(lib, limits.max_iter)
         iteration.start(space.pack(list(self.full.initial_state(x0))))
 
         def measure(flat: Any) -> Measurement:
@@ -150,7 +154,7 @@ class OnlinePlan:
             return Measurement(Certificate("residual", iteration.residual, relative))
 
         bar = progress_of(progress, limits.tol, "online")
-        outcome = run(iteration, measure, limits, keep=lib.copy, callback=callback, progress=bar)
+        outcome = run(_Watched(iteration, drift), measure, limits, keep=lib.copy, callback=callback, progress=bar)
         assert outcome.measurement is not None
         points = tuple(lib.copy(p) for p in space.unpack(outcome.state))
         status = Status.SAMPLED if outcome.status is Status.MAX_ITER else outcome.status
@@ -170,9 +174,26 @@ class OnlinePlan:
             backend=repr(lib),
             state=points,
             differentiator=OnlineDifferentiator(self, sampled, binding, backward, outcome.iterations),
-            message=outcome.message,
+            message=outcome.message or self._advice(iteration, drift),
         )
+        if solution.status.success and solution.message and on_failure != "return":
+            warn_caller(f"online: {solution.message}")
         return deliver(solution, on_failure)
+
+    def _advice(self, iteration: Iteration, drift: Drift) -> str:
+        """What to say about a run that does not settle; with momentum, about one that has not yet."""
+        restarts = iteration.restarts if isinstance(iteration, Momentum) else None
+        moved = drift.moves(steady=restarts is None)
+        if moved is None:
+            return ""
+        text = f"the iterates have not settled: in the last quarter they moved on by {moved:.2g} of their size"
+        if restarts is None:
+            return (
+                f"{text}, hardly less than before, so the map may not contract: shorten its step, normalise the "
+                f"spectra of its network, or make fewer iterations"
+            )
+        again = f" (momentum began again {restarts} times)" if restarts else ""
+        return f"{text}{again}; raise max_iter, or take acceleration='none', which random maps disturb less"
 
     def _iteration(self, sampled: SampledMap, space: VectorSpace, rng: np.random.Generator) -> Any:
         def step(flat: Any) -> Any:
@@ -187,6 +208,45 @@ class OnlinePlan:
         """Independent random numbers for the forward and the backward pass of this solve."""
         forward, backward = np.random.SeedSequence(self.seed, spawn_key=(self._solves[0],)).spawn(2)
         return np.random.default_rng(forward), np.random.default_rng(backward)
+
+    def variance(
+        self, x: Any, *, params: Mapping[Any, Any] | None = None, cotangent: Any = None, seed: int = 0
+    ) -> SamplingVariance:
+        """How much an iteration scatters at a point, and the errors that this will leave in the end.
+
+        Parameters
+        ----------
+        x : array, Solution or mapping
+            Where; best near the fixed point.
+        params : mapping, optional
+            Values of parameters.
+        cotangent : array, optional
+            Of the adjoint whose errors are predicted too.
+        seed : int
+            Of the random errors that are followed.
+
+        Returns
+        -------
+        SamplingVariance
+
+        Raises
+        ------
+        UnsupportedError
+            Where the sampler does not tell the covariances of its draws.
+
+        Notes
+        -----
+        With ``C`` the covariances of how often blocks are drawn, the variance of the estimate is
+        ``sum_ij C_ij <G_i, G_j>``, exactly; it takes the gradients of all blocks one by one. Where errors are small,
+        ``e_(k + 1) = J e_k + d_k`` with independent ``d_k``, so that ``E |e|^2`` tends to ``sum_k E |J^k d|^2``: that
+        is found by following a few random ``d``. What sampling does to J is left out, so that a few blocks leave
+        somewhat more.
+        """
+        return sampling_variance(self, x, params, cotangent, seed)
+
+    def profile(self, x: Any = None, *, params: Mapping[Any, Any] | None = None, repeats: int = 7) -> Profile:
+        """Where the time of an iteration goes, and the memory of its data term; see `opalg.learning.profile`."""
+        return profile(self, x, params=params, repeats=repeats)
 
     def as_module(self, **options: Any) -> Any:
         """A ``torch.nn.Module`` whose parameters are the map's; see ``Plan.as_module``."""
@@ -208,6 +268,33 @@ class OnlinePlan:
 
     def __repr__(self) -> str:
         return f"OnlinePlan: {self._sampling}, of {self.full!r}"
+
+
+class _Watched(Iteration):
+    """An iteration whose iterates a `Drift` looks at."""
+
+    def __init__(self, inner: Any, drift: Drift) -> None:
+        self.inner, self.drift, self.lib = inner, drift, inner.lib
+
+    def start(self, z0: Any) -> None:
+        self.inner.start(z0)
+
+    def advance(self) -> float:
+        residual = self.inner.advance()
+        self.drift.add(self.inner.state, float(residual))
+        return float(residual)
+
+    @property
+    def state(self) -> Any:
+        return self.inner.state
+
+    @property
+    def outcome(self) -> str | None:  # type: ignore[override]
+        return self.inner.outcome  # type: ignore[no-any-return]
+
+    @property
+    def message(self) -> str:  # type: ignore[override]
+        return self.inner.message  # type: ignore[no-any-return]
 
 
 def online(
@@ -281,8 +368,8 @@ def online(
         raise ParameterError(f"backward must be one of {BACKWARD}, not {backward!r}")
     chosen = WithoutReplacement(blocks) if sampler is None else sampler  # type: ignore[arg-type]
     pieces = data_blocks(plan.expressions[0], plan.variables[0], of)
-    chosen.check(len(pieces.blocks))
-    return OnlinePlan(plan, pieces, chosen, backward, int(seed))
+    chosen.check(pieces.count)
+    return OnlinePlan(plan, pieces.bundled(chosen.bundles(pieces.count)), chosen, backward, int(seed))
 
 
 __all__ = ["OnlinePlan", "online"]

@@ -11,6 +11,7 @@ from opalg.implicit.arguments import Options, Request, cotangent_of, forward_fla
 from opalg.implicit.gradients import Adjoint, Gradients
 from opalg.implicit.programs import is_zero, size
 from opalg.learning.sampled_map import SampledMap
+from opalg.program.recordings import recorded_once
 from opalg.solving.loop import quiet
 from opalg.solving.solution import Solution
 
@@ -56,7 +57,10 @@ class OnlineDifferentiator:
             zeros = [self.lib.zeros(p.shape, p.kind) for p in request.leaves]
             return self._result(request, zeros, c, 0.0, 0, asked, flags)
         (x,) = solution.state
-        u, residual, count = self._adjoint(x, c, asked)
+        with (
+            recorded_once()
+        ):  # a network is evaluated once at x; every iteration then is one product with its derivative
+            u, residual, count = self._adjoint(x, c, asked)
         return self._result(request, self.sampled.pulled(x, self._draw(), u, request), u, residual, count, asked, flags)
 
     def _adjoint(self, x: Any, c: Any, asked: Options) -> tuple[Any, float, int]:

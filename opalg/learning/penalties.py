@@ -54,17 +54,21 @@ class Lipschitz:
     def value(self, batch: Batch, output: Any) -> Any:
         """The penalty for a batch, with a graph."""
         x = (batch.target if self.at == "target" else output).detach()
-        d = self.inner.maximise(x, batch.indices)
+        d = self._ascend(x, batch.indices)
         return self.weight * (self._quotient(x, d) - self.bound).clamp_min(0).sum()
 
     def measure(self, x: Any, steps: int = 20) -> float:
         """The largest quotient found around some samples by a longer ascent."""
-        d = self.inner.maximise(x, None, steps)
+        d = self._ascend(x.detach(), None, steps)
         return float(self._quotient(x.detach(), d).detach().max())
 
+    def _ascend(self, x: Any, indices: Any, steps: int | None = None) -> Any:
+        """The displacements, with ``F(x)``, which they do not change, computed once."""
+        image = self.mapping(x).detach()
+        return self.inner.maximise(x, indices, steps, lambda x, d: _ratio(self.mapping(x + d) - image, d))
+
     def _quotient(self, x: Any, d: Any) -> Any:
-        change = (self.mapping(x + d) - self.mapping(x)).flatten(1)
-        return change.square().sum(dim=1).clamp_min(1e-30).sqrt() / d.flatten(1).square().sum(dim=1).sqrt()
+        return _ratio(self.mapping(x + d) - self.mapping(x), d)
 
     def state_dict(self) -> dict[str, Any]:
         """The displacements."""
@@ -149,6 +153,11 @@ def gradient_of(scalar: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return found
 
     return gradient
+
+
+def _ratio(change: Any, d: Any) -> Any:
+    """``|change| / |d|`` of each sample."""
+    return change.flatten(1).square().sum(dim=1).clamp_min(1e-30).sqrt() / d.flatten(1).square().sum(dim=1).sqrt()
 
 
 __all__ = ["Jacobian", "Lipschitz", "gradient_of"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opalg.errors import ParameterError
+from opalg.errors import ParameterError, UnsupportedError
 
 
 class Sampler(ABC):
@@ -25,8 +25,28 @@ class Sampler(ABC):
         """How many blocks are drawn of ``count``; raises ParameterError where that makes no sense."""
 
     def variance_factor(self, count: int) -> float:
-        """The variance of the estimate, in units of that of one block drawn alone."""
+        """The variance of the estimate, in units of that of one block drawn alone, for blocks without an order."""
         return 1.0 / self.check(count)
+
+    def covariance(self, count: int) -> np.ndarray:
+        """The covariances of ``(b / w) n_i``, where ``n_i`` counts how often block i is drawn.
+
+        With ``C`` this matrix, the variance of the estimate is ``sum_ij C_ij <G_i, G_j>`` (the sum over all entries).
+
+        Raises
+        ------
+        UnsupportedError
+            Where the sampler does not say them.
+        """
+        raise UnsupportedError(
+            f"{type(self).__name__} does not tell the covariances of its draws; give it a method "
+            f"covariance(self, count) that returns the matrix of those of (count / blocks) times how often each block "
+            f"is drawn"
+        )
+
+    def bundles(self, count: int) -> tuple[tuple[int, ...], ...]:
+        """Blocks that are only drawn together, which may be evaluated at once; all blocks, each in one bundle."""
+        return tuple((i,) for i in range(count))
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,9 @@ class WithReplacement(Sampler):
 
     def check(self, count: int) -> int:
         return _at_least_one(self.blocks)
+
+    def covariance(self, count: int) -> np.ndarray:
+        return _centred(count) * (count / self.check(count))
 
 
 @dataclass(frozen=True)
@@ -75,6 +98,9 @@ class WithoutReplacement(Sampler):
     def variance_factor(self, count: int) -> float:
         return super().variance_factor(count) * (count - self.blocks) / max(count - 1, 1)
 
+    def covariance(self, count: int) -> np.ndarray:
+        return _centred(count) * (count**2 / max(count - 1, 1) * (1.0 / self.check(count) - 1.0 / count))
+
 
 @dataclass(frozen=True)
 class Stratified(Sampler):
@@ -103,6 +129,15 @@ class Stratified(Sampler):
         found: np.ndarray = (np.arange(self.strata)[:, None] * width + places).ravel()
         return found
 
+    def covariance(self, count: int) -> np.ndarray:
+        width = count // self.strata
+        drawn = self.check(count) // self.strata
+        return np.kron(np.ones((self.strata, self.strata)), WithoutReplacement(drawn).covariance(width))
+
+    def bundles(self, count: int) -> tuple[tuple[int, ...], ...]:
+        width = count // self.strata
+        return tuple(tuple(range(place, count, width)) for place in range(width))
+
     def check(self, count: int) -> int:
         _at_least_one(self.strata)
         if count % self.strata:
@@ -114,6 +149,12 @@ class Stratified(Sampler):
                 f"not {blocks}"
             )
         return blocks
+
+
+def _centred(count: int) -> np.ndarray:
+    """The matrix that takes the mean away."""
+    found: np.ndarray = np.eye(count) - 1.0 / count
+    return found
 
 
 def _at_least_one(number: object) -> int:

@@ -15,7 +15,8 @@ def normalise_spectra(network: Any, iterations: int = 15) -> Any:
     network : torch.nn.Module
         Changed in place, by Torch's parametrisations, and set to evaluation mode.
     iterations : int
-        Power iterations to begin with; `refresh_spectra` makes one more at a time.
+        Power iterations to begin with; `refresh_spectra` makes one more at a time. Layers that are normalised already
+        make as many more.
 
     Returns
     -------
@@ -25,7 +26,7 @@ def normalise_spectra(network: Any, iterations: int = 15) -> Any:
     Raises
     ------
     ParameterError
-        Where it has no such layer.
+        Where it has no such layer, and for a number of iterations that is no positive integer.
 
     Notes
     -----
@@ -46,13 +47,19 @@ def normalise_spectra(network: Any, iterations: int = 15) -> Any:
         torch.nn.ConvTranspose2d,
         torch.nn.ConvTranspose3d,
     )
+    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
+        raise ParameterError(f"the power iterations to begin with are a positive integer, not {iterations!r}")
     layers = [m for m in network.modules() if isinstance(m, kinds)]
     if not layers:
         raise ParameterError(f"{type(network).__name__} has no linear layer or convolution to normalise")
-    for layer in layers:
+    fresh = [layer for layer in layers if not _normalised(layer)]
+    for layer in fresh:
         spectral_norm(layer, n_power_iterations=iterations)
-        for part in layer.parametrizations.weight:
+        for _, part in _normalised(layer):
             part.n_power_iterations = 1
+    if len(fresh) < len(layers):
+        for _ in range(iterations):
+            refresh_spectra(network)
     return network.eval()
 
 
@@ -63,23 +70,32 @@ def refresh_spectra(network: Any) -> int:
     ----------
     network : torch.nn.Module
         It stays in the mode in which it is.
+
+    Returns
+    -------
+    int
     """
     import torch
 
     count = 0
     with torch.no_grad():
         for layer in network.modules():
-            for name, parts in getattr(layer, "parametrizations", {}).items():
-                own = [p for p in parts if hasattr(p, "n_power_iterations")]
-                modes = [p.training for p in own]
-                for part in own:
-                    part.train()
-                if own:
-                    getattr(layer, name)
-                    count += 1
-                for part, mode in zip(own, modes, strict=True):
-                    part.train(mode)
+            own = _normalised(layer)
+            modes = [part.training for _, part in own]
+            for _, part in own:
+                part.train()
+            for name in dict.fromkeys(name for name, _ in own):
+                getattr(layer, name)  # Torch makes the power iteration where a weight is used in training mode
+                count += 1
+            for (_, part), mode in zip(own, modes, strict=True):
+                part.train(mode)
     return count
+
+
+def _normalised(layer: Any) -> list[tuple[str, Any]]:
+    """The spectral normalisations of a layer, each with the name of its weight."""
+    held = getattr(layer, "parametrizations", {})
+    return [(name, p) for name, parts in held.items() for p in parts if hasattr(p, "n_power_iterations")]
 
 
 __all__ = ["normalise_spectra", "refresh_spectra"]

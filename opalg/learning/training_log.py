@@ -10,15 +10,35 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
+COLUMNS = (
+    "epoch",
+    "step",
+    "loss",
+    "losses",
+    "group",
+    "rate",
+    "seconds",
+    "outcome",
+    "reason",
+    "kind",
+    "gradient_norm",
+    "iterations",
+    "residual",
+    "status",
+    "products",
+    "adjoint_residual",
+    "flags",
+)
 
 
 class TrainingLog:
     """Rows of figures, one for each step of training.
 
     A row has ``epoch``, ``step``, ``loss``, the value of every penalty, ``gradient_norm``, ``rate`` (of the optimiser),
-    ``seconds``, ``outcome`` (``"taken"``, ``"clipped"``, ``"skipped"`` or ``"restored"``), and of solves
-    ``iterations``, ``residual``, ``products`` and ``adjoint_residual``. Rows of evaluations have ``kind`` equal to
-    ``"validation"``.
+    ``seconds``, ``outcome`` (``"taken"``, ``"clipped"``, ``"skipped"`` or ``"restored"``), a ``reason`` where it was
+    not taken, the number of the ``group`` that moved where several take turns, and of solves ``iterations``,
+    ``residual``, ``status``, ``products`` of the backward pass, ``adjoint_residual`` and its ``flags``, such as
+    ``"negative_curvature"``. Rows of evaluations have ``kind`` equal to ``"validation"``.
 
     Attributes
     ----------
@@ -72,4 +92,4 @@ def plain(value: Any) -> Any:
     return value
 
 
-__all__ = ["Row", "TrainingLog", "plain"]
+__all__ = ["COLUMNS", "Row", "TrainingLog", "plain"]

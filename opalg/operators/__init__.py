@@ -8,6 +8,7 @@ from opalg.operators.algebra import Added, Adjoint, Composed, Conjugated, Identi
 from opalg.operators.aliasing import SampledDiagonalIn
 from opalg.operators.batched import AsComplex, Batched
 from opalg.operators.block import BlockDiagonal, BlockMatrix, block, block_diag
+from opalg.operators.coded_diffraction import CodedDiffraction
 from opalg.operators.coils import CoilSensitivities, ParallelMRI
 from opalg.operators.convolution import Convolve, gaussian_kernel
 from opalg.operators.cosine import DCT, DST
@@ -55,6 +56,7 @@ __all__ = [
     "Batched",
     "BlockDiagonal",
     "BlockMatrix",
+    "CodedDiffraction",
     "CoilSensitivities",
     "Composed",
     "Conj",

@@ -109,10 +109,8 @@ def _(current: Product, arguments: list[Any], lib: Backend) -> Any:
     left, right = (lib.asarray(a, current.kind) for a in arguments)
     if current.stack:
         return _stacked(current.form, left, right, lib)
-    if current.form == "Mx":
-        return lib.xp.matmul(left, right[..., None])[..., 0]
-    if current.form == "MTx":
-        return lib.xp.matmul(lib.xp.matrix_transpose(left), right[..., None])[..., 0]
+    if current.form != "xyT":
+        return _by_matrix(current.form, left, right, lib)
     rows = lib.xp.reshape(left, (-1, left.shape[-1]))
     return lib.xp.matmul(lib.xp.matrix_transpose(rows), lib.xp.reshape(right, (-1, right.shape[-1])))
 
@@ -127,9 +125,15 @@ def _stacked(form: str, left: Any, right: Any, lib: Backend) -> Any:
             rows, columns = (xp.reshape(a, (-1, a.shape[-1])) for a in (left[..., c, :], x))
             found.append(xp.matmul(xp.matrix_transpose(rows), columns))
         else:
-            matrix = left[c, ...] if form == "Mx" else xp.matrix_transpose(left[c, ...])
-            found.append(xp.matmul(matrix, x[..., None])[..., 0])
+            found.append(_by_matrix(form, left[c, ...], x, lib))
     return xp.stack(found, axis=0 if form == "xyT" else -2)
+
+
+def _by_matrix(form: str, matrix: Any, x: Any, lib: Backend) -> Any:
+    """``M x`` or ``M^T x`` for vectors along the last axis; many of them as rows, by one product of matrices."""
+    transposed = lib.xp.matrix_transpose(matrix)
+    there, back = (matrix, transposed) if form == "Mx" else (transposed, matrix)
+    return lib.xp.matmul(there, x) if x.ndim == 1 else lib.xp.matmul(x, back)
 
 
 @_value.register

@@ -20,6 +20,7 @@ from opalg.nodes import fold
 from opalg.program.expression import Call, Expression
 from opalg.program.opaque import Opaque, OpaqueFunction, function_behind, opaque_functions
 from opalg.program.opaque_arrays import autograd, checked, module_of, summed
+from opalg.program.recordings import open_recordings
 
 
 class NetworkWeights:
@@ -248,10 +249,15 @@ class _Weighted(_Recorded):
         return self
 
     @property
+    def tensors(self) -> list[Any]:
+        """The weights themselves."""
+        named = {f"{i}.{n}": t for i, m in enumerate(self.modules) for n, t in _named(m)}
+        return [named[n] for n in self.names]
+
+    @property
     def vector(self) -> Any:
         """The weights as they are now."""
-        named = {f"{i}.{n}": t for i, m in enumerate(self.modules) for n, t in _named(m)}
-        return _joined([named[n] for n in self.names])
+        return _joined(self.tensors)
 
     def record(self, *tensors: Any) -> Any:
         import torch
@@ -276,6 +282,20 @@ class _Back(_Recorded):
 
     of: _Recorded
     index: int
+
+    def evaluate(self, lib: Backend, *arrays: Any) -> Any:
+        base, kept = self.of, open_recordings()
+        if lib.name != "torch" or kept is None or not isinstance(base, _Weighted) or self.index != 1 + base.of.tuned:
+            return super().evaluate(lib, *arrays)
+        weights = base.tensors
+        if not all(w.requires_grad for w in weights):
+            return super().evaluate(lib, *arrays)
+        import torch
+
+        x, *strength = (a if lib.owns(a) else lib.asarray(a) for a in arrays[: self.index])
+        _, value = kept.graph(base.of, x, tuple(strength))
+        found = autograd(value, weights, lib.asarray(arrays[-1]).expand_as(value), keep_graph=True)
+        return _joined([torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)])
 
     def record(self, *tensors: Any) -> Any:
         import torch

@@ -22,6 +22,7 @@ from opalg.program.opaque_arrays import (
     checked,
     first_weight,
     followed,
+    identity_of,
     inner_product,
     module_of,
     or_zero,
@@ -31,6 +32,7 @@ from opalg.program.opaque_arrays import (
     unrecorded,
     unsteady_layer,
 )
+from opalg.program.recordings import recorded_graph, recorded_value
 
 
 class Opaque:
@@ -91,7 +93,7 @@ class OpaqueFunction(Opaque):
     @property
     def _key(self) -> tuple[Any, ...]:
         parts = (self.forward, self.transposed, self.directional, self.curved)
-        return (*map(_identity, parts), self.name, self.symmetric, self.total, self.keeps_shape, self.tuned)
+        return (*map(identity_of, parts), self.name, self.symmetric, self.total, self.keeps_shape, self.tuned)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OpaqueFunction) and self._key == other._key
@@ -111,7 +113,12 @@ class OpaqueFunction(Opaque):
 
     def pulled(self, x: Expression, u: Expression) -> Call:
         """The node ``J(x)^T u``."""
-        return Call(_Pulled(self), (x, u), x.shape, x.kind)
+        return Call(self.back, (x, u), x.shape, x.kind)
+
+    @property
+    def back(self) -> Opaque:
+        """The function ``(x, u) -> J(x)^T u``."""
+        return _Pulled(self)
 
     def check(self, lib: Backend) -> None:
         """Raise where a Torch module cannot work on a library, device or precision, or changes from call to call.
@@ -145,6 +152,9 @@ class OpaqueFunction(Opaque):
         """The value at an array."""
         x = x if lib.owns(x) else lib.asarray(x)  # an array without axes may come as a number
         self._check_argument(lib, x)
+        recorded = recorded_value(self, x, more)
+        if recorded is not None:
+            return lib.copy(recorded)
         with unrecorded(lib):
             value = self.forward(lib.copy(x), *(plain_number(m, lib) for m in more))
         if self.total:
@@ -216,9 +226,8 @@ class _Pulled(Opaque):
                 f"{of.name} has no derivative on {lib.name}; give vjp=function, where function(x, u) is the transposed "
                 f"derivative at x times u, or use Torch"
             )
-        with recording(x) as at:
-            (pulled,) = autograd(followed(of.recorded(at, *more), of.name), (at,), u)
-        return or_zero(pulled, x)
+        at, value, kept = recorded_graph(of, x, tuple(more))
+        return or_zero(autograd(value, (at,), u, keep_graph=kept)[0], x)
 
     def push(self, call: Call, tangents: list[Expression | None]) -> Expression | None:
         (x, *more, u), (moved, *strength, other) = call.arguments, tangents
@@ -438,9 +447,3 @@ def function_behind(function: Opaque) -> OpaqueFunction | None:
 
 def _beyond(of: OpaqueFunction) -> UnsupportedError:
     return UnsupportedError(f"derivatives of {of.name} beyond the second are not known")
-
-
-def _identity(function: Any) -> Any:
-    """What tells callables apart: a method by its object and its function, anything else by itself."""
-    owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", None)
-    return (id(owner), id(plain)) if owner is not None and plain is not None else id(function)

@@ -20,6 +20,12 @@ def module_of(function: Any) -> Any:
     return None
 
 
+def identity_of(function: Any) -> Any:
+    """What tells callables apart: a method by its object and its function, anything else by itself."""
+    owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", None)
+    return (id(owner), id(plain)) if owner is not None and plain is not None else id(function)
+
+
 def first_weight(module: Any) -> Any:
     """The first parameter or buffer that holds numbers; None where there is none."""
     if module is None:
@@ -90,11 +96,15 @@ def unrecorded(lib: Backend) -> Any:
     return torch.no_grad()
 
 
-def autograd(outputs: Any, inputs: Any, cotangent: Any, create_graph: bool = False) -> Any:
+def autograd(
+    outputs: Any, inputs: Any, cotangent: Any, create_graph: bool = False, keep_graph: bool | None = None
+) -> Any:
     """Torch's gradients, None where there is no way from an input to the outputs."""
     import torch
 
-    return torch.autograd.grad(outputs, inputs, cotangent, create_graph=create_graph, allow_unused=True)
+    return torch.autograd.grad(
+        outputs, inputs, cotangent, create_graph=create_graph, retain_graph=keep_graph, allow_unused=True
+    )
 
 
 def followed(value: Any, name: str) -> Any:

@@ -21,6 +21,7 @@ from opalg.solving.status import Status
 
 ADAPT_FIRST, ADAPT_GROWTH = 10, 2  # controls are balanced at counts of their own, so that looking changes nothing
 _STALLED, _PROGRESS = 8, 0.95  # measurements in a row that each better the best by less than 5 % count as a standstill
+_STATUSES = {"diverged": Status.DIVERGED, "nonfinite": Status.NONFINITE, "stagnated": Status.STAGNATED}
 _EXPLODED = 1e12  # growth of the energy over its first value that counts as divergence
 
 
@@ -187,9 +188,7 @@ class _Watch:
         if relative <= self.limits.tol:
             return Status.CONVERGED if found.certificate.is_bound else Status.CONVERGED_RESIDUAL_ONLY
         if self.iteration.outcome is not None:
-            return {"nonfinite": Status.NONFINITE, "stagnated": Status.STAGNATED}.get(
-                self.iteration.outcome, Status.BREAKDOWN
-            )
+            return _STATUSES.get(self.iteration.outcome, Status.BREAKDOWN)
         if stop is True:
             return Status.STOPPED
         if self._exploded(found):

@@ -129,3 +129,36 @@ def test_what_does_not_fit_is_refused():
 def test_one_advance_is_one_application(rng):
     iteration = BatchedAnderson(lambda z: 0.5 * z + 1.0, NUMPY, 1e-12)
     assert drive(iteration, 1e-10, 50, np.zeros((2, 5))) == iteration.products
+
+
+def test_a_sample_that_diverges_ends_by_itself(rng):
+    def apply(z):
+        return np.stack([0.5 * z[0] + 1.0, 3.0 * z[1] + 1.0])
+
+    iteration = BatchedAnderson(apply, NUMPY, 1e-10, memory=0)
+    iteration.start(np.zeros((2, 3)))
+    while iteration.outcome is None and iteration.products < 100:
+        iteration.advance()
+    assert iteration.outcomes == ["converged", "diverged"]
+    assert iteration.outcome == "diverged"
+    assert "1 samples, sample 1" in iteration.message
+    assert iteration.counts[1] < iteration.counts[0]
+    np.testing.assert_allclose(iteration.state[0], 2.0, rtol=1e-9)
+
+
+def test_rows_that_ended_are_no_longer_worked_on(rng):
+    """Samples that need ever more iterations, so that rows are dropped several times on the way."""
+    factors = np.linspace(0.1, 0.95, 40)[:, None]
+
+    def apply(z):
+        return factors * np.cos(z) + 1.0
+
+    iteration = BatchedAnderson(apply, NUMPY, 1e-11, memory=2)
+    iteration.start(rng.normal(size=(40, 3)))
+    sizes = []
+    while iteration.outcome is None:
+        iteration.advance()
+        sizes.append(len(iteration._going))
+    assert iteration.outcome == "converged"
+    assert sizes[0] == 40 > sizes[-1]
+    np.testing.assert_allclose(iteration.state, apply(iteration.state), atol=1e-10)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import opalg as oa
+from opalg.learning.sampled_map import SampledMap
 from opalg.solving.status import Status
 
 N, BLOCKS = 10, 24
@@ -35,7 +36,7 @@ def test_errors_fall_with_the_number_of_blocks(replace):
     scaled = {}
     for w in (4, 8, 16):
         sampled = oa.online(plan, sampler=kind(w))
-        errors = [np.sum((sampled.solve(max_iter=70).x - exact) ** 2) for _ in range(150)]
+        errors = [np.sum((sampled.solve(max_iter=70).x - exact) ** 2) for _ in range(80)]
         scaled[w] = np.mean(errors) / kind(w).variance_factor(BLOCKS)
     np.testing.assert_allclose(list(scaled.values()), np.mean(list(scaled.values())), rtol=0.25)
 
@@ -43,7 +44,7 @@ def test_errors_fall_with_the_number_of_blocks(replace):
 def test_the_gradient_is_unbiased():
     plan, _, c, exact = toy()
     sampled = oa.online(plan, 8)
-    count, found = 200, {"lam": [], "y": []}
+    count, found = 100, {"lam": [], "y": []}
     for _ in range(count):
         gradients = sampled.solve(max_iter=70).vjp(c, wrt=["lam", "y"])
         for name, values in found.items():
@@ -190,11 +191,58 @@ def test_what_does_not_fit_is_refused():
         oa.online(plan, 2, backward="none")
     with pytest.raises(oa.ParameterError, match="does not hold"):
         oa.online(plan, 2, of=oa.sum_squares(x))
-    weighted = oa.sum_squares(oa.vstack([oa.Identity(N), oa.Identity(N)]) @ x, weights=np.arange(1.0, 2 * N + 1))
-    with pytest.raises(oa.UnsupportedError, match="data for each entry"):
-        oa.online(oa.fixed_point(x, x - 0.01 * oa.grad(weighted)), 1)
+    joined = oa.functionals.MoreauEnvelope(oa.functionals.Norm2(), 1.0)(oa.vstack([oa.Identity(N), oa.Identity(N)]) @ x)
+    with pytest.raises(oa.UnsupportedError, match="sum over entries"):
+        oa.online(oa.fixed_point(x, x - 0.01 * oa.grad(joined)), 1)
     sol = oa.online(plan, 4).solve(max_iter=5)
     with pytest.raises(oa.UnsupportedError, match="estimates from samples"):
         sol.vjp(c, wrt="y", per_sample=True)
     with pytest.raises(oa.UnsupportedError, match="online solves"):
         sol.jvp({"lam": 1.0})
+
+
+def test_data_for_each_entry_are_cut_with_the_rows(rng):
+    x = oa.Variable(N, name="x")
+    parts = [oa.Matrix(rng.normal(size=(2, N)) / N) for _ in range(6)]
+    weights = rng.uniform(0.5, 2.0, 12)
+    data = oa.sum_squares(oa.vstack(parts) @ x - rng.normal(size=12), weights=weights)
+    plan = oa.fixed_point(x, x - 0.1 * oa.grad(data), acceleration="none")
+    sampled = oa.online(plan, 6)
+    point = rng.normal(size=N)
+    map_ = SampledMap(x, sampled.pieces, plan.bind(None), {})
+    np.testing.assert_allclose(map_.step(point, np.arange(6)), plan.step((point,))[0], rtol=1e-12)
+    pieces = [map_.gradient(point, np.array([i])) / 6 for i in range(6)]
+    np.testing.assert_allclose(sum(pieces), data.gradient(point), rtol=1e-12)
+
+
+def test_blocks_that_are_drawn_together_are_evaluated_together(rng):
+    x = oa.Variable((8, 8), name="x")
+    A = oa.Radon((8, 8), np.linspace(0, np.pi, 12, endpoint=False))
+    y = oa.Parameter(rng.normal(size=A.out_shape), name="y")
+    plan = oa.fixed_point(x, x - 0.01 * oa.grad(0.5 * oa.sum_squares(A @ x - y)), acceleration="none")
+    sampler = oa.samplers.Stratified(3, 6)
+    together = oa.online(plan, sampler=sampler)
+    assert [len(b) for b in together.pieces.bundles] == [3, 3, 3, 3]
+    one_by_one = SampledMap(x, together.pieces.bundled([(i,) for i in range(12)]), plan.bind(None), {})
+    bundled = SampledMap(x, together.pieces, plan.bind(None), {})
+    point, drawn = rng.normal(size=(8, 8)), sampler.draw(rng, 12)
+    np.testing.assert_allclose(bundled.step(point, drawn), one_by_one.step(point, drawn), rtol=1e-12)
+    u = rng.normal(size=(8, 8))
+    np.testing.assert_allclose(
+        bundled.transposed(point, drawn, u), one_by_one.transposed(point, drawn, u), rtol=1e-12, atol=1e-13
+    )
+
+
+def test_a_callback_sees_every_iterate():
+    plan, *_ = toy()
+    seen = []
+    oa.online(plan, 4).solve(max_iter=33, callback=lambda info: seen.append(info.iteration))
+    assert seen == list(range(1, 34))
+
+
+def test_a_module_may_start_where_the_data_say():
+    torch = pytest.importorskip("torch")
+    x, y = oa.Variable(3, name="x"), oa.Parameter(torch.zeros(3, dtype=torch.float64), name="y")
+    plan = oa.fixed_point(x, x - 0.5 * oa.grad(0.5 * oa.sum_squares(x - y)), acceleration="none")
+    module = plan.as_module(x0=lambda y, **_: 3.0 * y, max_iter=1, tol=0.0, on_failure="return")
+    torch.testing.assert_close(module(y=torch.ones(3, dtype=torch.float64)).detach(), 2.0 * torch.ones(3).double())

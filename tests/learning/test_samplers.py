@@ -55,3 +55,20 @@ def test_different_blocks_are_different():
 def test_what_cannot_be_drawn_is_refused(sampler, words):
     with pytest.raises(ParameterError, match=words):
         sampler.check(COUNT)
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, WithoutReplacement(COUNT), Stratified(3, COUNT)], ids=repr)
+def test_covariances_are_those_of_the_draws(sampler):
+    rng = np.random.default_rng(5)
+    counts = np.array([np.bincount(sampler.draw(rng, COUNT), minlength=COUNT) for _ in range(20_000)])
+    measured = np.cov(counts.T, bias=True) * (COUNT / sampler.check(COUNT)) ** 2
+    np.testing.assert_allclose(sampler.covariance(COUNT), measured, atol=0.12)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_draws_are_made_of_whole_bundles(sampler):
+    rng, bundles = np.random.default_rng(6), sampler.bundles(COUNT)
+    assert sorted(i for bundle in bundles for i in bundle) == list(range(COUNT))
+    for _ in range(20):
+        counts = np.bincount(sampler.draw(rng, COUNT), minlength=COUNT)
+        assert all(len(set(counts[list(bundle)])) == 1 for bundle in bundles)

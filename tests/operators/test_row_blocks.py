@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import opalg as oa
-from opalg.operators.row_blocks import row_blocks
+from opalg.operators import CodedDiffraction
+from opalg.operators.row_blocks import row_blocks, rows_of
 
 
 def members(rng):
@@ -22,9 +23,11 @@ def members(rng):
     yield oa.ParallelMRI(maps, rng.random((4, 4)) > 0.5), 3
     yield oa.IntensityDiffraction((8, 8), np.array([-2.0, 0.0, 2.0]), ring, **optics), 4
     yield oa.IntensityDiffraction((8, 8), np.array([-2.0, 0.0, 2.0]), oa.Parameter(ring, name="ring"), **optics), 4
+    yield CodedDiffraction(maps), 3
+    yield CodedDiffraction(oa.Parameter(maps, name="masks")), 3
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(10))
 @pytest.mark.parametrize("batch", [(), (2,)])
 def test_the_blocks_are_the_rows(rng, number, batch):
     operator, count = list(members(rng))[number]
@@ -38,6 +41,18 @@ def test_the_blocks_are_the_rows(rng, number, batch):
         axis = len(batch)
         rows = np.take(whole, range(block.start, block.stop), axis=axis)
         np.testing.assert_allclose(block.operator @ x, rows, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("chosen", [(1, 0), (0, 1), (1,)])
+def test_some_blocks_as_one_operator(rng, number, chosen):
+    operator, _ = list(members(rng))[number]
+    x = rng.normal(size=(2, *operator.in_shape)) + (1j * 0.3 if operator.in_kind == "complex" else 0)
+    blocks = row_blocks(operator)
+    rows = [row for i in chosen for row in range(blocks[i].start, blocks[i].stop)]
+    np.testing.assert_allclose(
+        rows_of(operator, chosen) @ x, np.take(operator @ x, rows, axis=1), rtol=1e-12, atol=1e-12
+    )
 
 
 def test_an_operator_without_blocks_has_none(rng):

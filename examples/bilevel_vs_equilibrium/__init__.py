@@ -1,0 +1,1 @@
+"""Bilevel learning beside deep equilibrium models (Riccio, Ehrhardt, Benning): ``examples.bilevel_vs_equilibrium``."""

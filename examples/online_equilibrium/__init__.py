@@ -1,0 +1,1 @@
+"""Online equilibrium models (Liu et al. 2022, ODER): ``python -m examples.online_equilibrium``."""

@@ -1,0 +1,144 @@
+"""What Anderson acceleration remembers of many samples at once, and the mixing weights that follow from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opalg.arrays import Backend
+
+Change = tuple[Any, Any]
+
+
+class SampleHistory:
+    """The last differences of residuals and images of every sample, with the Gram matrices of the former.
+
+    Parameters
+    ----------
+    lib : Backend
+    memory : int
+        How many differences to keep.
+    regularisation : float
+        Ridge of the least-squares problems, relative to the trace of the Gram matrix of residual differences scaled to
+        unit length.
+    shape : tuple of int
+        Samples and unknowns.
+
+    Notes
+    -----
+    Differences lie on the device, Gram matrices of unit vectors on the host, with samples on the last axis, so that
+    one operation of the host serves all of them.
+    """
+
+    def __init__(self, lib: Backend, memory: int, regularisation: float, shape: tuple[int, int]) -> None:
+        self.lib, self.memory = lib, memory
+        self.ridge = max(regularisation, lib.epsilon)
+        self._f, self._g = lib.zeros((memory, *shape)), lib.zeros((memory, *shape))
+        self._gram = np.tile(np.eye(memory)[:, :, None], (1, 1, shape[0]))
+        self._inverse = np.zeros((memory, shape[0]))  # one over the length of each difference; 0 where there is none
+        self._count = 0
+
+    def remember(self, which: np.ndarray, going: np.ndarray, images: Change, residuals: Change) -> None:
+        """Put the newest differences of some samples in the place of the oldest.
+
+        Parameters
+        ----------
+        which : array of bool
+            The samples that have new differences.
+        going : array of bool
+            Those whose history matters at all.
+        images, residuals : (array, array)
+            The new rows and those before.
+        """
+        if not self.memory or not (self._count or which.any()):
+            return
+        slot, self._count = self._count % self.memory, self._count + 1
+        dropped = going & ~which
+        self._g[slot, ...] = self._difference(images, dropped)
+        self._f[slot, ...] = df = self._difference(residuals, dropped)
+        used = self._used
+        row = self._products(df)
+        with np.errstate(all="ignore"):
+            length = np.sqrt(row[slot])
+            kept = which & (length > 0) & np.all(np.isfinite(row), axis=0)
+            self._inverse[slot] = np.where(kept, 1.0 / length, 0.0)
+            row = row * self._inverse[:used]
+            row = np.where(kept, row * self._inverse[slot], 0.0)
+        row[slot] = 1.0
+        self._gram[slot, :used] = self._gram[:used, slot] = row
+
+    def forget(self, which: np.ndarray) -> None:
+        """Drop everything about some samples."""
+        if which.any():
+            self._inverse[:, which] = 0.0
+            self._gram[:, :, which] = np.eye(self.memory)[:, :, None]
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Keep some samples only."""
+        places = self.lib.indices(rows)
+        self._f, self._g = (self.lib.take(d, places, -2) for d in (self._f, self._g))
+        self._gram, self._inverse = self._gram[:, :, rows], self._inverse[:, rows]
+
+    def weights(self, f: Any) -> np.ndarray | None:
+        """The ridge least-squares weights of each sample for residuals f; zeros where there is no history.
+
+        Returns
+        -------
+        array, shape ``(differences, samples)``, or None
+            None where no sample has any history.
+        """
+        used = self._used
+        kept = self._inverse[:used] > 0
+        if not kept.any():
+            return None
+        against = np.where(kept, self._products(f) * self._inverse[:used], 0.0)
+        gram = self._gram[:used, :used].copy()
+        ridge = self.ridge * np.maximum(np.count_nonzero(kept, axis=0), 1)
+        for i in range(used):
+            gram[i, i] += np.where(kept[i], ridge, 0.0)
+        found = _solved(gram, against) * self._inverse[:used]
+        lost = ~np.all(np.isfinite(found), axis=0)
+        if lost.any():
+            found[:, lost] = 0.0
+        return found
+
+    def combined(self, weights: np.ndarray) -> Any:
+        """The differences of images, each sample's with its own weights."""
+        column = self.lib.asarray(weights, "real")[:, :, None]
+        return self.lib.xp.sum(self.lib.multiply(self._g[: len(weights), ...], column), axis=0)
+
+    @property
+    def _used(self) -> int:
+        return min(self._count, self.memory)
+
+    def _difference(self, change: Change, dropped: np.ndarray) -> Any:
+        """New minus old rows, zero for some: what is not finite would survive a weight of zero."""
+        found = self.lib.subtract(*change)
+        if not dropped.any():
+            return found
+        return self.lib.xp.where(self.lib.asarray(dropped)[:, None], self.lib.zeros((1, 1)), found)
+
+    def _products(self, rows: Any) -> np.ndarray:
+        """The inner products of all differences of residuals with rows, on the host."""
+        terms = self.lib.multiply(self._f[: self._used, ...], rows)
+        return np.asarray(self.lib.to_numpy(self.lib.xp.sum(terms, axis=2)), dtype=np.float64)
+
+
+def _solved(a: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Small symmetric positive definite systems, samples on the last axis, by elimination without pivots; overwritten.
+
+    One step for all systems costs less than LAPACK's calls for thousands of systems of five unknowns.
+    """
+    m = len(x)
+    for k in range(m - 1):
+        factors = a[k + 1 :, k] / a[k, k]
+        a[k + 1 :, k + 1 :] -= factors[:, None] * a[k, k + 1 :]
+        x[k + 1 :] -= factors * x[k]
+    for k in reversed(range(m)):
+        x[k] /= a[k, k]
+        x[:k] -= a[:k, k] * x[k]
+    return x
+
+
+__all__ = ["SampleHistory"]

@@ -1,0 +1,250 @@
+"""Checkpoints: what is written is read again, and a run that was interrupted anywhere ends in the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import opalg as oa
+from opalg.learning.checkpoints import load_state, save_state
+from tests.learning.training_cases import SHAPE, assert_same_run, batches, experts, noisy, ridge
+
+ROOT = Path(oa.__file__).parent.parent
+
+
+def schedule(optimiser):
+    """A scheduler made of schedulers, one of which holds a table."""
+    kinds = torch.optim.lr_scheduler
+    steps = kinds.MultiStepLR(optimiser, [1, 3], 0.5)
+    return kinds.SequentialLR(optimiser, [steps, kinds.CosineAnnealingLR(optimiser, 20)], [4])
+
+
+def everything(epochs=3, **more):
+    """A run with all that has a state: schedules, warm starts, penalties, guards, evaluations."""
+    torch.manual_seed(3)
+    penalties = [
+        oa.penalties.Lipschitz(torch.sin, 0.2, 0.01),
+        oa.penalties.Jacobian(lambda x: torch.sin(x) * torch.rand(()), 0.01),  # draws from Torch's own generator
+    ]
+    return oa.fit(
+        experts(), noisy(), epochs=epochs, lr=0.02, scheduler=schedule, penalties=penalties, warm_start=True,
+        guard=oa.learning.Guard(explode=50.0, clip=0.1), validate=noisy(seed=7), **more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    return everything()
+
+
+@pytest.mark.parametrize("step", [2, 3, 5, 9])
+def test_a_run_goes_on_to_the_same_bits(uninterrupted, tmp_path, step):
+    """Stopped in the middle of an epoch, at the end of one, and after the last step."""
+    path = tmp_path / "deep" / "run.safetensors"
+    first = everything(checkpoint=path, callback=lambda row: row["step"] == step)
+    assert not first.finished and first.steps == step
+    assert_same_run(everything(checkpoint=path), uninterrupted)
+
+
+def test_more_epochs_go_on_from_the_end(uninterrupted, tmp_path):
+    everything(1, checkpoint=tmp_path / "run")
+    everything(2, checkpoint=tmp_path / "run")
+    assert_same_run(everything(3, checkpoint=tmp_path / "run"), uninterrupted)
+    assert everything(3, checkpoint=tmp_path / "run").steps == 9, "there is nothing left to do"
+
+
+def test_energies_start_from_their_dual_state_again(tmp_path):
+    """Warm starts of a method whose state is more than the variable, with scales that belong to it."""
+
+    def run(**more):
+        x = oa.Variable((12,), name="x")
+        y = oa.Parameter(torch.zeros(12, dtype=torch.float64), name="y")
+        lam = oa.Parameter(torch.tensor(0.3, dtype=torch.float64), name="lam", positive=True)
+        energy = 0.5 * oa.sum_squares(x - y) + lam * oa.norm1(oa.FiniteDifference((12,), axis=0) @ x)
+        data = [({"y": torch.linspace(0, 1, 12, dtype=torch.float64)}, torch.zeros(12, dtype=torch.float64))]
+        return oa.fit(oa.compile(energy), data, epochs=4, lr=0.05, positive="exp", warm_start=True, **more)
+
+    run(checkpoint=tmp_path / "run", callback=lambda row: row["step"] == 2)
+    assert_same_run(run(checkpoint=tmp_path / "run"), run())
+
+
+def test_online_plans_draw_what_they_would_have_drawn(tmp_path):
+    def run(**more):
+        x = oa.Variable(6, name="x")
+        y = oa.Parameter(torch.zeros(12, dtype=torch.float64), name="y")
+        lam = oa.Parameter(torch.tensor(0.4, dtype=torch.float64), name="lam")
+        parts = [oa.Matrix(m) for m in torch.randn(4, 3, 6, generator=torch.Generator().manual_seed(0)).double() / 2]
+        data = 0.25 * oa.sum_squares(oa.vstack(parts) @ x - y)
+        image = x - 0.3 * (oa.grad(data) + lam * oa.grad(0.5 * oa.sum_squares(x)))
+        plan = oa.online(oa.fixed_point(x, image, acceleration="none"), 2)
+        batch = ({"y": torch.ones(12, dtype=torch.float64)}, torch.ones(6, dtype=torch.float64))
+        return oa.fit(plan, [batch] * 2, epochs=3, lr=0.1, max_iter=15, gradient_options={"max_iter": 15}, **more)
+
+    whole = run()
+    assert len(set(whole.log.column("residual"))) == 6, "every solve draws its own blocks"
+    run(checkpoint=tmp_path / "run", callback=lambda row: row["step"] == 3)
+    assert_same_run(run(checkpoint=tmp_path / "run"), whole)
+
+
+def test_loaders_that_shuffle_go_on_in_the_same_order(tmp_path):
+    def run(**more):
+        torch.manual_seed(1)
+        network = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Dropout(0.5))
+        clean = torch.arange(96.0).reshape(12, 8) / 96
+        pairs = torch.utils.data.TensorDataset(clean, clean)
+        loader = torch.utils.data.DataLoader(pairs, batch_size=3, shuffle=True)
+        groups = [("0.weight", "adam"), ("0.bias", "sgd")]
+        return oa.fit(network, loader, epochs=3, lr=0.1, optimizer=groups, **more)
+
+    whole = run()
+    for step in (2, 4, 7):
+        path = tmp_path / f"run{step}"
+        run(checkpoint=path, callback=lambda row, at=step: row["step"] == at)
+        assert_same_run(run(checkpoint=path), whole)
+
+
+SCRIPT = """
+import sys
+import torch
+import opalg as oa
+torch.set_num_threads(1)
+from tests.learning.test_checkpoints import everything
+
+def slow(row):
+    print(row["step"], flush=True)
+    import time
+    time.sleep(float(sys.argv[2]))
+
+done = everything(checkpoint=sys.argv[1], callback=slow)
+print("finished" if done.finished else "interrupted", done.steps, flush=True)
+"""
+
+
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(uninterrupted, tmp_path):
+    path = tmp_path / "run.safetensors"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(path), "0.3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.strip() == "4":
+            break
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    word, steps = rest.split()[-2:]
+    assert word == "interrupted" and 4 <= int(steps) < 9
+    assert_same_run(everything(checkpoint=path), uninterrupted)
+
+
+def test_an_interrupt_in_the_middle_of_a_step_keeps_the_last_checkpoint(tmp_path):
+    """As a second Ctrl-C does; whatever was half done is not saved."""
+    path, calls = tmp_path / "run", []
+
+    def loss(output, target):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return (output - target).square().mean()
+
+    with pytest.raises(KeyboardInterrupt):
+        oa.fit(ridge(), batches(), loss, epochs=3, lr=0.1, checkpoint=path)
+    again = oa.fit(ridge(), batches(), epochs=3, lr=0.1, checkpoint=path)
+    assert_same_run(again, oa.fit(ridge(), batches(), epochs=3, lr=0.1))
+
+
+def test_an_interrupt_between_steps_is_saved(tmp_path):
+    def stop(row):
+        if row["step"] == 2:
+            raise KeyboardInterrupt
+
+    done = oa.fit(ridge(), batches(), lr=0.1, checkpoint=tmp_path / "run", callback=stop)
+    assert not done.finished and done.steps == 2
+    again = oa.fit(ridge(), batches(), lr=0.1, checkpoint=tmp_path / "run")
+    assert_same_run(again, oa.fit(ridge(), batches(), lr=0.1))
+
+
+def test_signals_are_handled_as_before_afterwards():
+    before = signal.getsignal(signal.SIGINT)
+    oa.fit(ridge(), batches(1))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path):
+    path = tmp_path / "run"
+    oa.fit(ridge(), batches(1), checkpoint=path)
+    with pytest.raises(oa.ParameterError, match=r"parameters were .*A absent, now of shape \(1, 6, 8\)"):
+        oa.fit(experts(), noisy(), epochs=2, checkpoint=path)
+    with pytest.raises(oa.ParameterError, match=r"lam of shape \(\), now absent; parametrizations"):
+        oa.fit(ridge(), batches(1), epochs=2, checkpoint=path, positive="exp")
+    with pytest.raises(oa.ParameterError, match=r"optimisers and schedulers were \['Adam'\], now \['SGD'\]"):
+        oa.fit(ridge(), batches(1), epochs=2, checkpoint=path, optimizer="sgd")
+    with pytest.raises(oa.ParameterError, match="seed were 0, now 1"):
+        oa.fit(ridge(), batches(1), epochs=2, checkpoint=path, seed=1)
+    with pytest.raises(oa.ParameterError, match="penalties"):
+        oa.fit(ridge(), batches(1), epochs=2, checkpoint=path, penalties=[oa.penalties.Jacobian(torch.sin)])
+
+
+def test_states_of_all_kinds_are_read_again(tmp_path):
+    state = {
+        "a/b": torch.arange(3.0),
+        "a": {"b": torch.ones(2, 2, dtype=torch.complex128) * 1j, 3: torch.tensor(True)},
+        "empty": torch.zeros(0, 4),
+        "scalars": [1, 2.5, None, "text", False, (1, (2,))],
+        "numpy": np.float64(0.1) + np.int64(1),
+        "nan": float("nan"),
+    }
+    path = save_state(tmp_path / "folder" / "state", state)
+    found = load_state(path)
+    assert torch.equal(found["a/b"], state["a/b"]) and torch.equal(found["a"]["b"], state["a"]["b"])
+    assert found["a"][3].dtype == torch.bool and found["empty"].shape == (0, 4)
+    assert found["scalars"] == state["scalars"] and found["numpy"] == 1.1 and np.isnan(found["nan"])
+    turned = torch.arange(24.0).reshape(2, 3, 4).permute(2, 0, 1)
+    again = load_state(save_state(tmp_path / "turned", {"w": turned}))["w"]
+    assert torch.equal(again, turned) and again.stride() == turned.stride()
+    assert [p.name for p in path.parent.iterdir()] == ["state"], "nothing is left behind"
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+    (tmp_path / "text").write_text("not one")
+    with pytest.raises(oa.ParameterError, match="no checkpoint"):
+        oa.fit(ridge(), batches(1), checkpoint=tmp_path / "text")
+    with pytest.raises(oa.ParameterError, match="no checkpoint"):
+        load_state(tmp_path)
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.ones(2)}, tmp_path / "weights")
+    with pytest.raises(oa.ParameterError, match="format is None"):
+        load_state(tmp_path / "weights")
+    whole = save_state(tmp_path / "whole", {"w": torch.ones(100)}).read_bytes()
+    (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(oa.ParameterError, match="no checkpoint"):
+        load_state(tmp_path / "half")
+
+
+def test_what_cannot_be_written_is_said():
+    with pytest.raises(oa.UnsupportedError, match="a/b holds set"):
+        save_state("nowhere", {"a": {"b": {1}}})
+
+
+def test_a_missing_library_is_said_at_the_start(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(oa.UnsupportedError, match="pip install safetensors"):
+        oa.fit(ridge(), batches(1), checkpoint=tmp_path / "run", callback=lambda row: pytest.fail("it trained"))
+
+
+def test_cuda_tensors_come_back_without_a_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    path = save_state(tmp_path / "state", {"w": torch.ones(SHAPE)})
+    raw = path.read_bytes().replace(b'device\\": \\"cpu\\"', b'device\\": \\"mps\\"')
+    path.write_bytes(raw)
+    assert load_state(path)["w"].device.type == "cpu"

@@ -1,0 +1,89 @@
+"""Ascent over balls around samples."""
+
+from __future__ import annotations
+
+import pytest
+
+from opalg.errors import ParameterError
+
+torch = pytest.importorskip("torch")
+
+from opalg.learning.batches import Batch  # noqa: E402
+from opalg.learning.inner_maximum import InnerMaximum  # noqa: E402
+from opalg.learning.penalties import Lipschitz  # noqa: E402
+
+SCALES = torch.tensor([0.1, 0.2, 1.5, 0.3], dtype=torch.float64)
+
+
+def stretched(x, d):
+    """Largest along the third axis."""
+    return (SCALES * d).square().sum(dim=1)
+
+
+def test_the_maximum_of_a_quadratic_is_at_its_longest_axis():
+    found = InnerMaximum(stretched, radius=0.5).maximise(torch.zeros(3, 4, dtype=torch.float64), steps=60)
+    expected = torch.tensor([0.0, 0.0, 1.0, 0.0], dtype=torch.float64).expand(3, 4)
+    torch.testing.assert_close(found.abs(), expected, atol=1e-6, rtol=0)  # a root mean square of 0.5 in 4 entries
+
+
+def test_displacements_keep_to_the_sphere_and_carry_no_graph():
+    found = InnerMaximum(stretched, radius=0.3, steps=2).maximise(torch.zeros(2, 4, dtype=torch.float64))
+    torch.testing.assert_close(found.square().mean(dim=1).sqrt(), torch.full((2,), 0.3, dtype=torch.float64))
+    assert not found.requires_grad
+
+
+def test_samples_with_an_index_go_on_where_they_were():
+    inner, x = InnerMaximum(stretched, steps=1), torch.zeros(2, 4, dtype=torch.float64)
+    indices = torch.tensor([7, 3])
+    first = inner.maximise(x, indices)
+    again = inner.maximise(x, indices.flip(0), steps=0)
+    torch.testing.assert_close(again, first.flip(0))
+    values = [float(stretched(x, inner.maximise(x, indices)).min()) for _ in range(30)]
+    assert values[-1] > values[0] and values[-1] == pytest.approx(4 * 0.09 * 1.5**2, rel=1e-3)
+
+
+def test_samples_without_an_index_are_forgotten():
+    inner, x = InnerMaximum(stretched, steps=0), torch.zeros(1, 4, dtype=torch.float64)
+    assert not torch.equal(inner.maximise(x), inner.maximise(x))
+    assert inner.state_dict()["kept"] == {}
+
+
+def test_another_objective_may_be_given_for_a_call():
+    inner, x = InnerMaximum(stretched), torch.zeros(1, 4, dtype=torch.float64)
+    found = inner.maximise(x, steps=60, objective=lambda x, d: (d * SCALES.flip(0)).square().sum(dim=1))
+    assert float(found[0, 1].abs()) == pytest.approx(0.6, abs=1e-6)
+
+
+def test_a_state_goes_on_to_the_same_bits():
+    x, indices = torch.zeros(2, 4, dtype=torch.float64), torch.tensor([0, 1])
+    one, other = InnerMaximum(stretched, steps=1), InnerMaximum(stretched, steps=1, seed=5)
+    one.maximise(x, indices)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one.maximise(x, indices), other.maximise(x, indices))
+    assert torch.equal(one.maximise(x), other.maximise(x))
+
+
+@pytest.mark.parametrize("wrong", [{"radius": 0.0}, {"rate": -1.0}, {"steps": -1}, {"steps": True}, {"steps": 1.5}])
+def test_numbers_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ParameterError):
+        InnerMaximum(stretched, **wrong)
+
+
+def test_a_penalty_evaluates_its_map_once_at_the_samples_of_an_ascent():
+    calls = []
+
+    def counted(x):
+        calls.append(x.shape)
+        return SCALES * x
+
+    x = torch.ones(2, 4, dtype=torch.float64)
+    Lipschitz(counted, steps=5).value(Batch({}, x), None)
+    assert len(calls) == 1 + 5 + 2  # at the samples, in the ascent, and both again with a graph in the weights
+
+
+def test_a_penalty_is_taken_around_outputs_where_that_is_asked_for():
+    near, far = torch.zeros(3, 4, dtype=torch.float64), torch.full((3, 4), 5.0, dtype=torch.float64)
+    for at, expected in (("target", 1.0), ("output", 4.0)):
+        bent = lambda x: torch.where(x.mean(dim=1, keepdim=True) > 2.0, 4.0 * x, x)  # noqa: E731
+        found = Lipschitz(bent, bound=0.0, radius=0.01, at=at).value(Batch({}, near), far)
+        assert float(found) == pytest.approx(3 * expected)

@@ -1,0 +1,141 @@
+"""Penalties against maps whose Lipschitz constants and Jacobians are known, and inner maxima that persist."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import opalg as oa
+from opalg.learning.batches import Batch
+from opalg.learning.inner_maximum import InnerMaximum
+
+N = 6
+
+
+def matrix(seed=0):
+    return torch.randn(N, N, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def batch(count=4, indices=None):
+    x = torch.randn(count, N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return Batch({}, x, indices)
+
+
+def test_the_constant_of_a_linear_map_is_its_norm():
+    M = matrix()
+    penalty = oa.penalties.Lipschitz(lambda x: x @ M.T, bound=0.5, weight=2.0, steps=100, rate=0.1)
+    norm = float(torch.linalg.matrix_norm(M, 2))
+    value = penalty.value(batch(), batch().target)
+    np.testing.assert_allclose(value.item(), 2.0 * 4 * (norm - 0.5), rtol=1e-3)
+    assert value.item() <= 2.0 * 4 * (norm - 0.5) * (1 + 1e-9), "it is found from below"
+    np.testing.assert_allclose(penalty.measure(batch().target, 100), norm, rtol=5e-3)
+
+
+def test_maps_within_the_bound_cost_nothing():
+    penalty = oa.penalties.Lipschitz(lambda x: 0.5 * x, bound=1.0)
+    assert penalty.value(batch(), batch().target).item() == 0.0
+
+
+def test_the_slope_in_the_weights_is_that_at_the_maximum():
+    weight = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    penalty = oa.penalties.Lipschitz(lambda x: weight * x, bound=1.0)
+    penalty.value(batch(), batch().target).backward()
+    np.testing.assert_allclose(weight.grad.item(), 4.0)  # of sum_i (|w| - 1) over four samples
+
+
+def test_inner_maxima_persist_by_index():
+    M = matrix()
+    penalty = oa.penalties.Lipschitz(lambda x: x @ M.T, bound=0.0, steps=2, rate=0.1)
+    known, unknown = batch(indices=torch.arange(4)), batch()
+    values = [penalty.value(known, known.target).item() for _ in range(12)]
+    assert values[-1] > 1.1 * values[0]
+    fresh = [penalty.value(unknown, unknown.target).item() for _ in range(12)]
+    assert max(fresh) < values[-1]
+
+
+def test_states_of_inner_maxima_are_read_again():
+    M = matrix()
+
+    def run(state=None, first=0):
+        penalty = oa.penalties.Lipschitz(lambda x: x @ M.T, bound=0.0)
+        if state is not None:
+            penalty.load_state_dict(state)
+        some = batch(indices=torch.tensor([7, 8, 2, 3]))
+        return [penalty.value(some, some.target).item() for _ in range(first, 4)], penalty
+
+    whole, _ = run()
+    early = oa.penalties.Lipschitz(lambda x: x @ M.T, bound=0.0)
+    some = batch(indices=torch.tensor([7, 8, 2, 3]))
+    begun = [early.value(some, some.target).item() for _ in range(2)]
+    late, _ = run(early.state_dict(), 2)
+    assert begun + late == whole
+
+
+def test_displacements_lie_on_the_sphere():
+    inner = InnerMaximum(lambda x, d: (x + d).square().sum(dim=1), radius=0.25, steps=4)
+    d = inner.maximise(batch().target)
+    np.testing.assert_allclose(d.square().mean(dim=1).sqrt(), 0.25)
+    assert not d.requires_grad
+    along = torch.cosine_similarity(inner.maximise(batch().target, None, 200), batch().target)
+    np.testing.assert_allclose(along, 1.0, atol=1e-6)  # the farthest point from the origin
+
+
+def test_the_jacobian_is_estimated_without_bias():
+    M = matrix()
+    penalty = oa.penalties.Jacobian(lambda x: x @ M.T, weight=1.0)
+    values = [penalty.value(batch(200), batch(200).target).item() for _ in range(60)]
+    exact = (M**2).sum().item() / N
+    np.testing.assert_allclose(np.mean(values), exact, rtol=4 * np.std(values) / np.sqrt(60) / exact + 1e-6)
+
+
+def test_the_gradient_of_a_scalar_network():
+    """Of |x|^4 / 4, which is |x|^2 x; its own derivatives reach weights."""
+    weight = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    slope = oa.penalties.gradient_of(lambda x: weight * x.square().sum(dim=1).square() / 4)
+    x = batch().target
+    found = slope(x)
+    torch.testing.assert_close(found, 2 * x.square().sum(dim=1, keepdim=True) * x)
+    (by_weight,) = torch.autograd.grad(found.sum(), weight)
+    torch.testing.assert_close(by_weight, (x.square().sum(dim=1, keepdim=True) * x).sum())
+    with torch.no_grad():
+        torch.testing.assert_close(slope(x).detach(), found.detach())
+
+
+def test_training_with_a_penalty_obeys_the_bound():
+    """A linear layer that is to be five times the identity, but no longer than 1."""
+    torch.manual_seed(0)
+    network = torch.nn.Linear(N, N, bias=False).double()
+    x = batch(16).target
+    bound = oa.penalties.Lipschitz(network, bound=1.0, weight=10.0, steps=5)
+    done = oa.fit(network, [(x, 5 * x, torch.arange(16))], epochs=300, lr=0.02, penalties=[bound])
+    assert float(torch.linalg.matrix_norm(network.weight.detach(), 2)) < 1.2
+    assert done.log.column("lipschitz").shape == (300,)
+    free = oa.fit(torch.nn.Linear(N, N, bias=False).double(), [(x, 5 * x)], epochs=300, lr=0.05)
+    assert float(torch.linalg.matrix_norm(free.module.weight.detach(), 2)) > 3
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: oa.penalties.Lipschitz(torch.sin, at="input"), "at must be"),
+        (lambda: oa.penalties.Jacobian(torch.sin, at="input"), "at must be"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, radius=0.0), "radius"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, rate=-1.0), "rate"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, steps=1.5), "steps"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(make, said):
+    with pytest.raises(oa.ParameterError, match=said):
+        make()
+
+
+def test_two_penalties_need_two_columns():
+    both = [oa.penalties.Jacobian(torch.sin), oa.penalties.Jacobian(torch.cos)]
+    with pytest.raises(oa.ParameterError, match="another name"):
+        oa.fit(torch.nn.Linear(N, N), [(torch.ones(1, N), torch.ones(1, N))], penalties=both)
+    with pytest.raises(oa.ParameterError, match="another name"):
+        oa.fit(
+            torch.nn.Linear(N, N), [(torch.ones(1, N), torch.ones(1, N))],
+            penalties=[oa.penalties.Jacobian(torch.sin, name="loss")],
+        )  # fmt: skip
