@@ -67,6 +67,7 @@ from opalg.functionals.kl_divergence import kl_divergence
 from opalg.functionals.linear import linear
 from opalg.functionals.log_barrier import log_barrier
 from opalg.functionals.log_cosh import log_cosh
+from opalg.functionals.magnitude_mismatch import magnitude_mismatch
 from opalg.functionals.norm_inf import norm_inf
 from opalg.functionals.norms import norm1, norm2, norm21
 from opalg.functionals.ordered import ordered_norm1
@@ -95,6 +96,7 @@ from opalg.operators import (
     DST,
     FFT,
     RFFT,
+    CodedDiffraction,
     CoilSensitivities,
     Conj,
     Convolve,
@@ -175,6 +177,7 @@ __all__ = [
     "Bound",
     "BreakdownError",
     "Certificate",
+    "CodedDiffraction",
     "CoilSensitivities",
     "Conj",
     "Constant",
@@ -305,6 +308,7 @@ __all__ = [
     "log_barrier",
     "log_cosh",
     "logistic",
+    "magnitude_mismatch",
     "metrics",
     "minimize",
     "moreau_envelope",

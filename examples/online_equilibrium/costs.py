@@ -52,4 +52,4 @@ def training_seconds(
 def light(settings: Settings = MANY_VIEWS) -> tuple[Instance, torch.nn.Module, Settings]:
     """Many views and a light network, where the data term is most of the work."""
     torch.manual_seed(settings.seed)
-    return tomography(settings), Residual(1, features=6), settings
+    return tomography(settings), Residual(1, features=4), settings

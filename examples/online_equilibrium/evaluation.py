@@ -65,7 +65,7 @@ def restored(
 
     def look(info: Any) -> None:
         if info.iteration > 0:
-            curve.append(snr_of(_unflat(info.state, clean), clean).mean())
+            curve.append(snr_of(images_of(info.state, clean), clean).mean())
 
     found = plan.solve(
         start,
@@ -123,7 +123,7 @@ def _magnitudes(x: torch.Tensor) -> torch.Tensor:
     return x.abs() if x.is_complex() else x
 
 
-def _unflat(state: Any, like: torch.Tensor) -> torch.Tensor:
+def images_of(state: Any, like: torch.Tensor) -> torch.Tensor:
     """A flat state as images; complex ones are stored as pairs of reals."""
     flat = state.reshape(-1)
     if like.is_complex():

@@ -26,7 +26,8 @@ class Momentum(Iteration):
     lib : Backend
         Library, device and precision.
     growth : float
-        The factor over the best residual above which the safeguard acts; infinity turns it off.
+        The factor over the best residual above which the safeguard acts; infinity turns it off. Where residuals are
+        random it must be larger than 1.
     patience : int
         How many restarts are made before momentum is given up.
 
@@ -40,7 +41,7 @@ class Momentum(Iteration):
     Nesterov (1983); O'Donoghue and Candes (2015) for restarts.
     """
 
-    def __init__(self, map: FlatMap, lib: Backend, growth: float = 2.0, patience: int = 10) -> None:
+    def __init__(self, map: FlatMap, lib: Backend, growth: float = 1.0, patience: int = 10) -> None:
         if not growth >= 1:
             raise ParameterError(f"the growth that the safeguard allows must be at least 1, not {growth!r}")
         self._map, self.lib, self.growth, self.patience = map, lib, float(growth), int(patience)

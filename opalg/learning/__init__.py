@@ -7,6 +7,7 @@ from opalg.learning.guard import Guard
 from opalg.learning.hypergradients import Hypergradient, hypergradient
 from opalg.learning.online import OnlinePlan, online
 from opalg.learning.path import Tuning, TuningStep
+from opalg.learning.profiles import Profile, profile
 from opalg.learning.schedules import Adaptive, Fixed, Hoag, Maid
 from opalg.learning.spectral_norms import normalise_spectra, refresh_spectra
 from opalg.learning.sweep import Sweep, sweep
@@ -25,6 +26,7 @@ __all__ = [
     "Maid",
     "Measured",
     "OnlinePlan",
+    "Profile",
     "Sweep",
     "Table",
     "Training",
@@ -40,6 +42,7 @@ __all__ = [
     "normalise_spectra",
     "online",
     "penalties",
+    "profile",
     "refresh_spectra",
     "samplers",
     "schedules",

@@ -30,6 +30,7 @@ from opalg.solving.status import Status
 
 ITERATIONS = 100  # by default; a random map has no residual that would say when to stop
 BACKWARD = ("online", "full")
+RANDOM = 2.0  # growth of a residual that may be chance
 
 
 @dataclass(frozen=True, repr=False)
@@ -201,7 +202,7 @@ class OnlinePlan:
             return space.pack([sampled.step(x, self.sampler.draw(rng, self.count))])
 
         if self.full.acceleration == "nesterov":
-            return Momentum(step, self.backend)
+            return Momentum(step, self.backend, growth=RANDOM)
         return Picard(step, self.backend)
 
     def _streams(self) -> tuple[np.random.Generator, np.random.Generator]:

@@ -142,11 +142,11 @@ class _Profiler:
         data = self._seconds(lambda: self.map.gradient(self.x, self.drawn))
         around = self._seconds(lambda: self.map.around(self.x, total))
         calls = self._networks()
-        network = sum(self._seconds(partial(c[0].evaluate, self.lib, c[1], *c[2])) for c in calls)
+        network = sum((self._seconds(partial(c[0].evaluate, self.lib, c[1], *c[2])) for c in calls), 0.0)
         with recorded_once():
             both = self._seconds(lambda: self.map.transposed(self.x, self.drawn, self.u))
             data_back = self._seconds(lambda: self.map.pulled_data(self.x, self.drawn, self.u))
-            network_back = sum(self._seconds(partial(self._back, c)) for c in calls)
+            network_back = sum((self._seconds(partial(self._back, c)) for c in calls), 0.0)
         forward_bytes = self._bytes(lambda: self.map.gradient(self.x, self.drawn))
         backward_bytes = self._bytes(lambda: self.map.pulled_data(self.x, self.drawn, self.u))
         rest, rest_back = max(around - network, 0.0), max(both - data_back - network_back, 0.0)

@@ -132,7 +132,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(uninterrupted, tmp_path):
     path = tmp_path / "run.safetensors"
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(path), "0.3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
     )  # fmt: skip
     for line in process.stdout:
         if line.strip() == "4":
