@@ -43,7 +43,9 @@ def main() -> int:
     )
     print(f"{sum(b.holds for b in found)} of {len(found)} bars hold")
     if asked.json is not None:
-        asked.json.write_text(json.dumps([asdict(b) | {"holds": b.holds} for b in found], indent=1))
+        asked.json.write_text(
+            json.dumps([asdict(b) | {"measured": float(b.measured), "holds": b.holds} for b in found], indent=1)
+        )
     return 0 if all(b.holds for b in found) else 1
 
 

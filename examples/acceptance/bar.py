@@ -32,7 +32,7 @@ class Bar:
         """Whether the number is on the right side; NaN is on none."""
         above = self.least is None or self.measured >= self.least
         below = self.most is None or self.measured <= self.most
-        return above and below and self.measured == self.measured
+        return bool(above and below and self.measured == self.measured)
 
     @property
     def threshold(self) -> str:
