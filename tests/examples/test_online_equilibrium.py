@@ -130,7 +130,7 @@ def test_the_laws_and_costs_are_measured():
     assert laws.floor_with_all() < 1e-15
     settings = replace(costs.MANY_VIEWS, size=16, views=24, strata=4, drawn=8, iterations=3, train=4)
     instance, network, settings = costs.light(settings)
-    assert set(costs.profiles(instance, network, settings)) == set(MODES)
+    assert set(costs.profiles(instance, network, settings, 1)) == set(MODES)
     assert all(v > 0 for v in costs.training_seconds(instance, network, settings, 1).values())
 
 
