@@ -40,8 +40,17 @@ def everything(epochs=3, **more):
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Bits are the same where the number of threads is: one, here and in the processes that are started."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
-def uninterrupted():
+def uninterrupted(one_thread):
     return everything()
 
 
@@ -132,7 +141,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(uninterrupted, tmp_path):
     path = tmp_path / "run.safetensors"
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(path), "0.3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     for line in process.stdout:
         if line.strip() == "4":
