@@ -6,6 +6,7 @@ width) that are evaluated when a plan is bound, and through which gradients flow
 
 from __future__ import annotations
 
+from cmath import isfinite
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,9 @@ def check_finite(value: Any, name: str) -> None:
     array = value.data if _is_sparse(value) else value
     if str(array.dtype).endswith("bool"):
         return
+    with np.errstate(all="ignore"):
+        if hasattr(array, "sum") and isfinite(complex(array.sum())):  # which NaN and infinity would survive
+            return
     total = (array.abs() if hasattr(array, "abs") else abs(array)) if array.shape else abs(array)
     host = np.asarray(total.cpu() if hasattr(total, "cpu") else total.get() if hasattr(total, "get") else total)
     if not np.all(np.isfinite(host)):
@@ -200,6 +204,16 @@ class Parameter(Leaf):
             raise ParameterError(
                 f"parameter {self.label!r} was declared {domain}, but its smallest entry is {lowest:g}"
             )
+
+
+@node
+class Held(Parameter):
+    """A parameter that is not learned: data that something beside the gradient refreshes, such as a power iteration.
+
+    Modules of plans hold it as a buffer, and it decides nothing about library and precision.
+    """
+
+    interned = False
 
 
 @node

@@ -167,3 +167,9 @@ def test_empty_arrays_are_finite():
     check_finite(np.zeros((0, 3)), "nothing")
     assert Constant(np.zeros((0, 3))).shape == (0, 3)
     assert Parameter(np.zeros(0), nonneg=True).shape == (0,)
+
+
+def test_finite_values_whose_sum_is_not_are_accepted():
+    check_finite(np.full(3, 1e308), "a")
+    with pytest.raises(NonFiniteError, match="2 of 3 entries"):
+        check_finite(np.array([np.inf, 1.0, -np.inf]), "a")

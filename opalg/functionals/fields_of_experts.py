@@ -13,13 +13,17 @@ from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.exactness import Exactness
 from opalg.functionals.expressions import affine_argument
 from opalg.functionals.huber import Huber
+from opalg.functionals.network_functions import function_of
 from opalg.functionals.potential import Potential, PotentialSum
+from opalg.functionals.scalar_network import ScalarNetwork
 from opalg.functionals.weights import Condition, Data, data, nonnegative, positive, real_data, sign_hint
 from opalg.leaves import Parameter
 from opalg.nodes import node
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.held_norm import HeldNorm
 from opalg.operators.multi_convolution import MultiConvolve
 from opalg.program import expression as ex
-from opalg.program.expression import Apply, Expression, Literal, Pointwise, Reduce
+from opalg.program.expression import Apply, Expression, Literal, Pointwise, Reduce, Shape
 from opalg.program.linear import Reshaped
 from opalg.program.notation import data_latex, data_text
 
@@ -208,16 +212,26 @@ def entries_of(value: Expression, v: Expression, owner: Functional) -> Expressio
 
 
 def fields_of_experts(
-    filters: Any, potential: Any, x: Any, weights: Any = None, boundary: str = "periodic", origin: Any = "center"
+    filters: Any,
+    potential: Any,
+    x: Any,
+    weights: Any = None,
+    boundary: str = "periodic",
+    origin: Any = "center",
+    *,
+    biases: Any = None,
+    norm: Any = None,
 ) -> Any:
-    """A field of experts, ``sum_k w_k sum_i phi((f_k * x)_i)``: one potential of the responses of several filters.
+    """A field of experts, ``sum_k w_k sum_i phi((f_k * x)_i + b_k)``: a potential of the responses of several filters.
 
     Parameters
     ----------
-    filters : array or Parameter, shape ``(count, *size)``
-        The filters, with as many axes of a size as the images they are convolved with.
-    potential : Potential or Functional
-        The function phi; or a functional that is a sum over entries, such as ``oa.functionals.Huber(0.1)``.
+    filters : array or Parameter, shape ``(count, *size)``; or LinearOperator
+        The filters, with as many axes of a size as the images they are convolved with. Or the operator itself, such as
+        ``oa.Matrix(A)`` for dense experts, each row of which is one.
+    potential : Potential or Functional, or pair or triple of callables
+        The function phi; or a functional that is a sum over entries, such as ``oa.functionals.Huber(0.1)``; or
+        ``(phi, phi')`` as functions of arrays, with ``phi''`` behind them where gradients of solutions are wanted.
     x : affine expression
         The image; axes in front of those of the filters are a batch.
     weights : array or Parameter, optional
@@ -225,17 +239,21 @@ def fields_of_experts(
         ``Parameter(..., nonneg=True)``, a convex potential stays convex.
     boundary, origin : str, str or tuple of int
         As for `MultiConvolve`.
+    biases : array or Parameter, optional
+        One number for each filter, or an array of the shape of the responses.
+    norm : number, optional
+        Hold the norm of the filters as an operator on the image at this number; see `opalg.HeldNorm`.
 
     Raises
     ------
     ShapeError
-        For filters of more axes than the image, and weights of another number than theirs.
+        For filters of more axes than the image, and weights and biases of another number than theirs.
     ParameterError
-        For what is no potential.
+        For what is no potential, and for weights of a pair of callables.
 
     Notes
     -----
-    Filters, weights and parameters of the potential may be Parameters, in which a solution has gradients
+    Filters, biases, weights and parameters of the potential may be Parameters, in which a solution has gradients
     (``sol.vjp``). Potentials that differ from filter to filter take data of shape ``(count, 1, 1)``.
 
     References
@@ -253,23 +271,66 @@ def fields_of_experts(
     12.0
     """
     affine = affine_argument(x, "fields_of_experts")
+    operator = filters if isinstance(filters, LinearOperator) else _bank(filters, affine.shape, boundary, origin)
+    functional = _functional(potential)
+    if weights is not None:
+        functional = ExpertSum(functional, weights, len(operator.out_shape) - 1)
+    held = operator if norm is None else HeldNorm(operator, norm)
+    responses = held @ affine
+    return functional(responses if biases is None else responses + _spread(biases, operator.out_shape, responses.shape))
+
+
+def _bank(filters: Any, image: Shape, boundary: str, origin: Any) -> MultiConvolve:
+    """Convolution of an image by filters."""
     bank = data(filters, "the filters of fields_of_experts")
     axes = bank.ndim - 1
-    if not 1 <= axes <= len(affine.shape):
+    if not 1 <= axes <= len(image):
         raise ShapeError(
-            f"fields_of_experts needs filters of shape (count, *size), with a size of at most the {len(affine.shape)} "
+            f"fields_of_experts needs filters of shape (count, *size), with a size of at most the {len(image)} "
             f"axes of the image, not {bank.shape}"
         )
-    functional = PotentialSum(potential) if isinstance(potential, Potential) else potential
-    if not isinstance(functional, Functional):
+    return MultiConvolve(bank, image[len(image) - axes :], boundary=boundary, origin=origin)
+
+
+def _functional(potential: Any) -> Functional:
+    """The sum of a potential over all entries."""
+    if isinstance(potential, (tuple, list)) and len(potential) in (2, 3) and all(map(callable, potential)):
+        return _pair(*potential)
+    found = PotentialSum(potential) if isinstance(potential, Potential) else potential
+    if not isinstance(found, Functional):
         raise ParameterError(
-            f"the potential of fields_of_experts must be an oa.Potential, or a functional such as "
-            f"oa.functionals.Huber(0.1), not {type(potential).__name__}"
+            f"the potential of fields_of_experts must be an oa.Potential, a functional such as "
+            f"oa.functionals.Huber(0.1), or a pair of functions (phi, phi'), not {type(potential).__name__}"
         )
-    if weights is not None:
-        functional = ExpertSum(functional, weights, axes)
-    shape = affine.shape[len(affine.shape) - axes :]
-    return functional(MultiConvolve(bank, shape, boundary=boundary, origin=origin) @ affine)
+    return found
+
+
+def _pair(phi: Any, slope: Any, curvature: Any = None) -> Functional:
+    """``sum_i phi(v_i)`` with the derivatives that are given."""
+
+    def back(v: Any, u: Any) -> Any:
+        return u * slope(v)
+
+    def bent(v: Any, u: Any, d: Any) -> Any:
+        return u * curvature(v) * d
+
+    return ScalarNetwork(function_of(phi, back, None, None if curvature is None else bent, total=True))
+
+
+def _spread(biases: Any, own: Shape, responses: Shape) -> Expression:
+    """Biases with the shape of the responses, one for each filter or each entry."""
+    found = real_data(biases, "the biases of fields_of_experts")
+    if found.shape == own[:1] and found.shape != own:
+        found = Apply(Reshaped(found.shape, (*own[:1], *(1,) * (len(own) - 1))), found)
+    fits = len(found.shape) <= len(responses) and all(
+        a in (1, b) for a, b in zip(found.shape[::-1], responses[::-1], strict=False)
+    )
+    if not fits:
+        raise ShapeError(
+            f"the biases of fields_of_experts are one number for each of the {own[0]} filters, or an array of the "
+            f"shape {own} of their responses, not of shape {found.shape}"
+        )
+    return ex.broadcast_to(found, responses)
 
 
 __all__ = ["ExpertSum", "fields_of_experts"]

@@ -18,6 +18,7 @@ from opalg.operators.diffraction import IntensityDiffraction, annular_illuminati
 from opalg.operators.fourier import FFT, RFFT, InverseRFFT
 from opalg.operators.function import FunctionOperator, OpaqueOperator
 from opalg.operators.hadamard import Hadamard
+from opalg.operators.held_norm import HeldNorm
 from opalg.operators.interpolation import Interpolate
 from opalg.operators.knowledge import Facts
 from opalg.operators.kronecker import Kronecker, kron
@@ -77,6 +78,7 @@ __all__ = [
     "Gather",
     "Gradient",
     "Hadamard",
+    "HeldNorm",
     "HermitianToeplitz",
     "Hessian",
     "Identity",
