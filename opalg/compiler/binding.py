@@ -395,7 +395,8 @@ class Binding:
         if self.first_residual is None or not isfinite(self.first_residual):
             self.first_residual = size
         reference = sqrt(scale) if scale > 0 else self.first_residual  # without data, only the start has a size
-        return Certificate("residual", size, size / max(reference, self.compiled.precise.tiny))
+        relative = inf if size == inf else size / max(reference, self.compiled.precise.tiny)  # not known at the start
+        return Certificate("residual", size, relative)
 
     def term_values(self, x: Mapping[Variable, Any], tol: float) -> dict[Term, float | None]:
         """The value of each term at a point, in double precision; infinity where a constraint is missed.

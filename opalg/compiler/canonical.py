@@ -25,7 +25,8 @@ def canonical(energy: EnergyExpression) -> tuple[EnergyExpression, list[Step]]:
     """
     if not isinstance(energy, EnergyExpression):
         raise NotAffineError(
-            f"compile takes an energy such as 0.5 * oa.sum_squares(A @ x - y), not {type(energy).__name__}"
+            f"compile takes an energy such as 0.5 * oa.sum_squares(A @ x - y), not {type(energy).__name__}; the fixed "
+            f"point of a map is oa.fixed_point(x, T).solve()"
         )
     check_names(energy)
     steps: list[Step] = []

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from opalg.arrays import Backend
 from opalg.arrays import backend as backend_named
-from opalg.compiler.again import moving
+from opalg.compiler.again import moving, resuming
 from opalg.compiler.arguments import limits_of, parameter_values, start_of
 from opalg.compiler.explain import Explanation, block
 from opalg.compiler.map_binding import MapBinding
+from opalg.compiler.map_outcomes import Samples, growth_of, not_a_contraction
+from opalg.compiler.map_refusals import OF_COMPILE, OF_SOLVE, missing, refuses
 from opalg.compiler.placement import placement_of
 from opalg.compiler.step_bound import StepBound, step_bound, step_facts
 from opalg.emit import Function
@@ -24,16 +24,13 @@ from opalg.energies.maps import MapExpression, as_map
 from opalg.errors import (
     DivergedError,
     NonFiniteError,
-    NotAContractionError,
-    OpalgError,
     ParameterError,
     ShapeError,
     UnsupportedError,
 )
 from opalg.implicit import Differentiator
 from opalg.implicit.rows import BatchRows
-from opalg.iterations import Anderson, BatchedAnderson, Iteration, Momentum, Picard, VectorSpace
-from opalg.iterations.contraction import contraction_factor
+from opalg.iterations import Anderson, BatchedAnderson, BatchedMomentum, Iteration, Momentum, Picard, VectorSpace
 from opalg.iterations.vectors import norm
 from opalg.leaves import Leaf, Parameter
 from opalg.methods.fixed_point import lower_map
@@ -41,14 +38,11 @@ from opalg.methods.method import Lowering
 from opalg.nodes import walk
 from opalg.program.text import program_text
 from opalg.solving.certificate import Certificate
-from opalg.solving.loop import Info, Measurement, Outcome, quiet, run
+from opalg.solving.loop import Info, Measurement, run
 from opalg.solving.progress import progress_of
 from opalg.solving.solution import Solution, deliver
-from opalg.solving.status import Status
 
 ACCELERATIONS = ("anderson", "nesterov", "none")
-ENOUGH = 20  # iterations before residuals that have not shrunk say something about the map
-GROWN = 10.0  # growth of the residual over the first that counts as divergence where the map lengthens residuals
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,12 +74,12 @@ class MapPlan:
         """The parameters of the map."""
         return tuple(dict.fromkeys(p for e in self.expressions for p in e.parameters))
 
-    @property
+    @cached_property
     def space(self) -> VectorSpace:
         """The states as flat arrays."""
         return VectorSpace([v.shape for v in self.variables], [v.kind for v in self.variables], self.backend)
 
-    @property
+    @cached_property
     def rows(self) -> BatchRows | None:
         """The states as one row for each sample."""
         if not self.sample_axes:
@@ -114,6 +108,7 @@ class MapPlan:
         """The compiled map at parameter values."""
         return MapBinding(self, parameter_values(self.parameters, params or {}, self.backend))
 
+    @refuses(OF_SOLVE)
     def solve(
         self,
         x0: Any = None,
@@ -145,6 +140,7 @@ class MapPlan:
         limits = limits_of(tol, max_iter, time_limit, spacing=1)
         limits.look_at_start = False  # the first application of the map measures the start
         limits.follow = callback is not None
+        limits.watch_growth = not self.sample_axes
         binding, lib, space = self.bind(params), self.backend, self.space
         begin = self.initial_state(x0)
 
@@ -152,29 +148,32 @@ class MapPlan:
             return space.view(binding.step(*space.unpack(flat)))  # a call makes fresh arrays
 
         iteration, flat_of = self._iteration(step, limits.tol, space.pack(list(begin)))
+        samples = Samples(iteration, limits.tol) if isinstance(iteration, BatchedAnderson) else None
         residuals: list[float] = []
 
         def measure(state: Any) -> Measurement:
             residual = iteration.residual
-            if isinstance(iteration, BatchedAnderson) and iteration.products:
-                relative = float(np.max(iteration.relative, initial=0.0))
-            else:
-                flat = flat_of(state)
-                residual = residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
-                relative = residual / max(norm(flat, lib), lib.tiny) if residual > 0 else 0.0
+            if samples is not None and iteration.products:
+                residuals.append(residual)
+                return samples.measure()
+            flat = flat_of(state)
+            residual = residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
+            relative = residual / max(norm(flat, lib), lib.tiny) if residual > 0 else 0.0
             residuals.append(residual)
             return Measurement(Certificate("residual", residual, relative))
 
         bar = progress_of(progress, limits.tol, "fixed_point")
         # the states of many samples stay as they are
-        keep = (lambda state: state) if isinstance(iteration, BatchedAnderson) else lib.copy
+        keep = lib.copy if samples is None else lambda state: state
         outcome = run(iteration, measure, limits, keep=keep, callback=callback, progress=bar)
         if outcome.measurement is None:
             raise NonFiniteError(
                 "the map is not finite at the start; check x0 and the data for NaN, infinity and overflow"
             )
         final = flat_of(outcome.state)
-        growth = _growth(outcome, residuals, step, (final, space.pack(list(begin))), lib)
+        if samples is not None:
+            samples.settle(outcome)
+        growth = growth_of(outcome, residuals, step, (final, space.pack(list(begin))), lib)
         points = tuple(lib.copy(p) for p in space.unpack(final))
         relative = outcome.measurement.certificate.relative
         solution = Solution(
@@ -196,17 +195,20 @@ class MapPlan:
                 self.lowering,
                 binding,
                 self._derivatives,
+                resume=resuming(self, limits, params),
                 expression=self._linear,
                 moved=moving(self, limits, params),
             ),
-            message=outcome.message if growth is None else self._advice(growth),
+            message="; ".join(m for m in (outcome.message, growth and self._advice(growth)) if m),
+            sample_statuses=() if samples is None else samples.statuses(growth is not None),
+            sample_residuals=() if samples is None else tuple(map(float, samples.relative)),
         )
         try:
             return deliver(solution, on_failure)
         except (DivergedError, NonFiniteError) as error:
             if growth is None:
                 raise
-            raise _not_a_contraction(error, growth) from error
+            raise not_a_contraction(error, growth) from error
 
     @property
     def _linear(self) -> MapExpression | None:
@@ -217,8 +219,7 @@ class MapPlan:
         """The iteration, started, and how its states become flat arrays."""
         lib, rows = self.backend, self.rows
         if rows is not None:
-            memory = self.memory if self.acceleration == "anderson" else 0
-            batched = BatchedAnderson(lambda r: rows.rows(step(rows.flat(r))), lib, tol, memory)
+            batched = self._batched(lambda r: rows.rows(step(rows.flat(r))), tol)
             batched.start(rows.rows(start))
             return batched, rows.flat
         kinds: dict[str, Callable[[], Iteration]] = {
@@ -230,11 +231,16 @@ class MapPlan:
         iteration.start(start)
         return iteration, lambda flat: flat
 
+    def _batched(self, step: Callable[[Any], Any], tol: float) -> BatchedAnderson:
+        if self.acceleration == "nesterov":
+            return BatchedMomentum(step, self.backend, tol)
+        return BatchedAnderson(step, self.backend, tol, self.memory if self.acceleration == "anderson" else 0)
+
     def _advice(self, growth: float) -> str:
         """What a map that lengthens residuals means, and what to try."""
         accelerate = (
             "seek its fixed point with acceleration='anderson'"
-            if self.acceleration == "none"
+            if self.acceleration != "anderson"
             else f"give Anderson acceleration more memory than {self.memory}"
         )
         return (
@@ -335,6 +341,11 @@ class MapPlan:
             ]
         )
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing("MapPlan", name)
+
     def __repr__(self) -> str:
         return f"MapPlan: fixed_point on {self.backend!r} for {'; '.join(self._equations)}"
 
@@ -343,33 +354,7 @@ class MapPlan:
         return [f"{v.label} = {e!r}" for v, e in zip(self.variables, self.expressions, strict=True)]
 
 
-def _growth(
-    outcome: Outcome, residuals: list[float], step: Callable[[Any], Any], starts: Sequence[Any], lib: Backend
-) -> float | None:
-    """The factor above 1 by which the map lengthens residuals, where a solve failed for that; it sets the status.
-
-    A solve that ran out of iterations with residuals larger than at its start has diverged, too.
-    """
-    failed = outcome.status in (Status.DIVERGED, Status.NONFINITE)
-    ran_out = outcome.status in (Status.MAX_ITER, Status.TIME_LIMIT)
-    if not failed and not (ran_out and outcome.iterations >= ENOUGH and residuals[-1] > 0.5 * residuals[0]):
-        return None
-    with quiet():
-        found = [contraction_factor(step, start, lib) for start in starts]
-    factor = next((f for f in found if f is not None), None)
-    if factor is None or not factor > 1.0 + lib.epsilon**0.5:
-        return None
-    if not failed and residuals[-1] > GROWN * residuals[0]:
-        outcome.status = Status.DIVERGED
-    return factor
-
-
-def _not_a_contraction(error: OpalgError, growth: float) -> NotAContractionError:
-    found = NotAContractionError(str(error))
-    found.solution, found.contraction = error.solution, growth
-    return found
-
-
+@refuses(OF_COMPILE)
 def fixed_point(
     variable: Variable | Mapping[Variable, Any],
     expression: Any = None,
@@ -396,7 +381,9 @@ def fixed_point(
         How many differences Anderson's method keeps.
     sample_axes : int
         How many leading axes count samples; each then has its own acceleration and is left alone once it has
-        converged, and ``tol`` is on the worst of them. The map must keep samples apart.
+        converged, and ``tol`` is on the worst of them. One that diverges is left at its last iterate at which the map
+        was finite, the others go on, and ``sample_statuses`` of the solution tell which it was. The map must keep
+        samples apart.
     backend, device, dtype
         As for `compile`.
 
@@ -409,7 +396,7 @@ def fixed_point(
     ShapeError
         Where the map changes the shape, or variables do not begin with the same axes of samples.
     ParameterError
-        Where it involves other variables, and for an unknown acceleration.
+        Where it involves other variables, for an unknown acceleration, and for options that only energies have.
 
     Examples
     --------
@@ -432,7 +419,7 @@ def fixed_point(
             raise ParameterError(f"the map of {own.label} also involves {others!r}; make them Parameters, or unknowns")
     if acceleration not in ACCELERATIONS:
         raise ParameterError(f"acceleration must be one of {ACCELERATIONS}, not {acceleration!r}")
-    _check_samples(list(images), sample_axes, acceleration)
+    _check_samples(list(images), sample_axes)
     every = list(images.values())
     leaves = [n for n in walk(*every) if isinstance(n, Leaf) and n.kind != "bool" and n.shape != ()]
     lib = placement_of(leaves, list(images), backend, device, dtype)
@@ -440,11 +427,9 @@ def fixed_point(
     return MapPlan(tuple(images), tuple(every), lowering, lib, acceleration, memory)
 
 
-def _check_samples(variables: Sequence[Variable], axes: int, acceleration: str) -> None:
-    if not isinstance(axes, int) or axes < 0:
+def _check_samples(variables: Sequence[Variable], axes: int) -> None:
+    if isinstance(axes, bool) or not isinstance(axes, int) or axes < 0:
         raise ParameterError(f"sample_axes must be a nonnegative integer, not {axes!r}")
     if len({v.shape[:axes] for v in variables}) != 1 or any(len(v.shape) < axes for v in variables):
         found = ", ".join(f"{v.label} {v.shape}" for v in variables)
         raise ShapeError(f"sample_axes={axes} needs variables that begin with the same {axes} axes, not {found}")
-    if axes and acceleration == "nesterov":
-        raise ParameterError("momentum is not offered sample by sample; use acceleration='anderson' or 'none'")

@@ -9,7 +9,7 @@ from opalg.arrays import Backend, backend, library_name, precision_of
 from opalg.energies.affine import Variable, precision_and_kind
 from opalg.energies.energy import EnergyExpression
 from opalg.errors import DtypeError
-from opalg.leaves import Leaf
+from opalg.leaves import Held, Leaf
 from opalg.nodes import walk
 
 
@@ -40,6 +40,7 @@ def placement_of(
     sources: Sequence[Leaf], variables: Sequence[Variable], name: str | None, device: Any, dtype: Any
 ) -> Backend:
     """The backend that arrays and variables imply, or that is asked for."""
+    sources = [leaf for leaf in sources if not isinstance(leaf, Held)]
     precision = precision_and_kind(dtype)[0] if dtype is not None else None
     if precision is None:
         wanted = {v.precision for v in variables if v.precision} or {_precision(leaf) for leaf in sources}

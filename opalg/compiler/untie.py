@@ -46,7 +46,8 @@ def untie(
     Raises
     ------
     ParameterError
-        Where the parameter is in no adjoint, and for a step that is missing or not wanted.
+        Where the parameter is in no adjoint, for a name that another parameter has, and for a step that is missing or
+        not wanted.
     ShapeError
         For a value of another shape.
 
@@ -86,6 +87,8 @@ def untie(
     if len(several) != 1 and (name is not None or value is not None):
         raise ParameterError("name= and value= belong to one parameter; untie the parameters one by one")
     found = [_parameter(model, w) for w in several]
+    if name is not None and any(p.name == name for p in model.parameters):
+        raise ParameterError(f"the map has a parameter {name!r} already; give the copy another name=")
     return untied(model, {p: copy_of(p, name, value) for p in found})
 
 

@@ -128,7 +128,7 @@ def _only_gradient(expression: MapExpression) -> AdjointMap:
         raise ParameterError(
             f"the map has {len(chosen)} gradients of terms whose operators have blocks of rows, not one; write that of "
             f"the data term as oa.grad(data), with a Radon, ParallelMRI, vstack, ... in the energy data, and say "
-            f"of=data where there are several"
+            f"of=data where there are several, or where data is a sum of terms, each of which is a block"
         )
     return chosen[0]
 

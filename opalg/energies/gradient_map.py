@@ -113,8 +113,9 @@ def grad(energy: EnergyExpression, variable: Variable | None = None) -> MapExpre
     """
     if not isinstance(energy, EnergyExpression):
         raise NotAffineError(
-            f"grad takes an energy, not {type(energy).__name__}; the derivative of a function of one number entry by "
-            f"entry is oa.apply(potential, expression)"
+            f"grad takes an energy, not {type(energy).__name__}: a map has no gradient (write x - step * oa.grad(E) "
+            f"for an energy E, and sol.vjp(cotangent, parameter) for derivatives of solutions), and the derivative of "
+            f"a function of one number entry by entry is oa.apply(potential, expression)"
         )
     of = _variable_of(energy, variable)
     energy.need_smooth("gradient")

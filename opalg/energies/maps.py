@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opalg.energies.affine import Affine, AffineExpression, Variable, as_data
 from opalg.energies.energy import EnergyExpression
@@ -75,6 +75,16 @@ class MapExpression(Node):
 
     def __rmatmul__(self, operator: Any) -> Any:
         return OperatedMap(operator, self) if isinstance(operator, LinearOperator) else NotImplemented
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("value", "gradient", "terms"):
+                raise AttributeError(
+                    f"a map has no {name}, since it need not be the gradient of any energy; oa.fixed_point(x, T) seeks "
+                    f"its fixed point, and its plan evaluates it: plan.step((x,))"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 @node
@@ -221,6 +231,11 @@ def as_map(value: Any) -> MapExpression:
         return value
     if isinstance(value, AffineExpression):
         return AffineMap(value.as_affine())
+    if isinstance(value, EnergyExpression):
+        raise NotAffineError(
+            "an energy is no map: minimise it with oa.compile(E), or write the map of its gradient descent, "
+            "x - step * oa.grad(E)"
+        )
     raise NotAffineError(f"{type(value).__name__} is not an expression of variables")
 
 
@@ -266,7 +281,7 @@ def _combined(left: MapExpression, right: Any, sign: float) -> Any:
             raise ShapeError(f"cannot add maps of shapes {left.shape} and {other.shape}")
         return SummedMap(left, other if sign == 1.0 else -other)
     if isinstance(right, EnergyExpression):
-        raise NotAffineError("a map and an energy cannot be added; use E.gradient-like terms written as maps")
+        raise NotAffineError("a map and an energy cannot be added; add the gradient of the energy, T + oa.grad(E)")
     found = as_data(right)
     if found is None:
         return NotImplemented

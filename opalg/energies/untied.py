@@ -10,6 +10,8 @@ from opalg.energies.maps import MapExpression
 from opalg.errors import ParameterError, ShapeError
 from opalg.leaves import Parameter
 from opalg.nodes import Node, substitute, transform, walk
+from opalg.operators.algebra import LinearOperator
+from opalg.operators.held_norm import HeldNorm
 
 
 def untied(expression: MapExpression, copies: Mapping[Parameter, Parameter]) -> MapExpression:
@@ -38,11 +40,20 @@ def untied(expression: MapExpression, copies: Mapping[Parameter, Parameter]) -> 
     def change(current: Node) -> Node:
         if not isinstance(current, AdjointMap):
             return current
-        operator = substitute(current.operator, dict(copies))
+        operator = substitute(current.operator, {**copies, **_held_norms(current.operator, copies)})
         return AdjointMap(operator, current.inner, current.shape, current.kind)
 
     found = transform(expression, change)
     assert isinstance(found, MapExpression)
+    return found
+
+
+def _held_norms(operator: LinearOperator, copies: Mapping[Parameter, Parameter]) -> dict[HeldNorm, HeldNorm]:
+    """What stands for operators of held norm with copied data: the copies have directions of their own."""
+    found: dict[HeldNorm, HeldNorm] = {}
+    for held in walk(operator):
+        if isinstance(held, HeldNorm) and any(n in copies for n in walk(held.operator)):
+            found[held] = held.again(substitute(held.operator, dict(copies)))
     return found
 
 

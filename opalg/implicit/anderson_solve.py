@@ -11,7 +11,7 @@ from opalg.implicit.linear_solve import Accuracy, Flat, Solved
 from opalg.implicit.rows import BatchRows
 from opalg.iterations import BatchedAnderson
 from opalg.solving.certificate import Certificate
-from opalg.solving.loop import Limits, Measurement, run
+from opalg.solving.loop import Limits, Measurement, quiet, run
 from opalg.solving.status import Status
 
 MEMORY = 10  # differences that are kept; for a linear system more would come ever closer to GMRES
@@ -57,7 +57,9 @@ def solve_by_anderson(
     def measure(_: Any) -> Measurement:
         return Measurement(Certificate("residual", iteration.residual, 1.0))
 
-    limits = Limits(0.0, accuracy.max_iter, spacing=1, growth=1.0, adapt_until=0, look_at_start=False)
+    limits = Limits(
+        0.0, accuracy.max_iter, spacing=1, growth=1.0, adapt_until=0, look_at_start=False, watch_growth=False
+    )
     if run(iteration, measure, limits, keep=lambda state: state).status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     # The residual of the fixed-point map at u is that of the linear system at u. Where all samples have converged, the
@@ -68,7 +70,8 @@ def solve_by_anderson(
         left = _norms(lib.subtract(image, state), lib)
     else:
         state, products = iteration.state, products + 1
-        left = _norms(lib.subtract(own, rows.rows(apply(rows.flat(state)))), lib)
+        with quiet():  # of a sample whose iteration was given up
+            left = _norms(lib.subtract(own, rows.rows(apply(rows.flat(state)))), lib)
     lost = ~(left <= np.where(sizes > 0, sizes, 1.0))
     if lost.any():
         state = lib.xp.where(lib.asarray(lost)[:, None], lib.zeros((1, 1)), state)

@@ -37,6 +37,7 @@ from opalg.implicit.programs import Arrays, is_zero, minus, times
 from opalg.implicit.refine import Linearised
 from opalg.implicit.results import Results
 from opalg.implicit.samples import per_sample
+from opalg.implicit.system import MapEquation
 from opalg.implicit.uniqueness import uniqueness_flags
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
@@ -112,7 +113,8 @@ class Differentiator:
             a, judged = self._adjoint(here, c, asked)
             counts["adjoint"] = judged.solved.products
             if lineariser.samples is not None:
-                apart = per_sample(here.jacobian, lineariser.samples, a, c, request, judged.solved)
+                ends = solution.sample_statuses
+                apart = per_sample(here.jacobian, lineariser.samples, a, c, request, judged.solved, ends)
                 a = apart.adjoint
             values = self._gradients(here, a, direct, request)
         estimated, unable = self._estimated(lineariser, here, c, a, request, cotangents, asked)
@@ -162,7 +164,10 @@ class Differentiator:
         """The gradient of the least value of the energy, which takes no linear solve; see `Solution.value_gradient`."""
         request = request_of(wrt, self.lowering, self.lib, self._cache, self.problem)
         if self.problem is None or self.problem.without_value:
-            raise UnsupportedError("no energy is known here, so there is no optimal value to differentiate")
+            raise UnsupportedError(
+                "no energy is known here, so there is no optimal value to differentiate; sol.vjp(cotangent, wrt) "
+                "differentiates a loss of the solution"
+            )
         given, binding = self._asked(options)
         asked = replace(given, per_sample=False, mode="exact")
         lineariser = self._lineariser(solution, asked, binding)
@@ -246,10 +251,12 @@ class Differentiator:
         self, lineariser: Lineariser, solution: Solution, asked: Options
     ) -> tuple[Linearised, dict[str, int], tuple[str, ...]]:
         """The point at which to differentiate: refined, after the forward solve went on where that was needed."""
+        missed = False  # maps without symmetry are not refined, so that what a solve leaves, it leaves
         if asked.on_inexact == "polish" and not solution.status.success and self.resume is not None:
             solution = self._resumed(solution, lineariser, 1.0)
+            missed = isinstance(lineariser.equation, MapEquation) and not solution.status.success
         here, products = lineariser.refined()
-        flags: tuple[str, ...] = ()
+        flags: tuple[str, ...] = (FORWARD_NOT_CONVERGED,) if missed else ()
         rounds = 0
         while (
             lineariser.is_uncertain(here)

@@ -27,13 +27,13 @@ class BatchRows:
         self._ranges = sorted(space.range_of(i) for i in range(len(kinds)))
 
     def rows(self, flat: Any) -> Any:
-        """A flat array as rows; a fresh array."""
+        """A flat array as rows; it may share its memory."""
         xp = self.lib.xp
         parts = [xp.reshape(flat[begin:end], (self.count, -1)) for begin, end in self._ranges]
-        return self.lib.copy(parts[0]) if len(parts) == 1 else xp.concat(parts, axis=1)
+        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
 
     def flat(self, rows: Any) -> Any:
-        """Rows as a flat array."""
+        """Rows as a flat array; it may share its memory."""
         xp, parts, at = self.lib.xp, [], 0
         for begin, end in self._ranges:
             width = (end - begin) // self.count

@@ -15,6 +15,7 @@ from opalg.implicit.arguments import Request
 from opalg.implicit.estimate import pull, transposed
 from opalg.implicit.flags import (
     ADJOINT_NOT_CONVERGED,
+    FORWARD_NOT_CONVERGED,
     NEGATIVE_CURVATURE,
     NOT_A_MINIMUM,
     SINGULAR,
@@ -25,6 +26,7 @@ from opalg.implicit.linear_solve import SHARP, Solved
 from opalg.implicit.programs import Arrays, minus
 from opalg.implicit.rows import BatchRows
 from opalg.implicit.system import Equation
+from opalg.solving.status import Status
 
 APART = 100.0  # multiples of epsilon that a sample may leave in another one by rounding
 SEED = 3
@@ -113,12 +115,18 @@ def check_apart(jacobian: Jacobian, samples: Samples) -> None:
 
 
 def per_sample(
-    jacobian: Jacobian, samples: Samples, a: Arrays, c: Arrays, request: Request, solved: Solved
+    jacobian: Jacobian,
+    samples: Samples,
+    a: Arrays,
+    c: Arrays,
+    request: Request,
+    solved: Solved,
+    statuses: Sequence[Status] = (),
 ) -> PerSample:
     """The gradient of each sample's part of the loss, with its own residual and flags.
 
     Where the system of a sample ended farther from solved than it began, as a singular one may, its adjoint is taken as
-    zero: it adds nothing to any sum, and its flags say so.
+    zero: it adds nothing to any sum, and its flags say so, as they do of a sample whose forward solve failed.
     """
     lib = jacobian.lib
     mapped = jacobian.programs("transposed", lambda: transposed(jacobian), *jacobian.point, *a)
@@ -130,6 +138,9 @@ def per_sample(
     gradients = [lib.negative(lib.xp.stack([p[k] for p in parts])) for k in range(len(request.leaves))]
     outcomes = solved.sample_outcomes or (None,) * samples.count
     flags = tuple(_flags_of(float(r), o, solved.tol) for r, o in zip(residuals, outcomes, strict=True))
+    if len(statuses) == samples.count:
+        missed = [() if status.success else (FORWARD_NOT_CONVERGED,) for status in statuses]
+        flags = tuple((*own, *more) for own, more in zip(flags, missed, strict=True))
     return PerSample(gradients, a, tuple(float(r) for r in residuals), flags)
 
 

@@ -19,6 +19,7 @@ from opalg.implicit.torch_domains import constrain
 from opalg.implicit.torch_functions import Ask, Solve
 from opalg.implicit.torch_networks import Networks
 from opalg.implicit.torch_starts import read, written
+from opalg.leaves import Held
 from opalg.solving.solution import Solution
 
 FORWARD_ONLY = ("params",)  # what a module gives to a solve itself
@@ -26,7 +27,7 @@ BACKWARD_ONLY = ("start", "per_sample")  # and to a gradient
 
 
 class SolverModule(torch.nn.Module):
-    """A plan as a ``torch.nn.Module`` whose parameters are the energy's.
+    """A plan as a ``torch.nn.Module`` whose parameters are the energy's; those that are held are buffers.
 
     Calling it solves; the result is differentiable in the module's parameters, in tensors that are given for parameters
     by name, and in the weights of networks that the energy calls. Backward is one implicit solve, and no graph of the
@@ -114,7 +115,10 @@ class SolverModule(torch.nn.Module):
             name = self._free_name(parameter.name or "", index)
             self._names.append(name)
             value = plan.backend.asarray(parameter.value, parameter.kind).clone()
-            self.register_parameter(name, torch.nn.Parameter(value))
+            if isinstance(parameter, Held):
+                self.register_buffer(name, value)
+            else:
+                self.register_parameter(name, torch.nn.Parameter(value))
         constrain(self, dict(zip(self._names, plan.parameters, strict=True)), positive)
 
     def forward(self, **given: Any) -> Any:

@@ -11,7 +11,7 @@ from opalg.iterations.conjugate_gradients import ConjugateGradients
 from opalg.iterations.gmres import GMRES
 from opalg.iterations.iteration import Iteration, LinearIteration
 from opalg.iterations.minres import MINRES
-from opalg.iterations.momentum import Momentum
+from opalg.iterations.momentum import BatchedMomentum, Momentum
 from opalg.iterations.picard import Picard
 from opalg.iterations.vectors import VectorSpace
 
@@ -21,6 +21,7 @@ __all__ = [
     "Anderson",
     "BatchedAnderson",
     "BatchedConjugateGradients",
+    "BatchedMomentum",
     "ConjugateGradients",
     "Iteration",
     "LinearIteration",

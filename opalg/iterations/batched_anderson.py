@@ -21,8 +21,9 @@ class BatchedAnderson(Iteration):
     """Safeguarded type-II Anderson acceleration of ``z_s <- T_s(z_s)`` for all rows of an array at once.
 
     Each sample has its own history, weights, safeguard and outcome. One that has converged or failed is frozen and the
-    others go on; their iterates do not depend on it, as long as the map keeps samples apart. The map is applied to all
-    rows until all have ended, those of samples that have ended at their last image.
+    others go on; their iterates do not depend on it, as long as the map keeps samples apart. One that has failed rests
+    at the last point whose image was finite, and counts as diverged where its residuals grew beyond all reason or to
+    infinity. The map is applied to all rows until all have ended, those of samples that have ended where they rest.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class BatchedAnderson(Iteration):
     ----------
     outcomes : list of str or None
         For each sample None while it goes on, ``"converged"``, ``"diverged"`` or ``"nonfinite"``.
+    failed : NumPy array of bool, shape ``(samples,)``
+        Which ones have ended otherwise than converged.
     residuals, relative : NumPy array of float64, shape ``(samples,)``
         ``|T(z) - z|`` of each sample, and that over its scale.
     counts : NumPy array of int, shape ``(samples,)``
@@ -94,15 +97,17 @@ class BatchedAnderson(Iteration):
         samples = int(z0.shape[0])
         self._point = lib.copy(lib.asarray(z0, "real"))
         self._image, self._f = self._point, lib.zeros(tuple(self._point.shape))
+        self._kept = self._point  # the last points whose images were finite, where samples that fail come to rest
         self._history = SampleHistory(lib, self.memory, self.regularisation, tuple(self._point.shape))
         self._done, self._order = lib.zeros((0, int(z0.shape[1]))), _Order(samples)
         self._state: Any = self._point
         self.outcomes: list[str | None] = [None] * samples
+        self.failed = np.zeros(samples, dtype=bool)
         self.residuals, self.relative = np.full(samples, inf), np.full(samples, inf)
         self.counts = np.zeros(samples, dtype=int)
         self._going = np.ones(samples, dtype=bool)
         self._best, self._first = np.full(samples, inf), np.full(samples, inf)
-        self._has_last = np.zeros(samples, dtype=bool)
+        self._has_last, self._begun = np.zeros(samples, dtype=bool), False  # has every sample a first residual?
         self._accelerated = np.zeros(samples, dtype=bool)
         self.fallbacks = 0
         if samples == 0:
@@ -114,7 +119,7 @@ class BatchedAnderson(Iteration):
         going = self._going
         image = self._rows(self._map(self._whole(self._point)))
         self.products += 1
-        self.counts[self._order.live[going]] += 1
+        self.counts[self._order.live] += going
         with np.errstate(all="ignore"):
             f = self.lib.subtract(image, self._point)
             residuals = self._norms(f)
@@ -122,12 +127,17 @@ class BatchedAnderson(Iteration):
             bad = going & self._accelerated & ~(residuals <= self.growth * self._best)
             blown = going & ~bad & ~np.isfinite(residuals)
             good = going & ~bad & ~blown
-            self._history.forget(bad)
-            self._history.remember(good & self._has_last, going, (image, self._image), (f, self._f))
-            self._image = self._but(bad | blown, image, self._image)
-            self._f = self._but(bad | blown, f, self._f)
+            fresh, images, changes = good & self._has_last, (image, self._image), (f, self._f)
+            self._image, self._f, kept = image, f, self._point
+            missed = bad | blown
+            if missed.any():
+                self._image, self._f = self._but(missed, *images), self._but(missed, *changes)
+                kept = self._but(missed, kept, self._kept)
+            self._kept = kept
             self._judge(good, bad, blown, residuals, scales)
-            if self.outcome is None:
+            if self.outcome is None:  # nobody asks for the history of samples that have all ended
+                self._history.forget(bad)
+                self._history.remember(fresh, going, images, changes)
                 self._next_point(good & self._going)
         self._compact()
         return self.residual
@@ -161,24 +171,33 @@ class BatchedAnderson(Iteration):
     ) -> None:
         """Write down how far each sample is, and end those that are through."""
         live = self._order.live
-        self._best = np.where(good, np.minimum(self._best, residuals), np.where(bad, inf, self._best))
-        self._has_last = (self._has_last | good) & ~bad
-        self._first = np.where(np.isfinite(self._first), self._first, np.where(good, residuals, inf))
-        self.fallbacks += int(np.count_nonzero(bad))
-        self.residuals[live[good]] = residuals[good]
-        self.relative[live[good]] = (residuals / np.where(scales > 0, scales, 1.0))[good]
+        self._best = np.minimum(self._best, residuals, out=self._best.copy(), where=good)
+        self._has_last = self._has_last | good
+        if bad.any():
+            self._best[bad], self._has_last[bad] = inf, False
+            self.fallbacks += int(np.count_nonzero(bad))
+        if not self._begun:
+            self._first = np.where(np.isfinite(self._first), self._first, np.where(good, residuals, inf))
+            self._begun = bool(np.isfinite(self._first).all())
+        seen = live[good]
+        self.residuals[seen] = residuals[good]
+        self.relative[seen] = (residuals / np.where(scales > 0, scales, 1.0))[good]
         converged, grown = good & (residuals <= self.tolerance * scales), good & (residuals > GROWN * self._first)
         ended = blown | converged | grown
         if ended.any():
-            for i in np.flatnonzero(ended):
-                self.outcomes[live[i]] = CONVERGED if converged[i] else "diverged" if grown[i] else "nonfinite"
+            burst = blown & np.isposinf(residuals) & (self.residuals[live] >= self._first) & np.isfinite(self._first)
+            names = np.where(converged, CONVERGED, np.where(grown | burst, "diverged", "nonfinite"))
             places = np.flatnonzero(ended)
-            rows = self.lib.take(self._image, self.lib.indices(places), -2)
+            self.failed[live[places]] = ~converged[places]
+            for sample, name in zip(live[places].tolist(), names[places].tolist(), strict=True):
+                self.outcomes[sample] = name
+            rests = self._but((blown | grown) & ~converged, self._image, self._kept)
+            rows = self.lib.take(rests, self.lib.indices(places), -2)
             self._done = self.lib.xp.concat([self._done, rows])
             self._order.end(places)
             self._going = self._going & ~ended
         self._state = None
-        self.residual = sqrt(float(np.sum(self.residuals**2)))
+        self.residual = sqrt(float(self.residuals @ self.residuals))
         if not self._going.any():
             self._close()
 
@@ -198,8 +217,8 @@ class BatchedAnderson(Iteration):
             return
         kept = np.flatnonzero(self._going)
         places = self.lib.indices(kept)
-        self._point, self._image, self._f = (
-            self.lib.take(rows, places, -2) for rows in (self._point, self._image, self._f)
+        self._point, self._image, self._f, self._kept = (
+            self.lib.take(rows, places, -2) for rows in (self._point, self._image, self._f, self._kept)
         )
         self._history.keep(kept)
         self._order.keep(kept)
@@ -218,8 +237,8 @@ class BatchedAnderson(Iteration):
 
     def _norms(self, rows: Any) -> np.ndarray:
         """The Euclidean norms of rows, on the host."""
-        squares = self.lib.xp.sum(rows * rows, axis=1)
-        return np.sqrt(np.asarray(self.lib.to_numpy(squares), dtype=np.float64))
+        norms = self.lib.xp.linalg.vector_norm(rows, axis=1)
+        return np.asarray(self.lib.to_numpy(norms), dtype=np.float64)
 
 
 class _Order:

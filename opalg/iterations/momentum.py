@@ -1,12 +1,15 @@
-"""Nesterov's momentum for the fixed point of any map, with a safeguard."""
+"""Nesterov's momentum for the fixed point of any map, with a safeguard; for one state or for many samples."""
 
 from __future__ import annotations
 
 from math import inf, isfinite, sqrt
 from typing import Any
 
+import numpy as np
+
 from opalg.arrays import Backend
 from opalg.errors import ParameterError
+from opalg.iterations.batched_anderson import BatchedAnderson
 from opalg.iterations.iteration import FlatMap, Iteration
 from opalg.iterations.vectors import norm, own_vector
 
@@ -89,4 +92,71 @@ class Momentum(Iteration):
         self._y = lib.add(self._z, lib.multiply(lib.subtract(self._z, self._before), momentum))
 
 
-__all__ = ["Momentum"]
+class BatchedMomentum(BatchedAnderson):
+    """`Momentum` for all rows of an array at once, each with its own restarts, outcome and end.
+
+    What it shares with Anderson acceleration, of which it takes no more than the plain map, is how samples end one by
+    one: see `BatchedAnderson`.
+
+    Parameters
+    ----------
+    map : callable
+        ``T``, from a real array of shape ``(samples, n)`` to another.
+    lib : Backend
+        Library, device and precision.
+    tolerance : float
+        The residual ``|T(z) - z|`` at which a sample has converged, relative to ``|T(z)|``.
+    growth : float
+        The factor over a sample's best residual above which its safeguard acts; infinity turns it off.
+    patience : int
+        How many restarts a sample makes before it gives momentum up.
+
+    Attributes
+    ----------
+    restarts : NumPy array of int
+        How often the safeguard acted, for each sample that goes on.
+    """
+
+    def __init__(
+        self, map: FlatMap, lib: Backend, tolerance: float = 1e-10, growth: float = 1.0, patience: int = 10
+    ) -> None:
+        super().__init__(map, lib, tolerance, memory=0, growth=growth)
+        self.patience = int(patience)
+
+    def start(self, z0: Any) -> None:
+        super().start(z0)
+        self._last = self._image
+        self._theta, self.restarts = np.ones(int(z0.shape[0])), np.zeros(int(z0.shape[0]), dtype=int)
+
+    def _judge(
+        self, good: np.ndarray, bad: np.ndarray, blown: np.ndarray, residuals: np.ndarray, scales: np.ndarray
+    ) -> None:
+        best = self._best
+        super()._judge(good, bad, blown, residuals, scales)
+        self._best = np.minimum(best, self._best)  # a restart makes nothing that was reached undone
+
+    def _next_point(self, going: np.ndarray) -> None:
+        restarted = self._going & ~going
+        self.restarts = self.restarts + restarted
+        theta = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * self._theta**2))
+        self._accelerated = going & (self._theta > 1.0) & (self.restarts < self.patience)
+        weights = np.where(self._accelerated, (self._theta - 1.0) / theta, 0.0)
+        self._theta = np.where(restarted, 1.0, theta)
+        self._point = self._image
+        if self._accelerated.any():
+            pushes = self.lib.multiply(
+                self.lib.subtract(self._image, self._last), self.lib.asarray(weights, "real")[:, None]
+            )
+            self._point = self.lib.add(self._image, pushes)
+        self._last = self._image
+
+    def _compact(self) -> None:
+        before = self._order.live
+        super()._compact()
+        if len(before) != len(self._order.live):
+            kept = np.flatnonzero(np.isin(before, self._order.live))
+            self._last = self.lib.take(self._last, self.lib.indices(kept), -2)
+            self._theta, self.restarts = self._theta[kept], self.restarts[kept]
+
+
+__all__ = ["BatchedMomentum", "Momentum"]

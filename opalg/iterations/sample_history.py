@@ -34,7 +34,7 @@ class SampleHistory:
     def __init__(self, lib: Backend, memory: int, regularisation: float, shape: tuple[int, int]) -> None:
         self.lib, self.memory = lib, memory
         self.ridge = max(regularisation, lib.epsilon)
-        self._f, self._g = lib.zeros((memory, *shape)), lib.zeros((memory, *shape))
+        self._f, self._g = lib.empty((memory, *shape)), lib.empty((memory, *shape))
         self._gram = np.tile(np.eye(memory)[:, :, None], (1, 1, shape[0]))
         self._inverse = np.zeros((memory, shape[0]))  # one over the length of each difference; 0 where there is none
         self._count = 0
@@ -55,18 +55,20 @@ class SampleHistory:
             return
         slot, self._count = self._count % self.memory, self._count + 1
         dropped = going & ~which
+        dropped = dropped if dropped.any() else None
         self._g[slot, ...] = self._difference(images, dropped)
         self._f[slot, ...] = df = self._difference(residuals, dropped)
-        used = self._used
         row = self._products(df)
         with np.errstate(all="ignore"):
             length = np.sqrt(row[slot])
-            kept = which & (length > 0) & np.all(np.isfinite(row), axis=0)
+            kept = which & (length > 0) & np.isfinite(row).all(axis=0)
             self._inverse[slot] = np.where(kept, 1.0 / length, 0.0)
-            row = row * self._inverse[:used]
-            row = np.where(kept, row * self._inverse[slot], 0.0)
+            row *= self._inverse[: self._used]
+            row *= self._inverse[slot]
+        if not kept.all():
+            row[:, ~kept] = 0.0
         row[slot] = 1.0
-        self._gram[slot, :used] = self._gram[:used, slot] = row
+        self._gram[slot, : self._used] = self._gram[: self._used, slot] = row
 
     def forget(self, which: np.ndarray) -> None:
         """Drop everything about some samples."""
@@ -92,15 +94,15 @@ class SampleHistory:
         kept = self._inverse[:used] > 0
         if not kept.any():
             return None
-        against = np.where(kept, self._products(f) * self._inverse[:used], 0.0)
-        gram = self._gram[:used, :used].copy()
-        ridge = self.ridge * np.maximum(np.count_nonzero(kept, axis=0), 1)
-        for i in range(used):
-            gram[i, i] += np.where(kept[i], ridge, 0.0)
-        found = _solved(gram, against) * self._inverse[:used]
-        lost = ~np.all(np.isfinite(found), axis=0)
-        if lost.any():
-            found[:, lost] = 0.0
+        system = np.empty((used, used + 1, kept.shape[1]))
+        system[:, :used] = self._gram[:used, :used]
+        every = np.arange(used)
+        system[every, every] += kept * (self.ridge * np.maximum(kept.sum(axis=0), 1))
+        system[:, used] = np.where(kept, self._products(f) * self._inverse[:used], 0.0)
+        found = _solved(system) * self._inverse[:used]
+        finite = np.isfinite(found)
+        if not finite.all():
+            found[:, ~finite.all(axis=0)] = 0.0
         return found
 
     def combined(self, weights: np.ndarray) -> Any:
@@ -112,10 +114,10 @@ class SampleHistory:
     def _used(self) -> int:
         return min(self._count, self.memory)
 
-    def _difference(self, change: Change, dropped: np.ndarray) -> Any:
+    def _difference(self, change: Change, dropped: np.ndarray | None) -> Any:
         """New minus old rows, zero for some: what is not finite would survive a weight of zero."""
         found = self.lib.subtract(*change)
-        if not dropped.any():
+        if dropped is None:
             return found
         return self.lib.xp.where(self.lib.asarray(dropped)[:, None], self.lib.zeros((1, 1)), found)
 
@@ -125,20 +127,21 @@ class SampleHistory:
         return np.asarray(self.lib.to_numpy(self.lib.xp.sum(terms, axis=2)), dtype=np.float64)
 
 
-def _solved(a: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Small symmetric positive definite systems, samples on the last axis, by elimination without pivots; overwritten.
+def _solved(system: np.ndarray) -> np.ndarray:
+    """Small symmetric positive definite systems, samples on the last axis, by elimination without pivots.
 
     One step for all systems costs less than LAPACK's calls for thousands of systems of five unknowns.
+
+    Parameters
+    ----------
+    system : array, shape ``(m, m + 1, samples)``
+        The matrices, and behind their columns the right-hand sides; overwritten.
     """
-    m = len(x)
-    for k in range(m - 1):
-        factors = a[k + 1 :, k] / a[k, k]
-        a[k + 1 :, k + 1 :] -= factors[:, None] * a[k, k + 1 :]
-        x[k + 1 :] -= factors * x[k]
-    for k in reversed(range(m)):
-        x[k] /= a[k, k]
-        x[:k] -= a[:k, k] * x[k]
-    return x
+    for k in range(len(system)):
+        row = system[k, k + 1 :] / system[k, k]
+        system[:, k + 1 :] -= system[:, k, None] * row
+        system[k, k + 1 :] = row
+    return system[:, -1]
 
 
 __all__ = ["SampleHistory"]

@@ -65,6 +65,9 @@ class Limits:
     adapt_until : int
         The last iteration at which controls may be balanced; after it they rest, so that convergence is that of the
         fixed map.
+    watch_growth : bool
+        Whether growth beyond all reason ends the loop; not where the iteration ends samples one by one, since one of
+        them that diverges is no reason to stop the others.
     """
 
     tol: float
@@ -75,6 +78,7 @@ class Limits:
     look_at_start: bool = True
     follow: bool = False
     adapt_until: int = 2000
+    watch_growth: bool = True
 
 
 @dataclass
@@ -208,7 +212,7 @@ class _Watch:
     def _exploded(self, found: Measurement) -> bool:
         """Whether the energy, or a residual where no energy is known, has grown beyond all reason."""
         size = found.certificate.value if found.value is None else abs(found.value)
-        if not isfinite(size):
+        if not self.limits.watch_growth or not isfinite(size):
             return False
         if self.first_value is None:
             self.first_value = size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,6 +42,12 @@ class Solution:
         A bound on ``|x - x*|`` where one is known.
     method, backend : str
         What solved it, and where.
+    sample_statuses : tuple of Status
+        How each sample ended, in the order of the flattened axes of samples, where the solve ends them one by one as
+        ``oa.fixed_point(..., sample_axes=1)`` does; empty elsewhere. A sample that failed holds its last iterate at
+        which the map was finite, and the others do not notice.
+    sample_residuals : tuple of float
+        What was compared with ``tol`` for each of them.
     """
 
     variables: tuple[Any, ...]
@@ -59,6 +66,8 @@ class Solution:
     message: str = ""
     evaluate_terms: Callable[[], dict[Any, float | None]] = dict
     evaluate_residual: Callable[[], float] = float
+    sample_statuses: tuple[Status, ...] = ()
+    sample_residuals: tuple[float, ...] = ()
 
     @cached_property
     def residual(self) -> float:
@@ -217,7 +226,8 @@ class Solution:
         Returns
         -------
         float
-            To first order in the move; infinite where there is no kink. Difference quotients need steps below it.
+            To first order in the move; infinite where there is no kink, and for maps, whose kinks are not known.
+            Difference quotients need steps below it.
         """
         return self.differentiator.validity_radius(self, directions, **options)
 
@@ -265,10 +275,20 @@ class Solution:
         return importlib.import_module("opalg.plotting").plot_history(self.history, axes=axes)
 
     def __repr__(self) -> str:
-        return (
+        lines = [
             f"Solution: {self.status.name} after {self.iterations} iterations of {self.method} on {self.backend} "
-            f"({self.seconds:.2f} s)\n  {self._value_text}, {self.certificate}\n  {self.status.value}"
-        )
+            f"({self.seconds:.2f} s)",
+            f"{self._value_text}, {self.certificate}",
+            self.status.value,
+        ]
+        if self.sample_statuses:
+            lines.append(self._samples_text)
+        return "\n  ".join(lines)
+
+    @property
+    def _samples_text(self) -> str:
+        counts = Counter(status.name for status in self.sample_statuses)
+        return "samples: " + ", ".join(f"{count} {name}" for name, count in counts.items())
 
     @property
     def _value_text(self) -> str:
@@ -281,6 +301,8 @@ class Solution:
             "certificate": str(self.certificate),
             "iterations": f"{self.iterations} of {self.method} on {self.backend}, {self.seconds:.2f} s",
         }
+        if self.sample_statuses:
+            rows["samples"] = self._samples_text.removeprefix("samples: ")
         cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
         return f"<table>{cells}</table>"
 

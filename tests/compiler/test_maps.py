@@ -294,7 +294,7 @@ def test_a_prox_is_part_of_a_map(rng) -> None:
         (lambda x, z: oa.fixed_point(x), "write fixed_point"),
         (lambda x, z: oa.fixed_point({x: 0.5 * z}), "make them Parameters, or unknowns"),
         (lambda x, z: oa.fixed_point(x, 0.5 * x, sample_axes=2), "same 2 axes"),
-        (lambda x, z: oa.fixed_point(x, 0.5 * x, sample_axes=1, acceleration="nesterov"), "sample by sample"),
+        (lambda x, z: oa.fixed_point(x, 0.5 * x, sample_axes=True), "nonnegative integer"),
         (lambda x, z: oa.fixed_point(x, 0.5 * x, sample_axes=-1), "nonnegative integer"),
         (lambda x, z: oa.prox("box", x), "takes a functional"),
         (lambda x, z: oa.prox(oa.nonneg, x, np.ones(3)), "one number"),

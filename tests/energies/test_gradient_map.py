@@ -129,3 +129,13 @@ def test_what_cannot_be_untied_says_why(rng):
         oa.untie(plan, A, step=0.1)
     with pytest.raises(oa.ParameterError, match="takes a map"):
         oa.untie(oa.compile(energy), A)
+
+
+def test_a_copy_needs_a_name_of_its_own():
+    u, A = oa.Variable(2, name="u"), oa.Parameter(np.eye(2), name="A")
+    f = oa.Parameter(np.ones(2), name="f")
+    tied = oa.fixed_point(u, u - 0.3 * oa.grad(0.5 * oa.sum_squares(oa.Matrix(A) @ u - f)))
+    for name in ("f", "A"):
+        with pytest.raises(oa.ParameterError, match=f"parameter '{name}' already"):
+            oa.untie(tied, A, name=name)
+    assert [p.name for p in oa.untie(tied, A, name="C").parameters] == ["C", "A", "f"]

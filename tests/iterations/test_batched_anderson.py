@@ -162,3 +162,20 @@ def test_rows_that_ended_are_no_longer_worked_on(rng):
     assert iteration.outcome == "converged"
     assert sizes[0] == 40 > sizes[-1]
     np.testing.assert_allclose(iteration.state, apply(iteration.state), atol=1e-10)
+
+
+@pytest.mark.parametrize("memory", [0, 3])
+def test_a_sample_that_overflows_rests_where_the_map_was_finite(memory):
+    def apply(z):
+        return np.stack([0.5 * z[0] + 1.0, 10.0 * z[1] ** 3, np.where(z[2] > 2.5, np.nan, z[2] + 1.0)])
+
+    iteration = BatchedAnderson(apply, NUMPY, 1e-10, memory)
+    iteration.start(np.array([[1.0, 1.0], [1e50, 1e50], [1.0, 1.5]]))
+    with np.errstate(over="ignore"):
+        while iteration.outcome is None and iteration.products < 100:
+            iteration.advance()
+    assert iteration.outcomes == ["converged", "diverged", "nonfinite"]
+    with np.errstate(all="raise"):
+        assert np.isfinite(apply(iteration.state)).all()  # of the images, too
+    np.testing.assert_array_equal(iteration.state[1], 1e50)
+    np.testing.assert_array_equal(iteration.state[2], [2.0, 2.5])

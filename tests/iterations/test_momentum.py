@@ -7,7 +7,7 @@ import pytest
 
 from opalg.arrays import backend
 from opalg.errors import ParameterError
-from opalg.iterations import Momentum, Picard
+from opalg.iterations import BatchedMomentum, Momentum, Picard
 from tests.iterations.systems import drive, symmetric
 
 NUMPY = backend("numpy")
@@ -57,3 +57,46 @@ def test_it_stops_at_the_last_finite_iterate():
 def test_a_safeguard_that_allows_shrinking_only_is_refused():
     with pytest.raises(ParameterError, match="growth"):
         Momentum(lambda z: z, NUMPY, growth=0.5)
+
+
+def test_samples_have_momentum_of_their_own(rng, lib):
+    """Iterates, restarts and ends are those of each sample alone, while rows of others are dropped on the way."""
+    matrices = np.stack([symmetric(rng, np.linspace(-0.9, top, 8)) for top in (0.3, 0.9, 0.97, 0.99, 0.995)])
+    shifts = rng.normal(size=(5, 8))
+    m, c = lib.asarray(matrices), lib.asarray(shifts)
+    together = BatchedMomentum(lambda z: lib.xp.matmul(m, z[:, :, None])[:, :, 0] + c, lib, 1e-6)
+    together.start(lib.zeros((5, 8)))
+    while together.outcome is None and together.products < 20000:
+        together.advance()
+    assert together.outcome == "converged"
+    restarts = 0
+    for i in range(5):
+        alone = Momentum(lambda z, i=i: lib.xp.matmul(m[i, ...], z) + c[i, ...], lib)
+        alone.start(lib.zeros((8,)))
+        scale = 0.0
+        while not alone.residual <= 1e-6 * scale:
+            alone.advance()
+            scale = np.linalg.norm(lib.to_numpy(alone.state))
+        restarts += alone.restarts
+        assert alone.products == together.counts[i]
+        np.testing.assert_allclose(lib.to_numpy(together.state)[i], lib.to_numpy(alone.state), rtol=1e-7, atol=1e-10)
+    assert restarts == together.fallbacks > 0
+    assert len(set(together.counts)) > 1
+
+
+def test_momentum_of_samples_is_given_up_one_by_one():
+    """A rotation on which momentum never helps, beside a sample on which it does."""
+    turn = 0.97 * np.array([[np.cos(1.2), -np.sin(1.2)], [np.sin(1.2), np.cos(1.2)]])
+
+    def apply(z):
+        return np.stack([turn @ z[0] + 1.0, 0.999 * z[1] + 1.0])
+
+    found = {}
+    for patience in (0, 3):
+        found[patience] = BatchedMomentum(apply, backend("numpy"), 1e-9, patience=patience)
+        found[patience].start(np.zeros((2, 2)))
+        while found[patience].outcome is None and found[patience].products < 50000:
+            found[patience].advance()
+        np.testing.assert_allclose(found[patience].state[0], np.linalg.solve(np.eye(2) - turn, np.ones(2)), rtol=1e-6)
+    assert found[3].counts[1] < 0.2 * found[0].counts[1]
+    assert found[0].fallbacks == 0 and found[0].counts[0] <= found[3].counts[0] < 1.2 * found[0].counts[0]
