@@ -4,7 +4,9 @@ from opalg.learning import datasets, metrics, noise, penalties, samplers, schedu
 from opalg.learning.batches import Batch, Measured
 from opalg.learning.evaluation import evaluate
 from opalg.learning.guard import Guard
+from opalg.learning.held_norms import refresh_norms
 from opalg.learning.hypergradients import Hypergradient, hypergradient
+from opalg.learning.nonnegative import keep_nonnegative
 from opalg.learning.online import OnlinePlan, online
 from opalg.learning.path import Tuning, TuningStep
 from opalg.learning.profiles import Profile, profile
@@ -37,12 +39,14 @@ __all__ = [
     "evaluate",
     "fit",
     "hypergradient",
+    "keep_nonnegative",
     "metrics",
     "noise",
     "normalise_spectra",
     "online",
     "penalties",
     "profile",
+    "refresh_norms",
     "refresh_spectra",
     "samplers",
     "schedules",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from opalg.errors import ParameterError
@@ -45,7 +46,7 @@ def batches_of(data: Any, epoch: int, generator: Any, alone: str | None = None) 
     ParameterError
         For what is no batch, what can be gone through only once, and where there is no batch at all.
     """
-    found = data(epoch, generator) if callable(data) else data
+    found = _called(data, epoch, generator) if callable(data) else data
     if not isinstance(found, Iterable):
         what = f"what the data return, {type(found).__name__}," if callable(data) else type(found).__name__
         raise ParameterError(f"{what} is not iterable; data are a list of batches, a loader, or a function of them")
@@ -59,6 +60,20 @@ def batches_of(data: Any, epoch: int, generator: Any, alone: str | None = None) 
         yield batch_of(item, alone)
     if count == 0:
         raise ParameterError(f"there is no batch in the data of epoch {epoch + 1}")
+
+
+def _called(data: Callable[..., Any], epoch: int, generator: Any) -> Any:
+    """What a function of data returns, after a look at what it takes."""
+    try:
+        inspect.signature(data).bind(epoch, generator)
+    except TypeError as error:
+        raise ParameterError(
+            f"data that are a function are called as data(epoch, generator), which "
+            f"{getattr(data, '__name__', type(data).__name__)} does not take: {error}; write def data(epoch, generator)"
+        ) from error
+    except ValueError:  # a function without a signature, such as those of C
+        pass
+    return data(epoch, generator)
 
 
 def batch_of(item: Any, alone: str | None = None) -> Batch:
@@ -153,10 +168,18 @@ class Measured:
             raise ParameterError(
                 f"clean samples are a tensor of Torch, not {type(self.clean).__name__}; convert them by torch.as_tensor"
             )
-        if isinstance(self.batch, bool) or not isinstance(self.batch, int):
+        if self.clean.ndim == 0:
+            raise ParameterError("clean samples are counted by their first axis, but a single number was given")
+        if not callable(self.measure):
+            raise ParameterError(
+                f"measure is a function (clean, generator) -> inputs by name, not {type(self.measure).__name__}"
+            )
+        if isinstance(self.batch, bool) or not isinstance(self.batch, Integral):
             raise ParameterError(f"batch is how many samples make one, an integer, not {self.batch!r}")
         if not 1 <= self.batch <= self.clean.shape[0]:
-            raise ParameterError(f"{self.clean.shape[0]} samples do not make a batch of {self.batch}")
+            raise ParameterError(
+                f"{self.clean.shape[0]} samples do not make a batch of {self.batch}; give a smaller batch="
+            )
 
     def __call__(self, epoch: int, generator: Any) -> Iterator[tuple[Mapping[str, Any], Any, Any]]:
         """The batches of an epoch."""

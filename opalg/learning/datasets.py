@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,9 @@ def split(n: int, sizes: Sequence[int | None], seed: int | None = None) -> tuple
     >>> len(train), len(test)
     (1400, 397)
     """
+    for size in sizes:
+        if size is not None and (isinstance(size, bool) or not isinstance(size, Integral)):
+            raise ParameterError(f"sizes of parts are counts of indices, and one may be None, not {size!r}")
     known = [size for size in sizes if size is not None]
     rest = n - sum(known)
     if rest < 0 or any(size < 0 for size in known) or len(sizes) - len(known) > 1:

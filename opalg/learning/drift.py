@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
+import numpy as np
+
 from opalg.arrays import Backend
 from opalg.iterations.vectors import dot, norm
 
@@ -13,6 +15,8 @@ MOVES = 0.01  # of their size: a drift below does not matter
 COHERENT = 2.6  # times the scatter inside a quarter: a steady drift moves its mean by 3.5, a random walk by 2
 GROWS = 1.5  # times the steps of the quarter before: growth by a factor, where iterates scatter as far as they move
 SAME_WAY = 0.5  # cosine of the angle to the way of the quarter before: noise comes back, a drift goes on
+RUNAWAY = 100.0  # times the steps of the first quarter: no start is so close to a fixed point that it leaves
+LONG = 0.1  # of their size: shorter steps are no flight
 STEADY = 0.9  # of the quarter before: what fades more quickly may yet settle
 
 
@@ -39,21 +43,37 @@ class Drift:
         self._squares: list[float] = []
         self._steps: list[float] = []
         self._count = 0
+        self._all: list[float] = []
+        self._size = 0.0
 
     def add(self, flat: Any, step: float = 0.0) -> None:
         """The next iterate, and how far the step to it was."""
         self._count += 1
+        self._all.append(step)
+        self._size = norm(flat, self.lib)
         place = self._count - self._first - 1
         if not self.length or place < 0:
             return
         if place % self.length == 0:
             self._sums.append(self.lib.copy(flat))
-            self._squares.append(norm(flat, self.lib) ** 2)
+            self._squares.append(self._size**2)
             self._steps.append(step)
         else:
             self._sums[-1] = self.lib.add(self._sums[-1], flat, out=self._sums[-1])
-            self._squares[-1] += norm(flat, self.lib) ** 2
+            self._squares[-1] += self._size**2
             self._steps[-1] += step
+
+    def grown(self) -> float | None:
+        """How many times as long as at first the steps are in the end, of a run that flees; else None.
+
+        Unlike a drift, this is seen in short runs too, and where the iterates swing to and fro as they grow.
+        """
+        quarter = len(self._all) // 4
+        if quarter < 2:
+            return None
+        first, last = (float(np.median(part)) for part in (self._all[:quarter], self._all[-quarter:]))
+        flees = first > 0 and last > RUNAWAY * first and max(self._all[-quarter:]) > LONG * self._size
+        return last / first if flees else None
 
     def moves(self, steady: bool) -> float | None:
         """How far the mean moved in the last quarter, relative to its size; None where it has settled.

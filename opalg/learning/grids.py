@@ -42,6 +42,11 @@ def configurations(grid: Mapping[str, Iterable[Any]] | Iterable[Mapping[str, Any
         lists = {name: _choices(name, values) for name, values in grid.items()}
         found = [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
     else:
+        if isinstance(grid, (str, bytes)) or not isinstance(grid, Iterable):
+            raise ParameterError(
+                f"a grid is a mapping from name to values, such as {{'tau': [0.1, 0.9]}}, or a sequence of mappings, "
+                f"not {grid!r}"
+            )
         found = [_configuration(entry) for entry in grid]
     if not any(found):
         raise ParameterError("the grid of a sweep is empty; give it names with values, such as {'tau': [0.1, 0.9]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ class Guard:
     clip : float
         The largest norm of the gradient; longer ones are shortened to it.
     explode : float
-        A step whose loss is larger than the median of the last ``window`` by this factor is undone: weights go back to
-        those of the last good step, and the state of the optimiser with them.
+        A step whose loss is larger than the median of the last ``window`` by this factor, which is above 1, is undone:
+        weights go back to those of the last good step, and the state of the optimiser with them.
     window : int
         How many losses the median is taken over.
     patience : int
@@ -46,12 +47,13 @@ class Guard:
     patience: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("clip", "explode"):
-            if not getattr(self, name) > 0:
-                raise ParameterError(f"{name} of a Guard must be positive, not {getattr(self, name)!r}")
+        for name, least in (("clip", 0), ("explode", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > least:
+                raise ParameterError(f"{name} of a Guard must be a number above {least}, not {value!r}")
         for name in ("window", "patience"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ParameterError(f"{name} of a Guard must be a positive integer, not {value!r}")
 
     @property

@@ -1,35 +1,43 @@
-"""Inner maximisations over balls around samples, whose states persist from one training step to the next."""
+"""Inner maximisations over spheres around samples, whose states persist from one training step to the next."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from opalg.errors import ParameterError
 
 Objective = Callable[[Any, Any], Any]
+SHRINK, GROW = 0.5, 1.25  # of a sample's step after one that found no more, and after one that did
 
 
 class InnerMaximum:
-    """Ascent on ``objective(x, d)`` over ``|d| <= radius`` for each sample by itself.
+    """Ascent on ``objective(x, d)`` over ``|d| = radius`` for each sample by itself.
 
     Parameters
     ----------
     objective : callable
         ``objective(x, d) -> tensor`` of one number for each sample, along the first axis of x; differentiable in d.
     radius : float
-        Of the ball, as a root mean square over the entries of a sample.
+        Of the sphere, as a root mean square over the entries of a sample.
     steps : int
-        Steps of ascent for each call.
+        Steps of ascent for each call. Each takes a gradient of the objective, and the last one a value besides.
     rate : float
-        Length of a step, relative to the radius, along the normalised gradient; after it d is put back onto the sphere.
+        Length of the longest steps, relative to the radius, along the normalised gradient; after each one d is put back
+        onto the sphere.
     seed : int
         Of the first displacements.
 
     Notes
     -----
-    Displacements of samples that come with an index are kept, and the next ascent begins there, so that a few steps for
-    each training step do, as with stored pairs in CLIP (Bungert, Raab, Roith, Schwinn and Tenbrinck 2021).
+    The best displacement of each sample is what is found. A step that finds no more for a sample is taken back and
+    halves the next ones of that sample; one that finds more lengthens them by a quarter, up to ``rate``. So from the
+    same start more steps never find less.
+
+    Displacements of samples that come with an index are kept, with the lengths of their steps, and the next ascent
+    begins there, so that a few steps for each training step do, as with stored pairs in CLIP (Bungert, Raab, Roith,
+    Schwinn and Tenbrinck 2021).
     """
 
     def __init__(
@@ -45,11 +53,12 @@ class InnerMaximum:
         self.objective, self.radius, self.steps, self.rate = objective, float(radius), steps, float(rate)
         self._generator = torch.Generator().manual_seed(seed)
         self._kept: dict[int, Any] = {}
+        self._rates: dict[int, float] = {}
 
     def maximise(
         self, x: Any, indices: Any = None, steps: int | None = None, objective: Objective | None = None
     ) -> Any:
-        """Displacements of some samples after the steps of ascent, without a graph.
+        """The best displacements of some samples that the steps of ascent met, without a graph.
 
         Parameters
         ----------
@@ -65,16 +74,36 @@ class InnerMaximum:
 
         x = x.detach()
         objective = self.objective if objective is None else objective
-        d = self._start(x, indices)
-        for _ in range(self.steps if steps is None else steps):
-            d.requires_grad_(True)
+        ascent = _Ascent(self._start(x, indices), self._start_rates(x, indices), self.rate)
+        steps = self.steps if steps is None else steps
+        for _ in range(steps):
+            d = self._next(ascent).requires_grad_(True)
             with torch.enable_grad():
-                (slope,) = torch.autograd.grad(objective(x, d).sum(), d)
-            d = self._on_sphere(d.detach() + self.rate * self._on_sphere(slope))
+                values = objective(x, d)
+                (slope,) = torch.autograd.grad(values.sum(), d)
+            ascent.look(d.detach(), values.detach(), slope)
+        if steps:
+            d = self._next(ascent)
+            with torch.no_grad():
+                ascent.look(d, objective(x, d).detach())
         if indices is not None:
-            for i, own in zip(indices.tolist(), d, strict=True):
-                self._kept[int(i)] = own.clone()
-        return d
+            for i, own, rate in zip(indices.tolist(), ascent.best, ascent.rates.tolist(), strict=True):
+                self._kept[int(i)], self._rates[int(i)] = own.clone(), rate
+        return ascent.best
+
+    def _next(self, ascent: _Ascent) -> Any:
+        """Where to look next: at the start, and then one step from the best of each sample."""
+        if ascent.slope is None:
+            return ascent.best.clone()
+        lengths = ascent.rates.reshape(-1, *(1,) * (ascent.best.ndim - 1))
+        return self._on_sphere(ascent.best + lengths * self._on_sphere(ascent.slope))
+
+    def _start_rates(self, x: Any, indices: Any) -> Any:
+        import torch
+
+        own = [None] * len(x) if indices is None else indices.tolist()
+        rates = [self._rates.get(int(i), self.rate) if i is not None else self.rate for i in own]
+        return torch.tensor(rates, dtype=x.dtype, device=x.device)
 
     def _start(self, x: Any, indices: Any) -> Any:
         import torch
@@ -92,13 +121,44 @@ class InnerMaximum:
         return (self.radius * rows / sizes[:, None]).reshape(d.shape)
 
     def state_dict(self) -> dict[str, Any]:
-        """The displacements and the state of the random numbers."""
-        return {"kept": dict(self._kept), "random": self._generator.get_state()}
+        """The displacements, the lengths of their steps, and the state of the random numbers."""
+        return {"kept": dict(self._kept), "rates": dict(self._rates), "random": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
         self._kept = {int(i): d for i, d in state["kept"].items()}
+        self._rates = {int(i): float(rate) for i, rate in state.get("rates", {}).items()}
         self._generator.set_state(state["random"])
+
+
+class _Ascent:
+    """The best displacement that each sample has met, with its value, its slope and the length of the next step.
+
+    Parameters
+    ----------
+    best : tensor, shape ``(samples, ...)``
+    rates : tensor, shape ``(samples,)``
+    longest : float
+        The largest rate.
+    """
+
+    def __init__(self, best: Any, rates: Any, longest: float) -> None:
+        self.best, self.rates, self.longest = best, rates, longest
+        self.values: Any = None
+        self.slope: Any = None
+
+    def look(self, d: Any, values: Any, slope: Any = None) -> None:
+        """Take in what was found at displacements; a value that is NaN is never the best."""
+        if self.values is None:
+            self.values, self.slope = values.nan_to_num(nan=-inf, posinf=inf, neginf=-inf), slope
+            return
+        more = values > self.values
+        self.rates = (self.rates * GROW).clamp_max(self.longest).where(more, SHRINK * self.rates)
+        self.values = values.where(more, self.values)
+        which = more.reshape(-1, *(1,) * (d.ndim - 1))
+        self.best = d.where(which, self.best)
+        if slope is not None:
+            self.slope = slope.where(which, self.slope)
 
 
 __all__ = ["InnerMaximum"]

@@ -67,9 +67,15 @@ def _difference(output: Any, target: Any) -> Any:
             f"the model gives the variables {names}, of which a loss by name cannot choose; give a function, as in "
             f"loss=lambda output, target: (output[x] - target).square().mean()"
         )
-    if not hasattr(target, "shape") or tuple(output.shape) != tuple(target.shape):
-        found = tuple(target.shape) if hasattr(target, "shape") else type(target).__name__
-        raise ShapeError(f"the model gives shape {tuple(output.shape)}, but the target has {found}")
+    if not hasattr(target, "detach"):
+        raise ParameterError(
+            f"the target is a tensor of Torch, not {type(target).__name__}; convert it by torch.as_tensor"
+        )
+    if tuple(output.shape) != tuple(target.shape):
+        raise ShapeError(
+            f"the model gives shape {tuple(output.shape)}, but the target has {tuple(target.shape)}; losses by name "
+            f"compare entry by entry, a function of your own may do otherwise"
+        )
     return output - target
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from opalg.arrays import backend_of
-from opalg.errors import ShapeError
+from opalg.errors import DtypeError, ParameterError, ShapeError
 
 
 def _pair(image: Any, reference: Any, sample_axes: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -17,7 +18,16 @@ def _pair(image: Any, reference: Any, sample_axes: int = 0) -> tuple[np.ndarray,
         raise ShapeError(f"the image has shape {a.shape}, the reference {b.shape}")
     if not 0 <= sample_axes <= a.ndim:
         raise ShapeError(f"images of shape {a.shape} do not have {sample_axes} leading axes of samples")
+    if not a.size:
+        raise ShapeError(f"images of shape {a.shape} have no entries to compare")
     return a, b
+
+
+def _check_range(data_range: Any) -> None:
+    if isinstance(data_range, bool) or not isinstance(data_range, Real) or not float(data_range) > 0:
+        raise ParameterError(
+            f"data_range is the largest possible value less the smallest, a positive number, not {data_range!r}"
+        )
 
 
 def _power(v: np.ndarray, sample_axes: int) -> np.ndarray:
@@ -55,6 +65,7 @@ def psnr(image: Any, reference: Any, data_range: float = 1.0, *, sample_axes: in
     >>> oa.metrics.psnr(np.full((2, 8, 8), 0.1), np.zeros((2, 8, 8)), sample_axes=1).round(6).tolist()
     [20.0, 20.0]
     """
+    _check_range(data_range)
     a, b = _pair(image, reference, sample_axes)
     return _decibels(data_range**2, _power(a - b, sample_axes))
 
@@ -93,8 +104,26 @@ def ssim(image: Any, reference: Any, data_range: float = 1.0, *, sample_axes: in
     Returns
     -------
     float, or array of the shape of the sample axes
+
+    Raises
+    ------
+    ShapeError
+        For what are no images, and for images of different shapes.
+    DtypeError
+        For complex images.
+    ParameterError
+        For a range that is not positive.
     """
+    _check_range(data_range)
     a, b = _pair(image, reference, sample_axes)
+    shape = a.shape[sample_axes:]
+    if len(shape) not in (2, 3):
+        raise ShapeError(
+            f"the structural similarity is that of images (h, w) or (channels, h, w), not of {shape}; say how many "
+            f"leading axes count images with sample_axes="
+        )
+    if a.dtype.kind == "c" or b.dtype.kind == "c":
+        raise DtypeError("the structural similarity is that of real images; compare sizes, abs(image), or real parts")
     values = np.empty(a.shape[:sample_axes])
     for i in np.ndindex(values.shape):
         values[i] = _ssim(a[i], b[i], data_range)

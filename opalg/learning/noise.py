@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,12 @@ def gaussian(shape: Any, std: float = 1.0, *, like: Any = None, rng: Any = None)
     >>> bool(abs(np.mean(abs(e) ** 2) - 0.25) < 0.02)
     True
     """
-    if not std >= 0:
-        raise ParameterError(f"the standard deviation of noise is not negative, but {std!r} was given")
+    if not _is_number(std) or not 0 <= std < np.inf:
+        raise ParameterError(f"the standard deviation of noise is a finite number, not negative, but not {std!r}")
     like = np.zeros(0) if like is None else like
     lib = backend_of(like)
     kind = lib.kind_of(like)
-    draw, shape = _drawer(rng), (shape,) if isinstance(shape, int) else tuple(shape)
+    draw, shape = _drawer(rng), (int(shape),) if isinstance(shape, Integral) else tuple(shape)
     values = (draw(shape) + 1j * draw(shape)) / np.sqrt(2.0) if kind == "complex" else draw(shape)
     return lib.asarray(std * values, kind)
 
@@ -78,15 +79,22 @@ def at_snr(y: Any, snr: float, *, rng: Any = None) -> Any:
     30.0
     """
     lib = backend_of(y)
+    if not _is_number(snr) or not np.isfinite(snr):
+        raise ParameterError(f"the signal-to-noise ratio is a finite number of decibels, not {snr!r}")
     e = lib.to_numpy(gaussian(tuple(y.shape), like=y, rng=rng)).astype(np.complex128)
     signal = np.linalg.norm(np.ravel(lib.to_numpy(y)).astype(np.complex128))
     if signal == 0:
-        raise ParameterError("data that are zero have no signal-to-noise ratio")
+        raise ParameterError(
+            "data that are zero have no signal-to-noise ratio, so no noise has that of them; add noise of a given size "
+            "by oa.noise.gaussian(y.shape, std, like=y)"
+        )
     if not np.isfinite(signal):
         raise NonFiniteError("data that hold NaN or infinity have no signal-to-noise ratio")
-    if not np.isfinite(snr):
-        raise ParameterError(f"the signal-to-noise ratio is a finite number of decibels, not {snr!r}")
-    scaled = e * (signal / np.linalg.norm(np.ravel(e)) * 10.0 ** (-snr / 20.0))
+    with np.errstate(over="ignore"):
+        size = signal / np.linalg.norm(np.ravel(e)) * np.float64(10.0) ** (-snr / 20.0)
+    if not np.isfinite(size):
+        raise ParameterError(f"noise of {snr!r} decibels is beyond all numbers")
+    scaled = e * size
     kind = lib.kind_of(y)
     return y + lib.asarray(scaled if kind == "complex" else scaled.real, kind)
 
@@ -99,7 +107,14 @@ def _drawer(rng: Any) -> Any:
         if not isinstance(rng, torch.Generator):
             raise ParameterError(f"rng is a generator of NumPy or Torch, or a seed, not {type(rng).__name__}")
         return lambda shape: torch.randn(shape, generator=rng, dtype=torch.float64, device=rng.device).cpu().numpy()
-    return np.random.default_rng(rng).standard_normal
+    try:
+        return np.random.default_rng(rng).standard_normal
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"rng is a generator of NumPy or Torch, or a seed, not {rng!r}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 __all__ = ["at_snr", "gaussian"]

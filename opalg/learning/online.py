@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from opalg.learning.drift import Drift
 from opalg.learning.online_gradients import OnlineDifferentiator
 from opalg.learning.profiles import Profile, profile
 from opalg.learning.sampled_map import SampledMap
-from opalg.learning.samplers import Sampler, WithoutReplacement
+from opalg.learning.samplers import Sampler, WithoutReplacement, drawn_by
 from opalg.learning.sampling_variance import SamplingVariance, sampling_variance
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Info, Measurement, run
@@ -94,7 +95,7 @@ class OnlinePlan:
         return (
             self.drawn == self.count
             and self.sampler.variance_factor(self.count) in (0.0, 1.0 / self.count)
-            and (sorted(self.sampler.draw(np.random.default_rng(0), self.count)) == list(range(self.count)))
+            and (sorted(drawn_by(self.sampler, np.random.default_rng(0), self.count)) == list(range(self.count)))
         )
 
     def restart(self, solves: int = 0) -> None:
@@ -184,7 +185,13 @@ class OnlinePlan:
     def _advice(self, iteration: Iteration, drift: Drift) -> str:
         """What to say about a run that does not settle; with momentum, about one that has not yet."""
         restarts = iteration.restarts if isinstance(iteration, Momentum) else None
-        moved = drift.moves(steady=restarts is None)
+        moved, grown = drift.moves(steady=restarts is None), drift.grown()
+        if moved is None and grown is not None:
+            return (
+                f"the iterates run away: their steps are {grown:.2g} times as long as at the start, so the map does "
+                f"not contract; shorten its step (a block alone may bend more than the mean of all), draw more blocks, "
+                f"or normalise the spectra of its network"
+            )
         if moved is None:
             return ""
         text = f"the iterates have not settled: in the last quarter they moved on by {moved:.2g} of their size"
@@ -199,7 +206,7 @@ class OnlinePlan:
     def _iteration(self, sampled: SampledMap, space: VectorSpace, rng: np.random.Generator) -> Any:
         def step(flat: Any) -> Any:
             (x,) = space.unpack(flat)
-            return space.pack([sampled.step(x, self.sampler.draw(rng, self.count))])
+            return space.pack([sampled.step(x, drawn_by(self.sampler, rng, self.count))])
 
         if self.full.acceleration == "nesterov":
             return Momentum(step, self.backend, growth=RANDOM)
@@ -262,9 +269,11 @@ class OnlinePlan:
 
     @property
     def _sampling(self) -> str:
+        mixed = self.full.acceleration == "anderson" and not self.is_full
+        plain = "; plain iteration in place of Anderson's" if mixed else ""
         return (
             f"{self.drawn} of {self.count} blocks in each iteration, {self.sampler!r}; backward {self.backward}, "
-            f"seed {self.seed}"
+            f"seed {self.seed}{plain}"
         )
 
     def __repr__(self) -> str:
@@ -363,6 +372,15 @@ def online(
         )
     if len(plan.variables) != 1 or plan.sample_axes:
         raise UnsupportedError("online solves take maps of one variable, without sample_axes")
+    if isinstance(blocks, Sampler):
+        raise ParameterError(f"{blocks!r} is a sampler; write online(plan, sampler={blocks!r})")
+    if sampler is not None and not isinstance(sampler, Sampler):
+        raise ParameterError(
+            f"sampler is one of oa.samplers, such as oa.samplers.WithReplacement(4), not {sampler!r}; a number of "
+            f"blocks is written online(plan, 4)"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise ParameterError(f"seed must be a nonnegative integer, not {seed!r}")
     if (blocks is None) == (sampler is None):
         raise ParameterError("online takes the number of blocks, or a sampler; give one of them")
     if backward not in BACKWARD:

@@ -11,6 +11,7 @@ from opalg.implicit.arguments import Options, Request, cotangent_of, forward_fla
 from opalg.implicit.gradients import Adjoint, Gradients
 from opalg.implicit.programs import is_zero, size
 from opalg.learning.sampled_map import SampledMap
+from opalg.learning.samplers import drawn_by
 from opalg.program.recordings import recorded_once
 from opalg.solving.loop import quiet
 from opalg.solving.solution import Solution
@@ -90,7 +91,7 @@ class OnlineDifferentiator:
 
     def _draw(self) -> np.ndarray:
         count = self.plan.count
-        return np.arange(count) if self.plan.backward == "full" else self.plan.sampler.draw(self.rng, count)
+        return np.arange(count) if self.plan.backward == "full" else drawn_by(self.plan.sampler, self.rng, count)
 
     def _result(
         self,

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from math import inf
 from typing import Any
 
 from opalg.errors import ParameterError
@@ -51,9 +52,15 @@ class Optimisers:
             groups = [(_chosen(weights, wanted, names or {}), make) for wanted, make in map(_pair, optimizer)]
             if not groups:
                 raise ParameterError("the sequence of optimisers is empty; give pairs (names, optimizer)")
+            if not all(chosen for chosen, _ in groups):
+                raise ParameterError(
+                    "one of the optimisers that take turns has no name of a parameter to move; write pairs such as "
+                    "(['A'], 'adam')"
+                )
         else:
             groups = [(list(weights.values()), optimizer)]
         self.all = [_made(make, chosen, lr) for chosen, make in groups]
+        self._given = [_settings(o, made is o, weights) for o, (_, made) in zip(self.all, groups, strict=True)]
         for optimiser in self.all:
             if not any(p is w for p in self.moved(optimiser) for w in weights.values()):
                 raise ParameterError(
@@ -101,11 +108,25 @@ class Optimisers:
         state = {
             "optimisers": [o.state_dict() for o in self.all],
             "schedulers": [_plain(dict(s.state_dict())) for s in self.schedulers],
+            "given": self._given,
         }
         return deepcopy(state) if copy else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
+        """Go back to a state.
+
+        Raises
+        ------
+        ParameterError
+            Where the optimisers of the state were set up otherwise, which would be forgotten.
+        """
+        for optimiser, before, now in zip(self.all, state.get("given", self._given), self._given, strict=True):
+            for what in before or ():
+                if now is not None and what in now and before[what] != now[what]:
+                    raise ParameterError(
+                        f"the {type(optimiser).__name__} of the checkpoint has {what} = {before[what]!r}, but now "
+                        f"{now[what]!r} is given; give the former, or another checkpoint="
+                    )
         for optimiser, own in zip(self.all, state["optimisers"], strict=True):
             optimiser.load_state_dict(deepcopy(own))
         for scheduler, own in zip(self.schedulers, state["schedulers"], strict=True):
@@ -138,13 +159,41 @@ def _made(make: Any, weights: list[Any], lr: float) -> Any:
     if isinstance(make, str) and make.lower() in known:
         make = known[make.lower()]
     if isinstance(make, type) and issubclass(make, torch.optim.Optimizer):
-        return make(weights, lr=lr)  # type: ignore[call-arg]
+        return make(weights, lr=_checked_rate(lr))  # type: ignore[call-arg]
     if not callable(make):
         raise ParameterError(f"optimizer must be {HINT}; not {make!r}")
     made = make(weights)
     if not isinstance(made, torch.optim.Optimizer):
         raise ParameterError(f"optimizer must be {HINT}; the one given returned {type(made).__name__}")
     return made
+
+
+def _settings(optimiser: Any, is_given: bool, weights: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How an optimiser was set up and what it moves; None for one that was given, which may have made steps."""
+    if is_given:
+        return None
+    found: dict[str, Any] = {}
+    names = {id(w): name for name, w in weights.items()}
+    for number, group in enumerate(optimiser.param_groups):
+        own = f" of group {number}" if len(optimiser.param_groups) > 1 else ""
+        found[f"parameters{own}"] = [names.get(id(p), "another") for p in group["params"]]
+        for what, value in group.items():
+            if what != "params" and isinstance(_listed(value), (bool, int, float, str, list)):
+                found[what + own] = _listed(value)
+    return found
+
+
+def _listed(value: Any) -> Any:
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        return value.item()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _checked_rate(lr: Any) -> Any:
+    found = lr.item() if hasattr(lr, "item") and getattr(lr, "ndim", 0) == 0 else lr
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < inf:
+        raise ParameterError(f"lr is a learning rate, a finite number that is not negative, not {lr!r}")
+    return lr
 
 
 def _schedulers(scheduler: Callable[[Any], Any] | Any, optimisers: Sequence[Any]) -> list[Any]:
@@ -160,7 +209,15 @@ def _schedulers(scheduler: Callable[[Any], Any] | Any, optimisers: Sequence[Any]
             f"scheduler is a function of an optimiser, as in lambda o: torch.optim.lr_scheduler.StepLR(o, 100), not "
             f"{scheduler!r}"
         )
-    made = [scheduler(o) for o in optimisers]
+    try:
+        made = [scheduler(o) for o in optimisers]
+    except TypeError as error:
+        if not isinstance(scheduler, type):
+            raise
+        raise ParameterError(
+            f"{scheduler.__name__} needs more than an optimiser ({error}); write a function, as in "
+            f"scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 100)"
+        ) from error
     for one in made:
         if not hasattr(one, "step") or not hasattr(one, "state_dict"):
             raise ParameterError(f"scheduler must return a scheduler of Torch, not {type(one).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ def ellipses(
     array, shape ``(count, size, size)``
         Between 0 and 1, and 0 outside of the disc of radius ``0.45 size``, so that every ray of a tomograph is seen.
 
+    Raises
+    ------
+    ParameterError
+        Where count or size is no positive integer.
+
     Examples
     --------
     >>> from opalg.learning import datasets
@@ -37,6 +43,9 @@ def ellipses(
     >>> phantoms.shape, bool((phantoms >= 0).all() and (phantoms <= 1).all())
     ((2, 32, 32), True)
     """
+    for name, value in (("count", count), ("size", size)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ParameterError(f"{name} of ellipses must be a positive integer, not {value!r}")
     rng = np.random.default_rng(rng)
     middles = (np.arange(size) + 0.5) * (2.0 / size) - 1.0
     x, y = np.meshgrid(middles, middles)
@@ -102,9 +111,9 @@ def coil_maps(coils: int, shape: tuple[int, int], *, width: float = 0.8, dtype: 
     >>> bool(np.allclose(np.sum(abs(maps) ** 2, axis=0), 1.0))
     True
     """
-    if len(shape) != 2:
-        raise ShapeError(f"coil_maps takes a shape with two axes, not {tuple(shape)}")
-    if coils < 1 or not width > 0:
+    if not isinstance(shape, (tuple, list)) or len(shape) != 2:
+        raise ShapeError(f"coil_maps(coils, shape) takes a shape with two axes, not {shape!r}")
+    if isinstance(coils, bool) or not isinstance(coils, Integral) or coils < 1 or not width > 0:
         raise ParameterError(f"coil_maps needs one or more coils and a positive width, not {coils} and {width!r}")
     down, across = np.meshgrid(*((np.arange(n) + 0.5) * (2.0 / n) - 1.0 for n in shape), indexing="ij")
     turns = 2.0 * np.pi * np.arange(coils)[:, None, None] / coils

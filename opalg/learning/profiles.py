@@ -116,14 +116,21 @@ def profile(
     >>> found.network, 0 < found.data <= found.forward, found.data_bytes > 0
     (0.0, True, True)
     """
-    if repeats < 1:
-        raise ParameterError(f"a measurement is made at least once, not {repeats} times")
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+        raise ParameterError(f"a measurement is made at least once: repeats is a positive integer, not {repeats!r}")
     return _Profiler(plan, x, params, of, repeats).run()
 
 
 class _Profiler:
     def __init__(self, plan: Any, x: Any, params: Any, of: EnergyExpression | None, repeats: int) -> None:
         full = getattr(plan, "full", plan)
+        if not hasattr(full, "expressions"):
+            raise ParameterError(
+                f"a profile is that of a map, made by oa.fixed_point or oa.online, not of {type(plan).__name__}; the "
+                f"history of a solution has the seconds of other plans"
+            )
+        if len(full.variables) != 1:
+            raise ParameterError(f"a profile is that of a map of one variable, not of {len(full.variables)}")
         if full is plan:
             self.pieces, self.drawn = data_blocks(full.expressions[0], full.variables[0], of).entire, np.arange(1)
         else:

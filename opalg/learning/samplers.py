@@ -49,6 +49,24 @@ class Sampler(ABC):
         return tuple((i,) for i in range(count))
 
 
+def drawn_by(sampler: Sampler, rng: np.random.Generator, count: int) -> np.ndarray:
+    """The blocks that a sampler draws, after a look at whether there are such blocks.
+
+    Raises
+    ------
+    ParameterError
+        Where a sampler draws what is no block, or another number of them than it says.
+    """
+    drawn = np.asarray(sampler.draw(rng, count))
+    wanted = sampler.check(count)
+    if drawn.dtype.kind not in "iu" or drawn.shape != (wanted,) or drawn.min() < 0 or drawn.max() >= count:
+        raise ParameterError(
+            f"{type(sampler).__name__} must draw {wanted} numbers from 0 to {count - 1}, as its check() says, but "
+            f"draw() returned {drawn.tolist()!r}"
+        )
+    return drawn
+
+
 @dataclass(frozen=True)
 class WithReplacement(Sampler):
     """``blocks`` independent draws; the variance of the estimate falls as ``1 / blocks``.
@@ -92,7 +110,10 @@ class WithoutReplacement(Sampler):
 
     def check(self, count: int) -> int:
         if _at_least_one(self.blocks) > count:
-            raise ParameterError(f"{self.blocks} different blocks were asked for, but there are {count}")
+            raise ParameterError(
+                f"{self.blocks} different blocks were asked for, but there are {count}; draw fewer, or with "
+                f"oa.samplers.WithReplacement"
+            )
         return self.blocks
 
     def variance_factor(self, count: int) -> float:
@@ -141,7 +162,11 @@ class Stratified(Sampler):
     def check(self, count: int) -> int:
         _at_least_one(self.strata)
         if count % self.strata:
-            raise ParameterError(f"{count} blocks do not divide into {self.strata} sectors of the same size")
+            fitting = [n for n in range(1, count + 1) if count % n == 0]
+            raise ParameterError(
+                f"{count} blocks do not divide into {self.strata} sectors of the same size; they do into "
+                f"{', '.join(map(str, fitting))}"
+            )
         blocks = self.strata if self.blocks is None else _at_least_one(self.blocks)
         if blocks % self.strata or blocks > count:
             raise ParameterError(
@@ -163,4 +188,4 @@ def _at_least_one(number: object) -> int:
     return int(number)
 
 
-__all__ = ["Sampler", "Stratified", "WithReplacement", "WithoutReplacement"]
+__all__ = ["Sampler", "Stratified", "WithReplacement", "WithoutReplacement", "drawn_by"]

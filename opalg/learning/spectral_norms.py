@@ -49,6 +49,8 @@ def normalise_spectra(network: Any, iterations: int = 15) -> Any:
     )
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
         raise ParameterError(f"the power iterations to begin with are a positive integer, not {iterations!r}")
+    if not isinstance(network, torch.nn.Module):
+        raise ParameterError(f"weights to normalise are those of a torch.nn.Module, not of {type(network).__name__}")
     layers = [m for m in network.modules() if isinstance(m, kinds)]
     if not layers:
         raise ParameterError(f"{type(network).__name__} has no linear layer or convolution to normalise")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from opalg.errors import ParameterError
 from opalg.learning.grids import Call, Configuration, calls_of, configurations, distinct_keys
+from opalg.learning.interrupts import Witness
 from opalg.learning.sweep_record import Outcome, SweepRecord
 from opalg.learning.sweep_results import Sweep, names_of
 from opalg.learning.training_log import plain
@@ -65,15 +67,16 @@ def sweep(
     Raises
     ------
     ParameterError
-        For an empty grid, a configuration that occurs twice, a cache that is another file, values that a cache cannot
-        hold, and figures that are none.
+        For an empty grid, a configuration that occurs twice, a cache that is another file or cannot be written, values
+        that a cache cannot hold, a ``run`` that other processes cannot be given, and figures that are none.
 
     Notes
     -----
     The cache knows configurations, not what ``run`` does with them: after a change of ``run`` give it another path, or
     put a version into the grid. Every run should make its own generators from a seed in its configuration, so that
     figures do not depend on the order of runs. Where the sweep is interrupted, calls that have ended by then are kept,
-    and those that have not started are cancelled. A worker process that dies takes its executor with it, whose
+    and those that have not started are cancelled; a call that Ctrl-C has ended early, in a solve or in training, is not
+    kept. A worker process that dies takes its executor with it, whose
     ``BrokenExecutor`` ends the sweep in the same way.
 
     Examples
@@ -95,6 +98,7 @@ def sweep(
     >>> again.rows == found.rows
     True
     """
+    _check(run, executor)
     if on_error not in ("record", "raise"):
         raise ParameterError(f"on_error is 'record' or 'raise', but {on_error!r} was given")
     listed = configurations(grid)
@@ -120,6 +124,23 @@ def sweep(
     found = Sweep(rows, names)
     _warn(found.failed)
     return found
+
+
+def _check(run: Any, executor: Any) -> None:
+    if not callable(run):
+        raise ParameterError(f"run is a function of a configuration, not {type(run).__name__}")
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise ParameterError(
+            f"executor is one of concurrent.futures, such as ProcessPoolExecutor(2), not {executor!r}; None runs here"
+        )
+    if isinstance(executor, ProcessPoolExecutor):
+        try:
+            pickle.dumps(run)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ParameterError(
+                f"run cannot be handed to other processes ({error}); make it a function at the top of a module, or "
+                f"take a ThreadPoolExecutor"
+            ) from error
 
 
 def _kept(outcome: Outcome | None, retry_failed: bool) -> Outcome | None:
@@ -187,12 +208,17 @@ def attempt(run: Any, call: Call, catch: bool) -> list[Outcome]:
     ParameterError
         Where what it returned are no figures.
     """
-    try:
-        returned = run(**call.arguments)
-    except Exception as error:
-        if not catch:
-            raise
-        return [{"error": f"{type(error).__name__}: {error}"} for _ in call.places]
+    with Witness() as ctrl_c:
+        try:
+            returned = run(**call.arguments)
+        except Exception as error:
+            if ctrl_c.asked:
+                raise KeyboardInterrupt from error
+            if not catch:
+                raise
+            return [{"error": f"{type(error).__name__}: {error}"} for _ in call.places]
+    if ctrl_c.asked:  # a solve or a training run has taken it for its own, and returned what it had
+        raise KeyboardInterrupt
     if not call.batched:
         return [_figures(returned, call.arguments)]
     if isinstance(returned, (Mapping, str)) or not isinstance(returned, Sequence):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -26,8 +27,8 @@ class SweepRecord:
     Raises
     ------
     ParameterError
-        Where the file holds something else. A last line that was not written to its end is no error: it is cut off
-        when the next one is added.
+        Where the file holds something else, or cannot be read or written. A last line that was not written to its end
+        is no error: it is cut off when the next one is added.
 
     Notes
     -----
@@ -40,7 +41,9 @@ class SweepRecord:
         self._length = 0
         self._file: IO[bytes] | None = None
         if self.path.exists():
-            self._read(self.path.read_bytes())
+            with _told(self.path):
+                content = self.path.read_bytes()
+            self._read(content)
 
     def _read(self, content: bytes) -> None:
         lines = content.splitlines(keepends=True)
@@ -57,9 +60,10 @@ class SweepRecord:
             self._length += len(line)
 
     def __enter__(self) -> SweepRecord:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("ab")
-        self._file.truncate(self._length)
+        with _told(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab")
+            self._file.truncate(self._length)
         return self
 
     def __exit__(
@@ -76,6 +80,18 @@ class SweepRecord:
         self._file.write(json.dumps(line, default=lambda v: v.tolist()).encode() + b"\n")
         self._file.flush()
         self.outcomes[key_of(configuration)] = outcome
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the system says about a file, as an error that says what it was for."""
+    try:
+        yield
+    except OSError as error:
+        raise ParameterError(
+            f"the cache of the sweep, {path}, cannot be used: {error.strerror}; give the path of a file that can be "
+            f"written"
+        ) from error
 
 
 def _parsed(line: bytes) -> Mapping[str, Any] | None:

@@ -158,9 +158,9 @@ class Sweep:
         Raises
         ------
         ParameterError
-            For a name that no row has.
+            For a name that no row has, and for entries that are no numbers.
         """
-        self._check(figure)
+        self.check_numbers(figure)
         sign = -1.0 if largest else 1.0
         chosen = []
         for _, group in self.groups(by):
@@ -234,9 +234,10 @@ class Sweep:
         return choice(values) if values or choice is len else None
 
     def to_csv(self, path: Any) -> Path:
-        """Write all rows into a file of comma-separated values; entries that a row lacks stay empty."""
+        """Write all rows into a file of comma-separated values, making folders; entries that a row lacks stay empty."""
         columns = [*self.names, *self.figures, *["error"] * bool(self.failed.rows)]
         where = Path(path)
+        where.parent.mkdir(parents=True, exist_ok=True)
         with where.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
@@ -249,7 +250,20 @@ class Sweep:
     def _check(self, name: str) -> None:
         known = [*self.names, *self.figures]
         if self.rows and name not in known and name != "error":
-            raise ParameterError(f"the sweep has no {name!r}; it has {', '.join(map(repr, known))}")
+            failed = self.failed.rows
+            why = f"; {len(failed)} of {len(self)} runs failed, the first with {failed[0]['error']}" if failed else ""
+            raise ParameterError(f"the sweep has no {name!r}; it has {', '.join(map(repr, known))}{why}")
+
+    def check_numbers(self, figure: str) -> None:
+        """Raise ParameterError where a figure is missing, or is no number in a row that has it."""
+        self._check(figure)
+        for row in self.rows:
+            value = row.get(figure)
+            if value is not None and not _is_number(value):
+                raise ParameterError(
+                    f"{figure!r} holds {type(value).__name__}, as in {_excerpt(value)}, where a number is needed; let "
+                    f"run return one number under a name of its own, such as the last entry of a curve"
+                )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -271,6 +285,11 @@ def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
 def described(shared: Mapping[str, Any]) -> str:
     """Entries as a text for people: texts as they are, anything else behind its name."""
     return ", ".join(v if isinstance(v, str) else f"{name} {_short(v)}" for name, v in shared.items())
+
+
+def _excerpt(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _short(value: Any) -> str:

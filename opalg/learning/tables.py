@@ -61,6 +61,9 @@ class Table:
         for i, row in enumerate(rows):
             if len(row) != len(columns):
                 raise ShapeError(f"row {i} of a table has {len(row)} entries, but there are {len(columns)} columns")
+        for n in digits:
+            if isinstance(n, bool) or not isinstance(n, Integral) or n < 0:
+                raise ParameterError(f"digits are how many stand behind the point, none or more, not {self.digits!r}")
         if len(digits) != len(columns):
             raise ShapeError(f"digits has {len(digits)} entries, but there are {len(columns)} columns")
         for name, value in (("columns", columns), ("rows", rows), ("digits", digits)):

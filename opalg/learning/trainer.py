@@ -24,6 +24,7 @@ from opalg.learning.batches import Batch, batches_of, check_names, lone_input
 from opalg.learning.checkpoints import load_state, save_state
 from opalg.learning.evaluation import Metrics, evaluate
 from opalg.learning.guard import RESTORED, SKIPPED, Guard
+from opalg.learning.held_norms import directions_in, refresh_norms
 from opalg.learning.losses import checked_loss, loss_of
 from opalg.learning.optimisers import Optimisers
 from opalg.learning.randomness import random_state, set_random_state
@@ -194,7 +195,7 @@ class Trainer:
         self._advance(optimiser, batch, total)
         self.optimisers.schedule(figures["loss"])
         refresh_spectra(self.module)
-        return figures
+        return figures | refresh_norms(self.module)
 
     def _forward(self, batch: Batch) -> tuple[Figures, Any]:
         """The figures of a batch, and loss and penalties together with their graph."""
@@ -242,7 +243,8 @@ class Trainer:
 
     def _snapshot(self) -> dict[str, Any]:
         weights = {n: w.detach().clone() for n, w in self.weights.items()}
-        return {"weights": weights, "optimisers": self.optimisers.state_dict(copy=True)}
+        held = [b.clone() for b in directions_in(self.module)]
+        return {"weights": weights, "held": held, "optimisers": self.optimisers.state_dict(copy=True)}
 
     def _restore(self, good: Mapping[str, Any]) -> None:
         import torch
@@ -250,6 +252,8 @@ class Trainer:
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(good["weights"][name])
+            for direction, before in zip(directions_in(self.module), good["held"], strict=True):
+                direction.copy_(before)
         self.optimisers.load_state_dict(good["optimisers"])
         for solver in solvers_in(self.module):
             solver.forget()

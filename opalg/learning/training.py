@@ -138,7 +138,8 @@ def fit(
     once and leaves the last checkpoint as it is.
 
     Networks inside plans compute in evaluation mode; spectrally normalised weights make one power iteration after each
-    step of the optimiser, and stand still during a solve and its backward pass.
+    step of the optimiser, and stand still during a solve and its backward pass. So do operators of held norm,
+    `opalg.HeldNorm`; the log has the norms of what they hold.
 
     Examples
     --------

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from opalg.errors import ParameterError
+
 Row = dict[str, Any]
 COLUMNS = (
     "epoch",
@@ -56,8 +58,20 @@ class TrainingLog:
         return row
 
     def column(self, name: str, kind: str | None = "step") -> np.ndarray:
-        """The figures of one name from all rows of a kind that have it; None takes every kind."""
-        return np.array([r[name] for r in self.rows if name in r and kind in (None, r.get("kind", "step"))])
+        """The figures of one name from all rows of a kind that have it; None takes every kind.
+
+        Raises
+        ------
+        ParameterError
+            For a name that neither these rows nor logs in general have.
+        """
+        found = [r for r in self.rows if kind in (None, r.get("kind", "step"))]
+        if found and name not in COLUMNS and not any(name in r for r in found):
+            others = {r.get("kind", "step") for r in self.rows if name in r}
+            known = dict.fromkeys(n for r in found for n in r)
+            hint = f"; rows of kind={others.pop()!r} do" if others else f"; they have {', '.join(known)}"
+            raise ParameterError(f"no row of {'any kind' if kind is None else f'kind={kind!r}'} has {name!r}{hint}")
+        return np.array([r[name] for r in found if name in r])
 
     @property
     def steps(self) -> list[Row]:
@@ -70,9 +84,10 @@ class TrainingLog:
         return [r for r in self.rows if r.get("kind") == "validation"]
 
     def to_csv(self, path: Any) -> Path:
-        """Write all rows into a file of comma-separated values; figures that a row lacks stay empty."""
+        """Write all rows into a file of comma-separated values, making folders; figures that a row lacks stay empty."""
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         where = Path(path)
+        where.parent.mkdir(parents=True, exist_ok=True)
         with where.open("w", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()

@@ -10,7 +10,7 @@ from typing import Any
 
 from opalg.compiler import compile
 from opalg.energies.energy import EnergyExpression
-from opalg.errors import ParameterError, UnsupportedError
+from opalg.errors import NotAffineError, ParameterError, UnsupportedError
 from opalg.learning.coordinates import Coordinates
 from opalg.learning.criteria import Criterion, Supervised, examples_of
 from opalg.learning.discrepancy import Discrepancy
@@ -120,6 +120,8 @@ def tune(
         For another ``by``, a complex parameter, or where tqdm is missing.
     ParameterError, ShapeError
         Where an argument does not fit, or a parameter in log scale starts at zero.
+    NotAffineError
+        For what is no energy.
 
     Notes
     -----
@@ -138,7 +140,7 @@ def tune(
     >>> found.loss < 0.01 * found.path[0].loss
     True
     """
-    _check(steps, stop, seed, options)
+    _check(energy, steps, stop, seed, options)
     given = {"noise": noise, "residual": residual, "holdout": holdout, "folds": folds, "probes": probes, "seed": seed}
     criterion = _criterion(by, {name: value for name, value in given.items() if value is not None})
     names: dict[Any, Parameter] = {p.name: p for p in energy.parameters if p.name}
@@ -161,8 +163,13 @@ def tune(
     return Tuning(best.values, best.loss, search.path, plan, REASONS[reason], reason, criterion.name, criterion.unit)
 
 
-def _check(steps: Any, stop: Any, seed: Any, options: Mapping[str, Any]) -> None:
+def _check(energy: Any, steps: Any, stop: Any, seed: Any, options: Mapping[str, Any]) -> None:
     """Raise ParameterError for numbers that make no sense, and for keywords that neither `tune` nor `compile` takes."""
+    if not isinstance(energy, EnergyExpression):
+        raise NotAffineError(
+            f"tune takes an energy, not {type(energy).__name__}; parameters of the map of a plan are learned by "
+            f"oa.fit(plan, data, loss), and the gradient of one loss is oa.learning.hypergradient(plan, loss, wrt)"
+        )
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ParameterError(f"steps must be a positive integer, not {steps!r}")
     if not isinstance(stop, Real) or not 0 <= float(stop) < inf:

@@ -100,6 +100,8 @@ _RANK = "rank of the configuration"
 
 def _ranked(sweep: Sweep, curve: str, figure: str | None) -> Sweep:
     """The runs that have the curve, with what they are compared by as a further figure."""
+    if not isinstance(sweep, Sweep):
+        raise ParameterError(f"curves are those of a sweep, which oa.sweep returns, not of {type(sweep).__name__}")
     if not sweep.rows:
         raise ParameterError("the sweep has no rows, so there is nothing to plot")
     for name in (curve, *([] if figure is None else [figure])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,13 @@ def boxes_of(
     Raises
     ------
     ParameterError
-        Where the sweep lacks a name.
+        Where the sweep lacks a name, the figure is no number, or ``drop`` is none.
     """
+    if not isinstance(sweep, Sweep):
+        raise ParameterError(f"boxes are of a sweep, which oa.sweep returns, not of {type(sweep).__name__}")
+    if drop is not None and not isinstance(drop, Real):
+        raise ParameterError(f"drop is the number beyond which runs are left out, not {drop!r}")
+    sweep.check_numbers(figure)
     hues = [shared for shared, _ in sweep.groups(() if hue is None else hue)]
     found = []
     for shared, runs in sweep.groups(group):
@@ -109,13 +115,12 @@ def plot_boxes(
     Raises
     ------
     ParameterError
-        Where the sweep is empty or lacks a name.
+        Where the sweep is empty or lacks a name, the figure is no number, or ``drop`` is none.
     UnsupportedError
         Where matplotlib is not installed.
     """
-    if not sweep.rows:
+    if isinstance(sweep, Sweep) and not sweep.rows:
         raise ParameterError("the sweep has no rows, so there is nothing to plot")
-    sweep.column(figure)
     boxes = boxes_of(sweep, figure, group=group, hue=hue, drop=drop, largest=largest)
     groups, hues = ([*dict.fromkeys(getattr(box, name) for box in boxes)] for name in ("group", "hue"))
     if axes is None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from opalg.arrays import backend_of
 from opalg.errors import ParameterError, ShapeError
 from opalg.plotting.canvas import new_figure
-from opalg.plotting.images import for_display
+from opalg.plotting.images import for_display, pixels_of
 
 
 def plot_image_grid(
@@ -46,9 +45,11 @@ def plot_image_grid(
     ------
     ParameterError
         Where there is nothing to show, the range is empty, there are more titles than columns, or captions are for a
-        row that is not there.
+        row or for pictures that are not there.
     ShapeError
         Where an array is no picture.
+    DtypeError
+        For complex pictures.
     UnsupportedError
         Where matplotlib is not installed.
 
@@ -58,6 +59,8 @@ def plot_image_grid(
 
         plot_image_grid({"clean": x, "input": y, "K output": K @ u, "output": u}, value_range=(-1, 1))
     """
+    if not isinstance(rows, Mapping):
+        raise ParameterError(f"rows are a mapping from label to pictures, not {type(rows).__name__}")
     low, high = map(float, value_range)
     if not low < high:
         raise ParameterError(f"value_range is (black, white) with black < white, but {value_range!r} was given")
@@ -71,6 +74,10 @@ def plot_image_grid(
     for label in captions or {}:
         if label not in pictures:
             raise ParameterError(f"captions are for {label!r}, but the rows are {', '.join(map(repr, pictures))}")
+        if len((captions or {})[label]) > len(pictures[label]):
+            raise ParameterError(
+                f"row {label!r} has {len(pictures[label])} pictures, but {len((captions or {})[label])} captions"
+            )
     widest = max(p.shape[1] / p.shape[0] for p in shown)
     figure = new_figure(0.6 + across * (height * widest + 0.1), 0.3 + len(pictures) * (height + 0.25))
     panels = figure.subplots(len(pictures), across, squeeze=False)
@@ -95,7 +102,7 @@ def _each(label: str, row: Any) -> list[Any]:
 def _scaled(image: Any, low: float, high: float) -> np.ndarray | None:
     if image is None:
         return None
-    pixels = np.asarray(backend_of(image).to_numpy(image), dtype=float)
+    pixels = pixels_of(image)
     return for_display((pixels - low) / (high - low))
 
 

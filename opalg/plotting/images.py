@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from opalg.arrays import backend_of
-from opalg.errors import ParameterError, ShapeError
+from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.plotting.canvas import new_figure
 
 
@@ -25,8 +25,10 @@ def for_display(image: Any) -> np.ndarray:
     ------
     ShapeError
         For any other shape.
+    DtypeError
+        For a complex picture.
     """
-    picture = np.asarray(backend_of(image).to_numpy(image), dtype=float)
+    picture = pixels_of(image)
     if picture.ndim == 3 and picture.shape[0] == 1:
         picture = picture[0]
     if picture.ndim == 3 and picture.shape[0] == 3:
@@ -34,6 +36,25 @@ def for_display(image: Any) -> np.ndarray:
     elif picture.ndim != 2:
         raise ShapeError(f"a picture has shape (h, w) or (3, h, w), not {picture.shape}")
     return np.clip(picture, 0.0, 1.0)
+
+
+def pixels_of(image: Any) -> np.ndarray:
+    """A real picture as NumPy array of floats.
+
+    Parameters
+    ----------
+    image : array
+        On any backend.
+
+    Raises
+    ------
+    DtypeError
+        For a complex picture.
+    """
+    pixels = np.asarray(backend_of(image).to_numpy(image))
+    if pixels.dtype.kind == "c":
+        raise DtypeError("a complex picture cannot be shown; give its size, abs(picture), or its real part")
+    return pixels.astype(float)
 
 
 def save_images(images: Mapping[str, Any], path: Any, *, height: float = 4.0, columns: int | None = None) -> Path:
@@ -44,7 +65,7 @@ def save_images(images: Mapping[str, Any], path: Any, *, height: float = 4.0, co
     images : mapping from title to array, shape ``(h, w)`` or ``(3, h, w)``
         Pictures between 0 (black) and 1 (white); what lies outside is clipped.
     path : path-like
-        The file; it is replaced where it exists.
+        The file; it is replaced where it exists, and folders are made.
     height : float
         Height of a picture in inches.
     columns : int, optional
@@ -63,6 +84,8 @@ def save_images(images: Mapping[str, Any], path: Any, *, height: float = 4.0, co
     """
     if not images:
         raise ParameterError("save_images needs at least one picture")
+    if columns is not None and columns < 1:
+        raise ParameterError(f"columns is how many pictures stand in a row, at least 1, not {columns!r}")
     pictures = {title: for_display(image) for title, image in images.items()}
     across = min(columns or len(pictures), len(pictures))
     rows = -(-len(pictures) // across)
@@ -73,5 +96,7 @@ def save_images(images: Mapping[str, Any], path: Any, *, height: float = 4.0, co
         axes.imshow(picture, cmap="gray", vmin=0.0, vmax=1.0, interpolation="none")
         axes.set_title(title, fontsize=10)
         axes.set_axis_off()
-    figure.savefig(path, format="png", dpi=150)
-    return Path(path)
+    where = Path(path)
+    where.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(where, format="png", dpi=150)
+    return where

@@ -44,6 +44,10 @@ def plot_psnr_per_iteration(
     UnsupportedError
         Where matplotlib is not installed.
     """
+    if not isinstance(curves, Mapping):
+        raise ParameterError(
+            f"curves are a mapping from method to numbers, as in {{'RED': [20.1, 21.3]}}, not {type(curves).__name__}"
+        )
     if not curves:
         raise ParameterError("there is no curve to plot")
     if axes is None:

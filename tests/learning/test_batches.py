@@ -112,3 +112,31 @@ def test_names_of_networks():
     check_names(torch.nn.Linear(2, 2), {"input": TARGET})
     with pytest.raises(oa.ParameterError, match="inputs of the data are 'x', but Linear takes 'input'"):
         check_names(torch.nn.Linear(2, 2), {"x": TARGET})
+
+
+def test_functions_of_other_arguments_are_refused():
+    with pytest.raises(oa.ParameterError, match=r"called as data\(epoch, generator\)"):
+        next(batches_of(lambda: [], 0, torch.Generator()))
+
+    def wrong_inside(epoch, generator):
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        next(batches_of(wrong_inside, 0, torch.Generator()))
+
+
+def test_clean_samples_and_measures_that_are_none_are_refused():
+    with pytest.raises(oa.ParameterError, match="single number"):
+        oa.learning.Measured(torch.tensor(1.0), noise, batch=1)
+    with pytest.raises(oa.ParameterError, match="measure is a function"):
+        oa.learning.Measured(torch.zeros(4, 2), None, batch=2)
+    assert len(list(oa.learning.Measured(torch.zeros(4, 2), noise, batch=np.int64(2))(0, torch.Generator()))) == 2
+
+
+@pytest.mark.parametrize("loss", ["mse", "half_sse", "l1"])
+def test_targets_of_other_libraries_are_refused(loss):
+    network = torch.nn.Linear(2, 2)
+    with pytest.raises(oa.ParameterError, match="the target is a tensor of Torch, not ndarray"):
+        oa.fit(network, [(torch.ones(3, 2), np.ones((3, 2)))], loss)
+    with pytest.raises(oa.ShapeError, match="function of your own"):
+        oa.fit(network, [(torch.ones(3, 2), torch.ones(1, 2))], loss)

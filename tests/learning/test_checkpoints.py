@@ -257,3 +257,11 @@ def test_cuda_tensors_come_back_without_a_card(tmp_path, monkeypatch):
     raw = path.read_bytes().replace(b'device\\": \\"cpu\\"', b'device\\": \\"mps\\"')
     path.write_bytes(raw)
     assert load_state(path)["w"].device.type == "cpu"
+
+
+def test_another_learning_rate_is_not_forgotten_silently(tmp_path):
+    path = tmp_path / "run.safetensors"
+    oa.fit(ridge(), batches(), lr=0.1, checkpoint=path)
+    with pytest.raises(oa.ParameterError, match=r"Adam of the checkpoint has lr = 0.1, but now 0.2 is given"):
+        oa.fit(ridge(), batches(), lr=0.2, epochs=2, checkpoint=path)
+    assert oa.fit(ridge(), batches(), lr=0.1, epochs=2, checkpoint=path).epochs == 2

@@ -151,3 +151,9 @@ def test_a_split_is_disjoint_and_repeatable():
 def test_sizes_that_do_not_fit(sizes):
     with pytest.raises(ParameterError, match="100 indices cannot be split"):
         datasets.split(100, sizes)
+
+
+@pytest.mark.parametrize("sizes", [(0.8, 0.2), "ab", (2.5, None), (True, 1)])
+def test_sizes_that_are_no_counts(sizes):
+    with pytest.raises(ParameterError, match="counts of indices"):
+        datasets.split(100, sizes)

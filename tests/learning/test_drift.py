@@ -55,3 +55,27 @@ def test_an_online_run_that_leaves_its_fixed_point_warns():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             oa.online(plan, 2).solve(max_iter=60, on_failure="return")
+
+
+def test_a_short_run_whose_steps_grow_is_seen_to_flee():
+    def grown(points):
+        drift = Drift(LIB, len(points))
+        for before, point in zip([np.zeros(3), *points], points, strict=False):
+            drift.add(point, float(np.linalg.norm(point - before)))
+        return drift.grown()
+
+    swinging = (-2.0) ** np.arange(12)[:, None] * np.ones((12, 3))
+    assert grown(list(swinging)) == pytest.approx(2.0**9)
+    assert grown([1.0 - 0.8 ** np.arange(12)[i] * np.ones(3) for i in range(12)]) is None
+    tiny = [1.0 + 1e-9 * 4.0**i * np.ones(3) for i in range(12)]  # steps that grow, and are of no size yet
+    assert grown(tiny) is None
+
+
+def test_an_online_run_that_flees_says_so_after_few_iterations():
+    x = oa.Variable(4, name="x")
+    rng = np.random.default_rng(0)
+    rows = oa.vstack([oa.Matrix(rng.standard_normal((3, 4))) for _ in range(5)])
+    plan = oa.fixed_point(x, x - 0.5 * oa.grad(0.5 * oa.sum_squares(rows @ x - np.ones(15))))
+    with pytest.warns(oa.ConvergenceWarning, match="run away.*shorten its step"):
+        oa.online(plan, 2).solve(max_iter=10)
+    assert "run away" in oa.online(plan, 2).solve(max_iter=10, on_failure="return").message

@@ -179,3 +179,24 @@ def test_weights_start_where_they_were(tmp_path):
     again = oa.fit(ridge(), data, lr=0.1, guard=Guard(explode=10.0), checkpoint=path)
     assert again.log.steps[4]["outcome"] == "restored"
     assert torch.equal(state_of(again)["lam"], state_of(whole)["lam"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"explode": 0.5}, "above 1, not 0.5"),
+        ({"explode": 1}, "above 1"),
+        ({"clip": 0}, "above 0"),
+        ({"clip": "1"}, "above 0, not '1'"),
+        ({"clip": float("nan")}, "nan"),
+        ({"window": 0}, "positive integer"),
+        ({"patience": 1.5}, "positive integer"),
+    ],
+)
+def test_refusals_say_what_a_limit_may_be(wrong, said):
+    with pytest.raises(oa.ParameterError, match=said):
+        Guard(**wrong)
+
+
+def test_counts_may_be_those_of_numpy():
+    assert Guard(window=np.int64(3), patience=np.int64(2)).patience == 2

@@ -1,4 +1,4 @@
-"""Ascent over balls around samples."""
+"""Ascent over spheres around samples."""
 
 from __future__ import annotations
 
@@ -54,6 +54,69 @@ def test_another_objective_may_be_given_for_a_call():
     assert float(found[0, 1].abs()) == pytest.approx(0.6, abs=1e-6)
 
 
+def jagged(x, d):
+    """Many narrow peaks, of other heights for each sample: steps of a fixed length leap across them."""
+    return torch.sin(40.0 * d).abs().sum(dim=1) * (1.0 + x[:, 0].abs()) - (d - 0.3 * x).abs().sum(dim=1)
+
+
+def values_after(steps, rate=1.5, seed=0):
+    x = torch.linspace(-1.0, 1.0, 20, dtype=torch.float64).reshape(5, 4)
+    return jagged(x, InnerMaximum(jagged, rate=rate, seed=seed).maximise(x, steps=steps))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 1.5])
+@pytest.mark.parametrize("seed", range(4))
+def test_more_steps_never_find_less(rate, seed):
+    found = torch.stack([values_after(steps, rate, seed) for steps in range(25)])
+    assert (found[1:] >= found[:-1] - 1e-13).all()
+    assert (found[-1] > found[0] + 0.1).all()
+
+
+def test_more_calls_never_find_less():
+    x, indices = torch.linspace(-1.0, 1.0, 20, dtype=torch.float64).reshape(5, 4), torch.arange(5)
+    inner = InnerMaximum(jagged, steps=1, rate=1.5)
+    found = torch.stack([jagged(x, inner.maximise(x, indices)) for _ in range(40)])
+    assert (found[1:] >= found[:-1] - 1e-13).all()
+    assert (found[-1] > found[0] + 0.1).all()
+
+
+def test_a_step_that_fails_in_one_sample_shortens_only_its_own():
+    """Along a circle the first sample has its maximum just beside its start; the second rises for long."""
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    inner = InnerMaximum(lambda x, d: -(d[:, 0] - 0.1).square() * x[:, 0] + d[:, 1] * x[:, 1], steps=1, rate=1.0)
+    start = inner.maximise(x, torch.tensor([0, 1]), steps=0)
+    start[0] = torch.tensor([0.11, 0.4099], dtype=torch.float64)
+    start[1] = torch.tensor([0.3, -0.3], dtype=torch.float64)
+    inner.load_state_dict({**inner.state_dict(), "kept": dict(enumerate(start))})
+    found = inner.maximise(x, torch.tensor([0, 1]))
+    assert torch.equal(found[0], start[0]) and found[1, 1] > -0.1
+    assert inner.state_dict()["rates"] == {0: 0.5, 1: 1.0}
+    for _ in range(20):
+        found = inner.maximise(x, torch.tensor([0, 1]))
+    assert float(found[0, 0]) == pytest.approx(0.1, abs=2e-3) and float(found[1, 1]) == pytest.approx(0.3 * 2**0.5)
+
+
+def test_what_is_not_a_number_is_never_the_best():
+    def hole(x, d):
+        return torch.where(d[:, 0] > 0.2, torch.nan, d[:, 0])
+
+    found = InnerMaximum(hole, steps=30).maximise(torch.zeros(6, 3, dtype=torch.float64))
+    values = hole(found, found)
+    assert values.isfinite().sum() >= 4 and (values[values.isfinite()] > 0.15).all()
+
+
+def test_a_state_without_lengths_of_steps_goes_on():
+    inner, x = InnerMaximum(stretched, steps=1), torch.zeros(2, 4, dtype=torch.float64)
+    inner.maximise(x, torch.tensor([0, 1]))
+    state = inner.state_dict()
+    del state["rates"]
+    other = InnerMaximum(stretched, steps=1)
+    other.load_state_dict(state)
+    assert torch.equal(
+        other.maximise(x, torch.tensor([0, 1]), steps=0), inner.maximise(x, torch.tensor([0, 1]), steps=0)
+    )
+
+
 def test_a_state_goes_on_to_the_same_bits():
     x, indices = torch.zeros(2, 4, dtype=torch.float64), torch.tensor([0, 1])
     one, other = InnerMaximum(stretched, steps=1), InnerMaximum(stretched, steps=1, seed=5)
@@ -78,7 +141,7 @@ def test_a_penalty_evaluates_its_map_once_at_the_samples_of_an_ascent():
 
     x = torch.ones(2, 4, dtype=torch.float64)
     Lipschitz(counted, steps=5).value(Batch({}, x), None)
-    assert len(calls) == 1 + 5 + 2  # at the samples, in the ascent, and both again with a graph in the weights
+    assert len(calls) == 1 + 6 + 2  # at the samples, in the ascent and at its end, and both again with a graph
 
 
 def test_a_penalty_is_taken_around_outputs_where_that_is_asked_for():

@@ -90,3 +90,27 @@ def test_many_images_at_once(name, lead, rng):
 def test_samples_need_their_axes():
     with pytest.raises(ShapeError, match="3 leading axes"):
         oa.metrics.psnr(np.zeros((4, 4)), np.zeros((4, 4)), sample_axes=3)
+
+
+@pytest.mark.parametrize("shape", [(), (16,), (2, 3, 16, 16)])
+def test_similarity_is_that_of_images(shape):
+    with pytest.raises(oa.ShapeError, match="sample_axes"):
+        oa.metrics.ssim(np.ones(shape), np.ones(shape))
+    assert oa.metrics.ssim(np.ones((2, 3, 16, 16)), np.ones((2, 3, 16, 16)), sample_axes=1).tolist() == [1.0, 1.0]
+
+
+def test_similarity_does_not_drop_imaginary_parts():
+    with pytest.raises(oa.DtypeError, match="real images"):
+        oa.metrics.ssim(np.ones((16, 16)) * 1j, np.ones((16, 16)))
+
+
+@pytest.mark.parametrize("data_range", [0, -1.0, float("nan"), "1", True])
+def test_ranges_are_positive(data_range):
+    for metric in (oa.metrics.psnr, oa.metrics.ssim):
+        with pytest.raises(oa.ParameterError, match="data_range"):
+            metric(np.ones((16, 16)), np.ones((16, 16)), data_range)
+
+
+def test_nothing_is_not_compared():
+    with pytest.raises(oa.ShapeError, match="no entries"):
+        oa.metrics.psnr(np.ones((0, 4)), np.ones((0, 4)))

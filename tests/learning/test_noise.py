@@ -37,3 +37,18 @@ def test_what_makes_no_sense_is_refused():
         oa.noise.at_snr(np.zeros(3), 10.0)
     with pytest.raises(oa.ParameterError, match="negative"):
         oa.noise.gaussian((2,), -1.0)
+
+
+def test_sizes_and_generators_that_are_none_are_refused():
+    y = np.ones(4)
+    for snr in ("30", float("inf"), None, True, -1e5):
+        with pytest.raises(oa.ParameterError, match="decibels"):
+            oa.noise.at_snr(y, snr)
+    for std in ("1", float("inf"), float("nan"), -1.0):
+        with pytest.raises(oa.ParameterError, match="standard deviation"):
+            oa.noise.gaussian((3,), std)
+    with pytest.raises(oa.ParameterError, match="rng is a generator"):
+        oa.noise.at_snr(y, 30.0, rng="x")
+    with pytest.raises(oa.ParameterError, match=r"oa.noise.gaussian"):
+        oa.noise.at_snr(0 * y, 30.0)
+    assert oa.noise.gaussian(np.int64(3), rng=0).shape == (3,)

@@ -246,3 +246,34 @@ def test_a_module_may_start_where_the_data_say():
     plan = oa.fixed_point(x, x - 0.5 * oa.grad(0.5 * oa.sum_squares(x - y)), acceleration="none")
     module = plan.as_module(x0=lambda y, **_: 3.0 * y, max_iter=1, tol=0.0, on_failure="return")
     torch.testing.assert_close(module(y=torch.ones(3, dtype=torch.float64)).detach(), 2.0 * torch.ones(3).double())
+
+
+def test_what_is_no_sampler_and_no_seed_is_refused():
+    plan, *_ = toy()
+    with pytest.raises(oa.ParameterError, match=r"write online\(plan, sampler="):
+        oa.online(plan, oa.samplers.WithReplacement(4))
+    with pytest.raises(oa.ParameterError, match=r"oa.samplers.WithReplacement"):
+        oa.online(plan, sampler=3)
+    for seed in (-1, "a", None, True, 0.5):
+        with pytest.raises(oa.ParameterError, match="seed"):
+            oa.online(plan, 3, seed=seed)
+
+
+def test_a_sum_of_terms_is_told_by_name():
+    x = oa.Variable(4, name="x")
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(size=(3, 4)) for _ in range(5)]
+    terms = [0.1 * oa.sum_squares(oa.Matrix(p) @ x - np.ones(3)) for p in parts]
+    data = terms[0] + terms[1] + terms[2] + terms[3] + terms[4]
+    plan = oa.fixed_point(x, x - 0.1 * oa.grad(data))
+    with pytest.raises(oa.ParameterError, match="data is a sum of terms"):
+        oa.online(plan, 2)
+    assert oa.online(plan, 2, of=data).count == 5
+
+
+def test_explain_says_that_acceleration_was_left_out():
+    x = oa.Variable(3, name="x")
+    rows = oa.vstack([oa.Matrix(np.eye(3)) for _ in range(4)])
+    image = x - 0.1 * oa.grad(0.5 * oa.sum_squares(rows @ x - np.ones(12)))
+    said = {a: str(oa.online(oa.fixed_point(x, image, acceleration=a), 2).explain()) for a in ("anderson", "none")}
+    assert "in place of Anderson's" in said["anderson"] and "Anderson's" not in said["none"]

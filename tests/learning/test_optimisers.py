@@ -151,3 +151,57 @@ def test_what_is_no_scheduler_is_refused():
         Optimisers(weights(), "sgd", 0.1, lambda o: 0.5)
     with pytest.raises(oa.ParameterError, match="function of an optimiser"):
         Optimisers(weights(), "sgd", 0.1, 0.5)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -1.0, "0.1", None, True])
+@pytest.mark.parametrize("kind", ["adam", torch.optim.SGD])
+def test_rates_that_are_none_are_refused(rate, kind):
+    with pytest.raises(oa.ParameterError, match="lr is a learning rate"):
+        Optimisers(weights(), kind, rate)
+
+
+def test_turns_without_a_name_are_refused():
+    with pytest.raises(oa.ParameterError, match="no name of a parameter"):
+        Optimisers(weights(), [([], "adam"), (["a"], "sgd")], 0.1)
+
+
+def test_a_scheduler_that_needs_more_says_how_to_give_it():
+    with pytest.raises(oa.ParameterError, match=r"ExponentialLR needs more.*gamma.*lambda o"):
+        Optimisers(weights(), "sgd", 0.1, KINDS.ExponentialLR)
+
+    def broken(optimiser):
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        Optimisers(weights(), "sgd", 0.1, broken)
+
+
+@pytest.mark.parametrize(
+    ("again", "said"),
+    [
+        (("adam", 0.2), "lr = 0.1, but now 0.2"),
+        (
+            (lambda w: torch.optim.Adam(w, lr=0.1, betas=(0.5, 0.9)), 1.0),
+            r"betas = \[0.9, 0.999\], but now \[0.5, 0.9\]",
+        ),
+        (([(["b"], "adam")], 0.1), r"parameters = \['a', 'b', 'net.c'\], but now \['b'\]"),
+    ],
+)
+def test_states_of_optimisers_that_were_set_up_otherwise_are_refused(again, said):
+    own = weights()
+    state = Optimisers(own, "adam", 0.1).state_dict(copy=True)
+    Optimisers(own, "adam", 0.1).load_state_dict(state)
+    with pytest.raises(oa.ParameterError, match=said):
+        Optimisers(own, *again).load_state_dict(state)
+
+
+def test_rates_that_a_scheduler_has_changed_are_no_other_setup():
+    own = weights()
+    schedule = {"scheduler": lambda o: KINDS.StepLR(o, 1)}
+    first = Optimisers(own, "sgd", 1.0, **schedule)
+    step(first, 1, own)
+    second = Optimisers(own, "sgd", 1.0, **schedule)
+    second.load_state_dict(first.state_dict(copy=True))
+    assert Optimisers.rate(second.all[0]) == pytest.approx(0.1)
+    del (old := first.state_dict(copy=True))["given"]
+    Optimisers(own, "sgd", 2.0, **schedule).load_state_dict(old)  # of files that do not tell

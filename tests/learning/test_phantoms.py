@@ -96,3 +96,18 @@ def test_masks_and_maps_make_an_operator():
     y = A @ x.astype("complex64")
     assert y.dtype == np.complex64
     assert 0.5 < np.linalg.norm(y) / np.linalg.norm(x) < 1.0
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, True, "4"])
+def test_counts_that_are_none_are_refused(wrong):
+    with pytest.raises(ParameterError, match="count of ellipses"):
+        datasets.ellipses(wrong, 16)
+    with pytest.raises(ParameterError, match="size of ellipses"):
+        datasets.ellipses(1, wrong)
+    with pytest.raises(ParameterError, match="one or more coils"):
+        datasets.coil_maps(wrong, (8, 8))
+
+
+def test_coils_come_before_the_shape():
+    with pytest.raises(ShapeError, match=r"coil_maps\(coils, shape\)"):
+        datasets.coil_maps((16, 16), 4)

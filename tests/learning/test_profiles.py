@@ -59,3 +59,9 @@ def test_refusals():
     x = oa.Variable(3, name="x")
     with pytest.raises(oa.ParameterError, match="not one"):
         profile(oa.fixed_point(x, 0.5 * x))
+
+
+def test_plans_of_energies_are_refused():
+    x = oa.Variable(3, name="x")
+    with pytest.raises(oa.ParameterError, match="that of a map"):
+        oa.learning.profile(oa.compile(0.5 * oa.sum_squares(x - np.ones(3))))

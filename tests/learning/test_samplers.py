@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import opalg as oa
 from opalg.errors import ParameterError
 from opalg.learning.samplers import Stratified, WithoutReplacement, WithReplacement
 
@@ -72,3 +73,31 @@ def test_draws_are_made_of_whole_bundles(sampler):
     for _ in range(20):
         counts = np.bincount(sampler.draw(rng, COUNT), minlength=COUNT)
         assert all(len(set(counts[list(bundle)])) == 1 for bundle in bundles)
+
+
+class Own(oa.samplers.Sampler):
+    def __init__(self, drawn):
+        self.drawn = drawn
+
+    def draw(self, rng, count):
+        return self.drawn
+
+    def check(self, count):
+        return 2
+
+
+@pytest.mark.parametrize("drawn", [[0, 99], [-1, 0], [0], [0, 1, 2], [0.0, 1.0], [[0, 1]]])
+def test_samplers_that_draw_what_is_no_block_are_refused(drawn):
+    x = oa.Variable(3, name="x")
+    rows = oa.vstack([oa.Matrix(np.eye(3)) for _ in range(4)])
+    plan = oa.fixed_point(x, x - 0.1 * oa.grad(0.5 * oa.sum_squares(rows @ x - np.ones(12))))
+    with pytest.raises(oa.ParameterError, match="Own must draw 2 numbers from 0 to 3"):
+        oa.online(plan, sampler=Own(drawn)).solve(max_iter=3)
+    assert oa.online(plan, sampler=Own([0, 1])).solve(max_iter=3).iterations == 3
+
+
+def test_messages_say_what_would_do():
+    with pytest.raises(oa.ParameterError, match="into 1, 2, 3, 4, 6, 12"):
+        oa.samplers.Stratified(5).check(12)
+    with pytest.raises(oa.ParameterError, match="WithReplacement"):
+        oa.samplers.WithoutReplacement(13).check(12)

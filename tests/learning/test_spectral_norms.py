@@ -81,3 +81,8 @@ def test_networks_without_such_layers_are_refused():
 def test_counts_that_make_no_sense_are_refused(iterations):
     with pytest.raises(oa.ParameterError, match="power iterations"):
         normalise_spectra(torch.nn.Linear(2, 2), iterations)
+
+
+def test_only_networks_are_normalised():
+    with pytest.raises(oa.ParameterError, match=r"torch.nn.Module, not of int"):
+        oa.learning.normalise_spectra(3)

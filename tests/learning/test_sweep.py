@@ -2,7 +2,9 @@
 
 import json
 import multiprocessing
+import os
 import random
+import signal
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -252,3 +254,65 @@ def test_a_bar_counts_configurations_and_failures(tmp_path, capsys):
     shown = capsys.readouterr().err
     assert "1 of 3" in shown
     assert "3 of 3, 1 failed" in shown
+
+
+def test_runs_executors_and_grids_that_are_none_are_refused(tmp_path):
+    with pytest.raises(oa.ParameterError, match="run is a function"):
+        oa.sweep(None, {"a": [1]})
+    with pytest.raises(oa.ParameterError, match=r"concurrent.futures"):
+        oa.sweep(abs, {"a": [1]}, executor=2)
+    for grid in (None, 3, "tau"):
+        with pytest.raises(oa.ParameterError, match="a grid is a mapping"):
+            oa.sweep(abs, grid)
+    with ProcessPoolExecutor(1) as executor, pytest.raises(oa.ParameterError, match="top of a module"):
+        oa.sweep(lambda a: {"loss": a}, {"a": [1]}, executor=executor, cache=tmp_path / "cache.jsonl")
+    assert not (tmp_path / "cache.jsonl").exists()
+
+
+def test_a_cache_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file" / "cache.jsonl"):
+        with pytest.raises(oa.ParameterError, match=r"cache of the sweep, .* cannot be used"):
+            oa.sweep(lambda a: {"loss": a}, {"a": [1]}, cache=path)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)  # until Python hands it on
+
+
+def solved(a):
+    x = oa.Variable(3, name="x")
+    plan = oa.fixed_point(x, 0.9999 * x + 1.0, acceleration="none")
+    sol = plan.solve(max_iter=60, on_failure="return", callback=lambda _: interrupt() if a == 2 else None)
+    return {"iterations": sol.iterations}
+
+
+def trained(a):
+    torch = pytest.importorskip("torch")
+    batch = (torch.ones(2, 3), torch.ones(2, 3))
+    done = oa.fit(torch.nn.Linear(3, 3), [batch] * 4, callback=lambda _: interrupt() if a == 2 else None)
+    return {"steps": done.steps}
+
+
+def failing(a):
+    try:
+        return {"loss": a if a != 2 else interrupt()}
+    except KeyboardInterrupt:
+        raise ValueError("turned into something else") from None
+
+
+@pytest.mark.parametrize("run", [solved, trained, failing])
+def test_what_ctrl_c_ended_early_is_not_kept(run, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        oa.sweep(run, {"a": [1, 2, 3]}, cache=tmp_path / "cache.jsonl")
+    assert signal.getsignal(signal.SIGINT) is before
+    kept = [json.loads(line)["configuration"] for line in (tmp_path / "cache.jsonl").read_text().splitlines()]
+    assert kept == [{"a": 1}]
+
+
+def test_a_worker_says_that_it_was_interrupted():
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(1, mp_context=fork) as executor, pytest.raises(KeyboardInterrupt):
+        oa.sweep(failing, {"a": [2]}, executor=executor)

@@ -122,3 +122,22 @@ def test_groups_keep_the_order_of_the_grid(found):
 def test_names_are_exported():
     assert oa.learning.Sweep is Sweep
     assert isinstance(oa.sweep(lambda n: {"m": n}, {"n": [1]}), Sweep)
+
+
+def test_the_best_of_curves_is_refused_and_not_empty():
+    found = Sweep([{"n": 0, "curve": [3.0, 1.0], "loss": 1.0}, {"n": 1, "curve": None, "loss": 2.0}], ["n"])
+    with pytest.raises(ParameterError, match=r"'curve' holds list.*a number is needed"):
+        found.best("curve")
+    assert found.best("loss").rows[0]["n"] == 0
+
+
+def test_tables_go_into_folders_that_are_made(tmp_path):
+    path = Sweep([{"n": 0, "loss": 1.0}], ["n"]).to_csv(tmp_path / "new" / "sweep.csv")
+    assert path.read_text().splitlines() == ["n,loss", "0,1.0"]
+
+
+def test_a_figure_that_no_run_reached_says_why():
+    found = Sweep([{"n": 0, "error": "ValueError: no data"}, {"n": 1, "error": "ValueError: no data"}], ["n"])
+    for look in (found.column, found.best, lambda name: found.table(name, rows="n")):
+        with pytest.raises(ParameterError, match="2 of 2 runs failed, the first with ValueError: no data"):
+            look("loss")

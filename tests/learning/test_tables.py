@@ -87,3 +87,9 @@ def test_rows_and_digits_fit_the_columns():
 
 def test_an_empty_table_has_its_heading():
     assert str(Table(("a", "long"), [])).splitlines() == ["a  long", "-  ----"]
+
+
+@pytest.mark.parametrize("digits", [-1, "2", (1.5,), (True,)])
+def test_digits_are_counts(digits):
+    with pytest.raises(ParameterError, match="digits"):
+        Table(("a",), [(1.5,)], digits=digits)

@@ -309,5 +309,9 @@ def test_the_log_becomes_a_table(tmp_path):
     lines = log.to_csv(tmp_path / "log.csv").read_text().splitlines()
     assert len(lines) == len(log) + 1 == 9
     assert log.column("loss", "validation").shape == (2,) and log.column("loss", None).shape == (8,)
-    assert log.column("absent").shape == (0,)
+    assert log.column("products", "validation").shape == (0,)
+    with pytest.raises(oa.ParameterError, match="has 'los'; they have epoch"):
+        log.column("los")
+    again = log.to_csv(tmp_path / "new" / "log.csv")
+    assert again.read_text().splitlines() == lines
     assert TrainingLog(log.rows).rows == log.rows

@@ -9,7 +9,7 @@ import opalg.operators as ops
 from opalg.arrays import backend
 from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import NO, YES
-from opalg.leaves import Parameter
+from opalg.leaves import Held, Parameter
 from opalg.nodes import walk
 from opalg.operators.algebra import Adjoint, LinearOperator
 from opalg.program.interpreter import number
@@ -130,7 +130,7 @@ def test_gram_and_cogram(operator):
 @every_operator
 def test_norm_bound(operator):
     bound = operator.facts.norm
-    if bound is None:
+    if bound is None or bound.certainty == "estimate":
         return
     norm = max(float(np.linalg.norm(real_matrix(operator, kind), 2)) for kind in argument_kinds(operator))
     assert bound.value >= norm * (1 - 1e-12)
@@ -141,12 +141,12 @@ def test_norm_bound(operator):
 def test_every_operator_of_the_catalogue_bounds_its_norm():
     silent = [c for c in CASES if c.facts.norm is None and not isinstance(c, ops.OpaqueOperator)]
     assert silent == []
-    assert all(c.facts.norm.certified for c in CASES if not isinstance(c, ops.OpaqueOperator))
+    assert all(c.facts.norm.certified for c in CASES if not isinstance(c, (ops.OpaqueOperator, ops.HeldNorm)))
 
 
 @pytest.mark.parametrize(
     ("operator", "parameter"),
-    [(c, n) for c in CASES for n in walk(c) if isinstance(n, Parameter)],
+    [(c, n) for c in CASES for n in walk(c) if isinstance(n, Parameter) and not isinstance(n, Held)],
     ids=lambda value: repr(value)[:60],
 )
 def test_gradients_in_parameters(operator, parameter):
@@ -252,7 +252,7 @@ def test_facts_after_rewriting_hold_too(operator):
             dense = real_matrix(made, kind)
             if made.facts.lowest is not None:
                 assert number(made.facts.lowest) <= np.linalg.eigvalsh(dense)[0] + 1e-12 * max(1.0, np.abs(dense).max())
-            if made.facts.norm is not None:
+            if made.facts.norm is not None and made.facts.norm.certainty != "estimate":
                 assert made.facts.norm.value >= np.linalg.norm(dense, 2) * (1 - 1e-12)
 
 

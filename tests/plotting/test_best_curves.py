@@ -82,3 +82,8 @@ def test_what_is_not_there_is_refused(sweep):
             plot_best_curves(sweep, lines="method", **names)
     with pytest.raises(ParameterError, match="nothing to plot"):
         plot_best_curves(Sweep([], ()), "losses", lines="method")
+
+
+def test_curves_are_of_sweeps():
+    with pytest.raises(ParameterError, match="of a sweep"):
+        plot_best_curves([{"curve": [1.0]}], "curve", lines="n")

@@ -75,3 +75,13 @@ def test_what_is_not_there_is_refused(sweep):
         plot_boxes(sweep, "loss", group="noise")
     with pytest.raises(ParameterError, match="nothing to plot"):
         plot_boxes(Sweep([], ()), "loss", group="task")
+
+
+def test_what_has_no_boxes_is_refused():
+    found = Sweep([{"n": 0, "curve": [1.0], "loss": 1.0}], ["n"])
+    with pytest.raises(ParameterError, match="holds list"):
+        plot_boxes(found, "curve", group="n")
+    with pytest.raises(ParameterError, match="drop is the number"):
+        plot_boxes(found, "loss", group="n", drop="1")
+    with pytest.raises(ParameterError, match="boxes are of a sweep"):
+        plot_boxes(found.rows, "loss", group="n")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opalg.errors import ParameterError, ShapeError
+from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.plotting import plot_image_grid
 
 pytest.importorskip("matplotlib")
@@ -51,3 +51,12 @@ def test_what_cannot_be_shown_is_refused():
     ):
         with pytest.raises(error, match=message):
             plot_image_grid(rows, **options)
+
+
+def test_complex_pictures_and_captions_of_nothing_are_refused():
+    with pytest.raises(DtypeError, match=r"abs\(picture\)"):
+        plot_image_grid({"a": [np.ones((4, 4)) * 1j]})
+    with pytest.raises(ParameterError, match="has 1 pictures, but 2 captions"):
+        plot_image_grid({"a": np.ones((1, 4, 4))}, captions={"a": ["x", "y"]})
+    with pytest.raises(ParameterError, match="mapping from label"):
+        plot_image_grid([np.ones((4, 4))])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opalg.errors import ParameterError, ShapeError
+from opalg.errors import DtypeError, ParameterError, ShapeError
 from opalg.plotting.images import for_display, save_images
 
 pytest.importorskip("matplotlib")
@@ -49,3 +49,11 @@ def test_rows_of_pictures(tmp_path):
 def test_nothing_to_show_is_refused(tmp_path):
     with pytest.raises(ParameterError, match="at least one"):
         save_images({}, tmp_path / "sheet.png")
+
+
+def test_folders_are_made_and_complex_pictures_refused(tmp_path):
+    assert save_images({"a": np.ones((4, 4))}, tmp_path / "new" / "a.png").exists()
+    with pytest.raises(DtypeError, match=r"abs\(picture\)"):
+        save_images({"a": np.ones((4, 4)) * 1j}, tmp_path / "b.png")
+    with pytest.raises(ParameterError, match="columns"):
+        save_images({"a": np.ones((4, 4))}, tmp_path / "c.png", columns=0)

@@ -36,3 +36,8 @@ def test_iterations_may_begin_at_one_and_figures_be_others():
 def test_what_is_no_curve_is_refused(curves):
     with pytest.raises(ParameterError, match="curve"):
         plot_psnr_per_iteration(curves)
+
+
+def test_curves_have_names():
+    with pytest.raises(ParameterError, match="mapping from method"):
+        plot_psnr_per_iteration([1.0, 2.0])
