@@ -2,7 +2,7 @@
 
     python -m examples.acceptance [--only common bilevel deep online] [--json FILE]
 
-It exits with 1 where a bar does not hold.
+Bars are named on standard error as they are measured. It exits with 1 where one does not hold.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def main() -> int:
     found: list[Bar] = []
     for work in asked.only:
         begin = time.perf_counter()
-        found += WORKS[work]()
-        print(f"{work}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)
+        for bar in WORKS[work]():
+            found.append(bar)
+            print(f"{bar.name} {bar.what}: {bar.measured:.4g} ({bar.threshold})", file=sys.stderr, flush=True)
+        print(f"{work}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
     headings = ("bar", "what", "threshold", "measured", "holds", "note")
     print(
         Table(headings, [(b.name, b.what, b.threshold, b.measured, "yes" if b.holds else "NO", b.note) for b in found])

@@ -58,7 +58,7 @@ SCALES = {
     "small": Scale(
         "small", (1400, 0, 397), (0.1, 0.5, 0.9, 1.1, 2.1), (0.1, 0.5, 1.0), (0.1,), 1400, 10, 100, 1e-2, 100
     ),
-    "medium": Scale("medium", (8000, 1000, 1000), (0.5, 0.9), (0.1, 0.5, 1.0), (0.1,), 1000, 8, 50, 3e-3, 100),
+    "medium": Scale("medium", (8000, 1000, 1000), (0.5, 0.9), (0.1, 0.5, 1.0), (0.1,), 640, 8, 32, 3e-3, 100),
     "full": Scale(
         "full",
         (8000, 1000, 1000),
@@ -90,9 +90,10 @@ class Pictures:
 
 
 def pictures_of(scale: Scale, folder: Path | None) -> Pictures:
-    """The 8 x 8 digits of scikit-learn in their order, or MNIST from a folder, shuffled.
+    """The 8 x 8 digits of scikit-learn or MNIST from a folder, each in its order.
 
-    MNIST's training pictures are trained on where they are there; otherwise its 10,000 test pictures are split.
+    At full scale MNIST's training pictures are trained on where they are there, and shuffled before some are kept to
+    choose by; otherwise its 10,000 test pictures are split.
     """
     if scale.name in ("tiny", "small"):
         return _split(oa.learning.datasets.digits()[0], scale.pictures, None)
@@ -100,7 +101,7 @@ def pictures_of(scale: Scale, folder: Path | None) -> Pictures:
         raise SystemExit(f"--scale {scale.name} needs --data FOLDER with the files of MNIST")
     pictures = oa.learning.datasets.mnist(folder)[0]
     if scale.name != "full" or not list(folder.glob("train-images*")):
-        return _split(pictures, scale.pictures, 0)
+        return _split(pictures, scale.pictures, None)
     train = oa.learning.datasets.mnist(folder, "train")[0]
     found = _split(train, (len(train) - scale.pictures[1], scale.pictures[1], 0), 0)
     return Pictures(found.train, found.choose, _scaled(pictures))

@@ -47,7 +47,7 @@ class Settings:
     denoiser_steps: int = 600
     denoiser_rate: float = 1e-3
     denoiser_xi: float = 10.0
-    batch: int = 6
+    batch: int = 12
     steps: int = 400
     rates: tuple[tuple[float, float], ...] = ((1.0, 1e-3), (3.0, 2e-3), (10.0, 4e-3))
     begin: int = 20
@@ -66,7 +66,7 @@ class Settings:
 
 
 SMALL = Settings()
-MEDIUM = replace(SMALL, side=48, train=1480, test=30, augment=True, denoiser_steps=1000, steps=300)
+MEDIUM = replace(SMALL, side=48, train=1480, test=30, augment=True, denoiser_steps=1000, batch=8, steps=300)
 FULL = replace(
     SMALL,
     side=180,

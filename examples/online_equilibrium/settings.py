@@ -67,7 +67,7 @@ class Settings:
     steps: int = 160
     batch: int = 4
     rate: float = 2e-3
-    clip: float = 100.0
+    clip: float = 10.0
     afresh: float = 0.1
     test_iterations: int = 180
     device: str = "cpu"
