@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .model import ACTIVATIONS, METHODS, TASKS
 from .report import write_report
-from .scales import SCALES
+from .scales import SCALES, pictures_of
 from .sweeping import run_sweep
 
 
@@ -42,6 +42,7 @@ def main() -> None:
     scale = SCALES[asked.scale].change(
         **{n: getattr(asked, n) for n in ("epochs", "epoch", "batch", "lr", "taus", "gammas", "noises")}
     )
+    pictures_of(scale, asked.data)  # what is missing is missed before anything runs
     asked.out.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     found = run_sweep(

@@ -66,7 +66,7 @@ class Settings:
 
 
 SMALL = Settings()
-MEDIUM = replace(SMALL, side=48, train=1480, test=30, augment=True, denoiser_steps=1000, batch=8, steps=300)
+MEDIUM = replace(SMALL, side=48, train=1480, test=30, augment=True, denoiser_steps=3000, batch=8, steps=300)
 FULL = replace(
     SMALL,
     side=180,

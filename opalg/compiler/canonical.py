@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from opalg import rewriting
-from opalg.energies.energy import Energy, EnergyExpression, Term, check_names
+from opalg.energies.energy import Energy, EnergyExpression, Term
+from opalg.energies.names import check_names
 from opalg.errors import NotAffineError, ParameterError
 from opalg.program.differentiate import sum_of
 from opalg.rules import Step, rewrite
@@ -28,7 +29,7 @@ def canonical(energy: EnergyExpression) -> tuple[EnergyExpression, list[Step]]:
             f"compile takes an energy such as 0.5 * oa.sum_squares(A @ x - y), not {type(energy).__name__}; the fixed "
             f"point of a map is oa.fixed_point(x, T).solve()"
         )
-    check_names(energy)
+    check_names(energy.variables, energy.parameters)
     steps: list[Step] = []
     whole = Energy(energy.terms, energy.constant)
     return rewrite(whole, trace=steps), steps

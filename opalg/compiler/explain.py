@@ -7,6 +7,7 @@ from typing import Any
 
 from opalg.compiler.placement import casts
 from opalg.energies.energy import EnergyExpression
+from opalg.facts import YES
 from opalg.functionals.network_functions import NetworkFunctional
 from opalg.program.text import program_text
 
@@ -56,7 +57,9 @@ def _terms(energy: EnergyExpression) -> list[str]:
 def _facts(plan: Any) -> list[str]:
     problem = plan.problem
     lines = [f"variables: {', '.join(f'{v.label} {v.shape} {v.kind}' for v in problem.variables)}"]
-    lines.append(f"convex: {problem.convex!r}")
+    binding = plan.bind()
+    now = "" if binding.convex or problem.convex is not YES else ", but not with the weights that parameters have now"
+    lines.append(f"convex: {problem.convex!r}{now}")
     for term in problem.terms:
         facts = term.functional.facts
         smooth = "smooth" if term in problem.smooth_terms else "not smooth"
@@ -69,7 +72,7 @@ def _facts(plan: Any) -> list[str]:
             lines.append(f"  asserted by the user, not proved: {term.functional.declared}")
     if problem.smooth_terms:
         lines.append(f"gradient of the smooth part: Lipschitz constant {problem.smoothness!r}")
-    modulus = plan.bind().strong_convexity
+    modulus = binding.strong_convexity
     if modulus > 0:
         lines.append(f"strong convexity: at least {modulus:.3g}")
     return lines

@@ -21,6 +21,7 @@ from opalg.compiler.step_bound import StepBound, step_bound, step_facts
 from opalg.emit import Function
 from opalg.energies.affine import Variable
 from opalg.energies.maps import MapExpression, as_map
+from opalg.energies.names import check_names
 from opalg.errors import (
     DivergedError,
     NonFiniteError,
@@ -421,6 +422,7 @@ def fixed_point(
         raise ParameterError(f"acceleration must be one of {ACCELERATIONS}, not {acceleration!r}")
     _check_samples(list(images), sample_axes)
     every = list(images.values())
+    check_names(list(images), list(dict.fromkeys(p for e in every for p in e.parameters)), "map")
     leaves = [n for n in walk(*every) if isinstance(n, Leaf) and n.kind != "bool" and n.shape != ()]
     lib = placement_of(leaves, list(images), backend, device, dtype)
     lowering = lower_map(tuple(images), tuple(every), sample_axes)

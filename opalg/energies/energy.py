@@ -337,13 +337,3 @@ def _no_constraint(energy: EnergyExpression) -> UnsupportedError:
         f"norm_inf and sum_squares of one without weights from above, as in norm2(A @ x - y) <= r. Add the energy with "
         f"a weight instead, and raise the weight until the bound holds"
     )
-
-
-def check_names(energy: EnergyExpression) -> None:
-    """Raise ParameterError where two variables or two parameters share a name."""
-    for what, things in (("variables", energy.variables), ("parameters", energy.parameters)):
-        seen: set[str] = set()
-        for thing in things:
-            if thing.name is not None and thing.name in seen:
-                raise ParameterError(f"two {what} of the energy are called {thing.name!r}; give each its own name")
-            seen.add(thing.name or "")

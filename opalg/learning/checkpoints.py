@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,52 @@ import numpy as np
 from opalg.errors import ParameterError, UnsupportedError
 
 FORMAT = "opalg training 1"
+# What reading a file meets that was cut, or changed, or written by something else.
+FOREIGN = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+ANEW = "give another checkpoint=, or remove the file to begin anew"
+GIVEN = {  # what somebody types to have an entry of the setup as it was
+    "parameters": "the model",
+    "dtypes of parameters": "the model in the precision (dtype=) that it had",
+    "parametrisations": "positive=",
+    "what is trained": "wrt=",
+    "optimisers and schedulers": "optimizer= and scheduler=",
+    "penalties": "penalties=",
+    "seed": "seed=",
+}
+
+
+def checked_path(path: Any) -> Path:
+    """The path of a checkpoint, after a look at whether one can be written there; nothing is written, no folder made.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    ParameterError
+        For what is no path of a file, a folder, and a place where this user cannot write.
+    UnsupportedError
+        Where safetensors is not installed.
+    """
+    _safetensors()
+    if not isinstance(path, (str, os.PathLike)):
+        raise ParameterError(f"checkpoint takes the path of a file, as in checkpoint='run.safetensors', not {path!r}")
+    where = Path(path)
+    try:
+        if where.is_dir():
+            raise ParameterError(
+                f"checkpoint={str(path)!r} is a folder; give a file in it, as in "
+                f"checkpoint={str(where / 'run.safetensors')!r}"
+            )
+        if where.exists() and not where.is_file():
+            raise ParameterError(f"checkpoint={str(path)!r} is there, but no plain file; give another checkpoint=")
+        folder = next(p for p in where.absolute().parents if p.exists())
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return where
 
 
 def save_state(path: Any, state: Mapping[str, Any]) -> Path:
@@ -26,6 +74,8 @@ def save_state(path: Any, state: Mapping[str, Any]) -> Path:
 
     Raises
     ------
+    ParameterError
+        Where the file cannot be written; the one that is there already stays as it is.
     UnsupportedError
         Where safetensors is not installed, or something else is among the values.
     """
@@ -56,11 +106,33 @@ def save_state(path: Any, state: Mapping[str, Any]) -> Path:
         return _refuse(value, place)
 
     text = json.dumps(written(dict(state), ""))
-    where, spare = Path(path), Path(f"{path}.partial")
-    where.parent.mkdir(parents=True, exist_ok=True)
-    files.save_file(tensors, spare, metadata={"format": FORMAT, "state": text})
-    os.replace(spare, where)
-    return where
+    _write(files, Path(path), tensors, {"format": FORMAT, "state": text})
+    return Path(path)
+
+
+def _write(files: Any, where: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """Write a file beside the one that is wanted, which it replaces when it is complete and on the disk."""
+    from safetensors import SafetensorError
+
+    spare = Path(f"{where}.partial")
+    try:
+        where.parent.mkdir(parents=True, exist_ok=True)
+        files.save_file(tensors, spare, metadata=metadata)
+        with spare.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(spare, where)
+    except (OSError, SafetensorError, ValueError) as error:  # ValueError: a path with a character that none may have
+        raise _unwritable(where, error) from error
+    finally:
+        with suppress(OSError, ValueError):
+            spare.unlink(missing_ok=True)
+
+
+def _unwritable(path: Any, error: Exception) -> ParameterError:
+    return ParameterError(
+        f"the checkpoint {str(path)!r} cannot be written: {error}. Give another checkpoint=, in a folder where you may "
+        f"write and with room on the disk; a checkpoint that was there before is as it was"
+    )
 
 
 def load_state(path: Any) -> dict[str, Any]:
@@ -69,7 +141,7 @@ def load_state(path: Any) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        For a file of another kind.
+        For a file of another kind, and for one that was cut or changed.
     UnsupportedError
         Where safetensors is not installed.
     """
@@ -82,9 +154,11 @@ def load_state(path: Any) -> dict[str, Any]:
             metadata = file.metadata() or {}
         tensors = files.load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise ParameterError(f"{path} is no checkpoint of opalg: {error}") from error
+        raise ParameterError(f"{path} is no checkpoint of opalg, or none that can be read: {error}; {ANEW}") from error
     if metadata.get("format") != FORMAT:
-        raise ParameterError(f"{path} is no checkpoint of opalg; its format is {metadata.get('format')!r}")
+        raise ParameterError(
+            f"{path} is no checkpoint of opalg: its format is {metadata.get('format')!r}, not {FORMAT!r}; {ANEW}"
+        )
 
     def read(value: Any) -> Any:
         ((kind, content),) = [(k, v) for k, v in value.items() if k not in ("device", "order")]
@@ -101,8 +175,69 @@ def load_state(path: Any) -> dict[str, Any]:
             return items if kind == "list" else tuple(items)
         return content
 
-    found: dict[str, Any] = read(json.loads(metadata["state"]))
+    try:
+        found: dict[str, Any] = read(json.loads(metadata["state"]))
+    except FOREIGN as error:
+        raise foreign(path, error) from error
+    check_entries(path, found, ())
     return found
+
+
+def foreign(path: Any, error: Exception) -> ParameterError:
+    """What to raise for a checkpoint whose content is none that opalg writes."""
+    return ParameterError(
+        f"{path} is no checkpoint of opalg, or was cut or changed: reading it met {type(error).__name__}: {error}; "
+        f"{ANEW}"
+    )
+
+
+def check_entries(path: Any, state: Any, needed: Iterable[str]) -> None:
+    """Raise ParameterError where a state is no mapping, or lacks entries."""
+    if not isinstance(state, Mapping):
+        raise ParameterError(f"{path} is no checkpoint of opalg: it holds {type(state).__name__}, no mapping; {ANEW}")
+    missing = [name for name in needed if name not in state]
+    if missing:
+        raise ParameterError(
+            f"the checkpoint {path} lacks {', '.join(missing)}: another version of opalg wrote it, or it was changed; "
+            f"{ANEW}"
+        )
+
+
+def check_setup(path: Any, before: Any, now: Mapping[str, Any]) -> None:
+    """Raise ParameterError where a run that was written down was set up otherwise than the one that is to go on.
+
+    Parameters
+    ----------
+    path : path
+        Of the checkpoint, for the message.
+    before, now : mapping from name to numbers, texts, or mappings of them
+    """
+    check_entries(path, before, ())
+    for what, value in now.items():
+        if what not in before:
+            raise ParameterError(
+                f"the checkpoint {path} does not say what the {what} were, so another version of opalg wrote it; {ANEW}"
+            )
+        if before[what] != value:
+            raise ParameterError(
+                f"the checkpoint {path} is of another run: {what} were {_different(before[what], value)}. Give "
+                f"{GIVEN.get(what, what)} as it was, or another checkpoint=, or remove the file to begin anew"
+            )
+
+
+def _different(before: Any, now: Any) -> str:
+    """What was and what is, shortened to where they differ."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        names = [n for n in {**before, **now} if before.get(n) != now.get(n)]
+        parts = [f"{n} {_said(before.get(n))}, now {_said(now.get(n))}" for n in names[:5]]
+        return "; ".join(parts) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{before}, now {now}"
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "absent"
+    return f"of shape {tuple(value)}" if isinstance(value, list) else str(value)
 
 
 def _safetensors() -> Any:
@@ -119,4 +254,4 @@ def _refuse(value: Any, place: str) -> Any:
     )
 
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["FOREIGN", "check_entries", "check_setup", "checked_path", "foreign", "load_state", "save_state"]

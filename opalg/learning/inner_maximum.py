@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import inf
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf, isfinite
+from numbers import Integral, Real
 from typing import Any
 
 from opalg.errors import ParameterError
@@ -45,13 +47,11 @@ class InnerMaximum:
     ) -> None:
         import torch
 
-        for name, value in (("radius", radius), ("rate", rate)):
-            if not value > 0:
-                raise ParameterError(f"the {name} of an inner maximisation must be positive, not {value!r}")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-            raise ParameterError(f"the steps of an inner maximisation are a nonnegative integer, not {steps!r}")
-        self.objective, self.radius, self.steps, self.rate = objective, float(radius), steps, float(rate)
-        self._generator = torch.Generator().manual_seed(seed)
+        self.objective = objective
+        self.radius = checked_number("the radius of an inner maximisation", radius, positive=True)
+        self.rate = checked_number("the rate of an inner maximisation", rate, positive=True)
+        self.steps = checked_count("the steps of an inner maximisation are", steps)
+        self._generator = torch.Generator().manual_seed(checked_count("the seed of an inner maximisation is", seed))
         self._kept: dict[int, Any] = {}
         self._rates: dict[int, float] = {}
 
@@ -63,19 +63,25 @@ class InnerMaximum:
         Parameters
         ----------
         x : tensor, shape ``(samples, ...)``
-        indices : tensor of int, optional
+        indices : tensor or sequence of int, optional
             Which samples these are; without them nothing is kept.
         steps : int, optional
             Another number of steps, as for measuring how far a maximum goes.
         objective : callable, optional
             The same objective at these samples, where it can hold on to what does not depend on d.
+
+        Raises
+        ------
+        ParameterError
+            For samples that are no tensor of real numbers, indices of others, and a number of steps that is none.
         """
         import torch
 
-        x = x.detach()
+        x = checked_samples("an inner maximisation", x).detach()
+        own = None if indices is None else _checked_indices(indices, len(x))
+        steps = self.steps if steps is None else checked_count("the steps of an inner maximisation are", steps)
         objective = self.objective if objective is None else objective
-        ascent = _Ascent(self._start(x, indices), self._start_rates(x, indices), self.rate)
-        steps = self.steps if steps is None else steps
+        ascent = _Ascent(self._start(x, own), self._start_rates(x, own), self.rate)
         for _ in range(steps):
             d = self._next(ascent).requires_grad_(True)
             with torch.enable_grad():
@@ -86,10 +92,18 @@ class InnerMaximum:
             d = self._next(ascent)
             with torch.no_grad():
                 ascent.look(d, objective(x, d).detach())
-        if indices is not None:
-            for i, own, rate in zip(indices.tolist(), ascent.best, ascent.rates.tolist(), strict=True):
-                self._kept[int(i)], self._rates[int(i)] = own.clone(), rate
+        for i, best, rate in zip(own or (), ascent.best, ascent.rates.tolist(), strict=own is not None):
+            self._kept[i], self._rates[i] = best.clone(), rate
         return ascent.best
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Maximisations without indices that leave the state, random numbers included, as it was."""
+        before = self._generator.get_state()
+        try:
+            yield
+        finally:
+            self._generator.set_state(before)
 
     def _next(self, ascent: _Ascent) -> Any:
         """Where to look next: at the start, and then one step from the best of each sample."""
@@ -98,21 +112,20 @@ class InnerMaximum:
         lengths = ascent.rates.reshape(-1, *(1,) * (ascent.best.ndim - 1))
         return self._on_sphere(ascent.best + lengths * self._on_sphere(ascent.slope))
 
-    def _start_rates(self, x: Any, indices: Any) -> Any:
+    def _start_rates(self, x: Any, own: list[int] | None) -> Any:
         import torch
 
-        own = [None] * len(x) if indices is None else indices.tolist()
-        rates = [self._rates.get(int(i), self.rate) if i is not None else self.rate for i in own]
+        rates = [self.rate] * len(x) if own is None else [self._rates.get(i, self.rate) for i in own]
         return torch.tensor(rates, dtype=x.dtype, device=x.device)
 
-    def _start(self, x: Any, indices: Any) -> Any:
+    def _start(self, x: Any, own: list[int] | None) -> Any:
         import torch
 
         fresh = torch.randn(x.shape, generator=self._generator, dtype=torch.float64).to(x.device, x.dtype)
         fresh = self._on_sphere(fresh)
-        if indices is None:
+        if own is None:
             return fresh
-        kept = [self._kept.get(int(i)) for i in indices.tolist()]
+        kept = [self._kept.get(i) for i in own]
         return torch.stack([new if old is None else old.to(x.device) for old, new in zip(kept, fresh, strict=True)])
 
     def _on_sphere(self, d: Any) -> Any:
@@ -161,4 +174,53 @@ class _Ascent:
             self.slope = slope.where(which, self.slope)
 
 
-__all__ = ["InnerMaximum"]
+def checked_number(what: str, value: Any, positive: bool = False) -> float:
+    """A finite number that is not negative, or ParameterError; ``what`` begins its sentence."""
+    found = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+    is_number = isinstance(found, Real) and not isinstance(found, bool) and isfinite(found)
+    if not is_number or found < 0 or (positive and found == 0):
+        kind = "positive" if positive else "nonnegative"
+        raise ParameterError(f"{what} must be a finite {kind} number, not {value!r}")
+    return float(found)
+
+
+def checked_count(what: str, value: Any) -> int:
+    """A nonnegative integer, or ParameterError; ``what`` begins its sentence, verb included."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise ParameterError(f"{what} a nonnegative integer, not {value!r}")
+    return int(value)
+
+
+def checked_samples(what: str, x: Any, axes: int = 2) -> Any:
+    """Samples as a tensor of real numbers with some axes at least, or ParameterError; ``what`` is who needs them."""
+    if not hasattr(x, "detach"):
+        raise ParameterError(
+            f"{what} takes samples as a tensor of Torch, not {type(x).__name__}; convert them by torch.as_tensor"
+        )
+    if x.ndim < axes or not x.is_floating_point():
+        raise ParameterError(
+            f"{what} takes real samples along the first axis of a tensor, not shape {tuple(x.shape)} of {x.dtype}; a "
+            f"single sample is x[None], and x.float() makes real numbers"
+        )
+    return x
+
+
+def _checked_indices(indices: Any, count: int) -> list[int]:
+    """The indices of samples as integers of Python."""
+    found = indices.tolist() if hasattr(indices, "tolist") else indices
+    if not isinstance(found, (list, tuple)) or len(found) != count:
+        given = f"{len(found)}" if isinstance(found, (list, tuple)) else repr(indices)
+        raise ParameterError(
+            f"an inner maximisation takes one index for each of the {count} samples, but the indices are {given}; give "
+            f"as many, as in indices=torch.arange({count})"
+        )
+    for i in found:
+        if isinstance(i, bool) or not isinstance(i, Integral):
+            raise ParameterError(
+                f"the indices of samples are integers, one for each sample, but there is {i!r}; give a tensor such as "
+                f"torch.arange({count})"
+            )
+    return [int(i) for i in found]
+
+
+__all__ = ["InnerMaximum", "checked_count", "checked_number", "checked_samples"]

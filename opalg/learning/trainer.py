@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from math import isfinite, nan
 from typing import Any
 
@@ -21,12 +22,13 @@ from opalg.errors import (
     SingularAdjointError,
 )
 from opalg.learning.batches import Batch, batches_of, check_names, lone_input
-from opalg.learning.checkpoints import load_state, save_state
+from opalg.learning.checkpoints import FOREIGN, check_entries, check_setup, foreign, load_state, save_state
 from opalg.learning.evaluation import Metrics, evaluate
 from opalg.learning.guard import RESTORED, SKIPPED, Guard
 from opalg.learning.held_norms import directions_in, refresh_norms
 from opalg.learning.losses import checked_loss, loss_of
 from opalg.learning.optimisers import Optimisers
+from opalg.learning.penalties import check_reach, checked_value
 from opalg.learning.randomness import random_state, set_random_state
 from opalg.learning.solver_figures import Watched, solvers_in
 from opalg.learning.spectral_norms import refresh_spectra
@@ -43,6 +45,10 @@ PASSING = (
     InexactSolutionError,
     NonFiniteError,
     SingularAdjointError,
+)
+ENTRIES = (
+    *("setup", "module", "optimisers", "penalties", "place", "recent", "good", "solves", "starts", "random"),
+    *("seconds", "log"),
 )
 
 
@@ -95,6 +101,7 @@ class Trainer:
         self._begin, self._before = time.perf_counter(), 0.0
         self._epoch_random: Any = None
         self._error: OpalgError | None = None
+        self._looked_at: set[str] = set()  # penalties whose values were seen to depend on what is trained
 
     def _generator(self, epoch: int) -> Any:
         import torch
@@ -170,13 +177,19 @@ class Trainer:
             raise self.failure()
 
     def failure(self) -> OpalgError:
-        """What to raise after steps that all failed."""
-        if self._error is not None:
-            return self._error
-        return DivergedError(
-            f"{self.failures} steps in a row failed, the last one since {self.log.steps[-1]['reason']}; lower the "
-            f"learning rate, or look for what is wrong with the data or the start"
+        """What to raise after steps that all failed: of the class of the last error, where there was one."""
+        row = self.log.steps[-1]
+        steps = "1 step" if self.failures == 1 else f"{self.failures} steps in a row"
+        message = (
+            f"{steps} failed, the last one since {row['reason']}; lower the learning rate (it is lr={row['rate']:g}), "
+            f"or look for what is wrong with the data or the start"
         )
+        if self._error is None:
+            return DivergedError(message)
+        found = type(self._error)(message)
+        vars(found).update(vars(self._error))  # the solution that a solve ended with
+        found.__cause__ = self._error
+        return found
 
     def _move(self, batch: Batch, optimiser: Any) -> Figures:
         figures, total = self._forward(batch)
@@ -211,7 +224,10 @@ class Trainer:
             figures["losses"] = losses
         total = losses.sum()
         for penalty in self.penalties:
-            value = penalty.value(batch, output)
+            value = checked_value(penalty, penalty.value(batch, output))
+            if penalty.name not in self._looked_at:
+                check_reach(penalty, value, self.weights)
+                self._looked_at.add(penalty.name)
             figures[penalty.name] = float(value.detach())
             total = total + value
         if not total.requires_grad:
@@ -273,8 +289,13 @@ class Trainer:
     @property
     def _setup(self) -> dict[str, Any]:
         """What has to be the same where a run goes on."""
+        held = self.module.state_dict()
         return {
-            "parameters": {n: list(getattr(p, "shape", ())) for n, p in self.module.state_dict().items()},
+            "parameters": {n: list(getattr(p, "shape", ())) for n, p in held.items()},
+            "dtypes of parameters": {
+                n: str(p.dtype).rpartition(".")[2] for n, p in held.items() if hasattr(p, "dtype")
+            },
+            "parametrisations": _parametrisations(self.module),
             "what is trained": sorted(self.weights),
             "optimisers and schedulers": self.optimisers.kinds,
             "penalties": [p.name for p in self.penalties],
@@ -305,22 +326,26 @@ class Trainer:
         Raises
         ------
         ParameterError
-            Where it belongs to another model, or to a run that was set up otherwise.
+            Where it belongs to another model, to a run that was set up otherwise, or is no whole checkpoint.
         """
         state = load_state(path)
-        for what, now in self._setup.items():
-            if state["setup"][what] != now:
-                raise ParameterError(
-                    f"the checkpoint {path} is of another run: {what} were {_different(state['setup'][what], now)}. "
-                    f"Give another checkpoint=, or remove the file to begin anew"
-                )
+        check_entries(path, state, ENTRIES)
+        check_setup(path, state["setup"], self._setup)
+        try:
+            self._go_on_from(state)
+        except OpalgError:
+            raise
+        except FOREIGN as error:
+            raise foreign(path, error) from error
+
+    def _go_on_from(self, state: Mapping[str, Any]) -> None:
+        self.epoch, self.step, self.done, self.failures, self.evaluated = state["place"]
+        self._recent, self.good = state["recent"], state["good"]
+        self.optimisers.load_state_dict(state["optimisers"])  # refuses other rates, before the caller's module changes
         self.module.load_state_dict(state["module"])
-        self.optimisers.load_state_dict(state["optimisers"])
         for penalty, own in zip(self.penalties, state["penalties"], strict=True):
             if own:
                 penalty.load_state_dict(own)
-        self.epoch, self.step, self.done, self.failures, self.evaluated = state["place"]
-        self._recent, self.good = state["recent"], state["good"]
         for plan, solves in zip(self._random_plans(), state["solves"], strict=True):
             plan.restart(solves)
         for solver, start in zip(solvers_in(self.module), state["starts"], strict=True):
@@ -334,17 +359,20 @@ class Trainer:
         return [s.plan for s in solvers_in(self.module) if hasattr(s.plan, "restart")]
 
 
-def _different(before: Any, now: Any) -> str:
-    """What was and what is, shortened to where they differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = [n for n in {**before, **now} if before.get(n) != now.get(n)]
-        parts = [f"{n} {_shape(before.get(n))}, now {_shape(now.get(n))}" for n in names[:5]]
-        return "; ".join(parts) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"{before}, now {now}"
+def _parametrisations(module: Any) -> dict[str, str]:
+    """What parameters are functions of free numbers, and which functions: names of classes with their settings."""
+    found = {}
+    for label, part in module.named_modules():
+        for name, ways in getattr(part, "parametrizations", {}).items():
+            found[f"{label}.{name}" if label else name] = " of ".join(_way(w) for w in reversed(ways))
+    return found
 
 
-def _shape(shape: Sequence[int] | None) -> str:
-    return "absent" if shape is None else f"of shape {tuple(shape)}"
+def _way(way: Any) -> str:
+    """The name of a parametrisation, and what it was made with."""
+    settings = {k: v for k, v in vars(way).items() if not k.startswith("_") and k != "training"}
+    kept = [f"{k}={v}" for k, v in sorted(settings.items()) if isinstance(v, (bool, int, float, str, Enum))]
+    return f"{type(way).__name__}({', '.join(kept)})" if kept else type(way).__name__
 
 
 __all__ = ["PASSING", "Trainer"]

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from opalg.errors import ParameterError
+from opalg.learning.checkpoints import checked_path
 from opalg.learning.evaluation import Metrics, checked_metrics
 from opalg.learning.guard import CLIPPED, TAKEN, Guard
 from opalg.learning.interrupts import Interrupts
@@ -112,9 +113,9 @@ def fit(
     seed : int
         Of the generators of epochs.
     checkpoint : path, optional
-        Written at the start, after every epoch, where the callback stops and on Ctrl-C; where it is there already,
-        training goes on from it to the same bits: weights, optimisers, schedulers, penalties, warm starts, random
-        numbers and log. Needs safetensors.
+        Written at the start, after every epoch (before it is validated and again afterwards), where the callback stops
+        and on Ctrl-C; where it is there already, training goes on from it to the same bits: weights, optimisers,
+        schedulers, penalties, warm starts, random numbers and log. Needs safetensors.
     callback : callable, optional
         Called with the row of each step; True stops.
     progress : bool
@@ -127,10 +128,10 @@ def fit(
     Raises
     ------
     ParameterError
-        For parameters that the model does not have, nothing to train, batches and losses that are none, and a
-        checkpoint of another model.
+        For parameters that the model does not have, nothing to train, batches and losses that are none, penalties that
+        depend on nothing that is trained, a checkpoint of another model, and one that cannot be written.
     OpalgError
-        Where more steps in a row failed than the guard allows, or all did.
+        Where more steps in a row failed than the guard allows, or all did; of the class of the last error.
 
     Notes
     -----
@@ -155,15 +156,17 @@ def fit(
     """
     import torch
 
-    _check_counts(epochs, seed)
+    epochs, seed = _checked_count("epochs", epochs), _checked_count("seed", seed)
+    _check_callback(callback)
+    path = None if checkpoint is None else checked_path(checkpoint)
     module = _module_of(model, module_options)
-    chosen = checked_metrics(metrics)
+    chosen = _checked_metrics(metrics, validate)
     how = (optimizer, lr, scheduler)
     with torch.enable_grad():
         trainer = Trainer(module, data, loss, wrt, how, _checked_penalties(penalties), _checked_guard(guard), seed)
         with trainer.only_weights(), _bar(epochs, progress, data) as bar, Interrupts() as interrupts:
-            if checkpoint is not None and Path(checkpoint).exists():
-                trainer.load(checkpoint)
+            if path is not None and path.exists():
+                trainer.load(path)
 
             def stop(row: dict[str, Any]) -> bool:
                 bar.update(trainer.epoch, trainer.done, row)
@@ -171,11 +174,11 @@ def fit(
                 return interrupts.asked or (isinstance(answer, (bool, np.bool_)) and bool(answer))
 
             try:
-                _run(trainer, epochs, validate, chosen, checkpoint, stop)
+                _run(trainer, epochs, validate, chosen, path, stop)
             except KeyboardInterrupt:
                 if not trainer.is_whole:  # a second Ctrl-C, in the middle of a step
                     raise
-                _save(trainer, checkpoint)
+                _save(trainer, path)
             bar.finish(trainer.epoch)
     return Training(trainer.module, trainer.log, trainer.epoch, trainer.step, trainer.epoch >= epochs)
 
@@ -192,6 +195,7 @@ def _run(
     stopped = False
     while True:
         if validate is not None and trainer.evaluated < trainer.epoch:
+            _save(trainer, checkpoint)  # a metric that raises loses no epoch
             trainer.validate(validate, metrics)
         _save(trainer, checkpoint)
         if stopped or trainer.epoch >= epochs:
@@ -227,10 +231,28 @@ def _module_of(model: Any, options: Mapping[str, Any]) -> Any:
     return model.as_module(**options)
 
 
-def _check_counts(epochs: Any, seed: Any) -> None:
-    for name, value in (("epochs", epochs), ("seed", seed)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ParameterError(f"{name} must be a nonnegative integer, not {value!r}")
+def _checked_count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise ParameterError(f"{name} must be a nonnegative integer, not {value!r}")
+    return int(value)
+
+
+def _check_callback(callback: Any) -> None:
+    if callback is not None and not callable(callback):
+        raise ParameterError(
+            f"callback is a function of the row of a step, as in callback=lambda row: print(row['loss']), not "
+            f"{callback!r}"
+        )
+
+
+def _checked_metrics(metrics: Any, validate: Any) -> Metrics:
+    chosen = checked_metrics(metrics)
+    if chosen and validate is None:
+        raise ParameterError(
+            f"the metrics {', '.join(map(str, chosen))} are taken of the batches of validate=, which is not given; say "
+            f"validate=batches, or leave metrics= out"
+        )
+    return chosen
 
 
 def _checked_guard(guard: Any) -> Guard:

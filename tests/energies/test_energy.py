@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose
 
 import opalg as oa
 from opalg.energies import Energy, Term
-from opalg.energies.energy import check_names
 
 rng = np.random.default_rng(5)
 M = rng.standard_normal((5, 4))
@@ -245,18 +244,6 @@ def test_outside_its_domain_a_formula_is_not_asked():
 def test_what_is_refused_says_why(build, error, words):
     with pytest.raises(error, match=words):
         build()
-
-
-def test_names_may_not_clash():
-    twin = oa.Variable(3, name="x")
-    with pytest.raises(oa.ParameterError, match="two variables of the energy are called 'x'"):
-        check_names(f + oa.norm1(twin))
-    with pytest.raises(oa.ParameterError, match="'lambda'"):
-        check_names(lam * f + oa.Parameter(1.0, name="lambda") * g)
-    with pytest.raises(oa.ParameterError, match="'x'"):
-        oa.compile(g + oa.sum_squares(twin))
-    check_names(oa.norm1(oa.Variable(3)) + oa.norm1(oa.Variable(3)))  # without names there is no clash
-    check_names(oa.Parameter(1.0, name="x") * oa.norm1(x))  # a parameter may be called like a variable
 
 
 def test_minimize_takes_one_constraint_or_several():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import opalg as oa
 from opalg.learning.checkpoints import load_state, save_state
@@ -30,13 +32,19 @@ def schedule(optimiser):
 def everything(epochs=3, **more):
     """A run with all that has a state: schedules, warm starts, penalties, guards, evaluations."""
     torch.manual_seed(3)
+    module = experts().as_module(warm_start=True)
+
+    def layer(x):
+        return torch.sin(x @ module.A[0].T + module.b)
+
     penalties = [
-        oa.penalties.Lipschitz(torch.sin, 0.2, 0.01),
-        oa.penalties.Jacobian(lambda x: torch.sin(x) * torch.rand(()), 0.01),  # draws from Torch's own generator
+        oa.penalties.Lipschitz(layer, 0.2, 0.01),
+        oa.penalties.Jacobian(lambda x: layer(x) * torch.rand(()), 0.01),  # draws from Torch's own generator
     ]
+    options = {"validate": noisy(seed=7), **more}
     return oa.fit(
-        experts(), noisy(), epochs=epochs, lr=0.02, scheduler=schedule, penalties=penalties, warm_start=True,
-        guard=oa.learning.Guard(explode=50.0, clip=0.1), validate=noisy(seed=7), **more,
+        module, noisy(), epochs=epochs, lr=0.02, scheduler=schedule, penalties=penalties,
+        guard=oa.learning.Guard(explode=50.0, clip=0.1), **options,
     )  # fmt: skip
 
 
@@ -229,10 +237,8 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
         oa.fit(ridge(), batches(1), checkpoint=tmp_path / "text")
     with pytest.raises(oa.ParameterError, match="no checkpoint"):
         load_state(tmp_path)
-    from safetensors.torch import save_file
-
     save_file({"w": torch.ones(2)}, tmp_path / "weights")
-    with pytest.raises(oa.ParameterError, match="format is None"):
+    with pytest.raises(oa.ParameterError, match=r"format is None.*give another checkpoint=, or remove the file"):
         load_state(tmp_path / "weights")
     whole = save_state(tmp_path / "whole", {"w": torch.ones(100)}).read_bytes()
     (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
@@ -265,3 +271,201 @@ def test_another_learning_rate_is_not_forgotten_silently(tmp_path):
     with pytest.raises(oa.ParameterError, match=r"Adam of the checkpoint has lr = 0.1, but now 0.2 is given"):
         oa.fit(ridge(), batches(), lr=0.2, epochs=2, checkpoint=path)
     assert oa.fit(ridge(), batches(), lr=0.1, epochs=2, checkpoint=path).epochs == 2
+
+
+@pytest.mark.parametrize("way", ["exp", "softplus", "clamp"])
+def test_another_reparametrisation_is_refused(tmp_path, way):
+    """The free numbers have one name and one shape whatever function they go through."""
+    path = tmp_path / "run"
+    oa.fit(ridge(), batches(1), lr=0.1, checkpoint=path, positive="exp")
+    if way == "exp":
+        assert oa.fit(ridge(), batches(1), lr=0.1, epochs=2, checkpoint=path, positive=way).epochs == 2
+        return
+    module = ridge().as_module(positive=way)
+    with pytest.raises(oa.ParameterError, match=rf"parametrisations were lam Exp, now {way.title()}.*positive="):
+        oa.fit(module, batches(1), lr=0.1, epochs=2, checkpoint=path)
+    assert module.lam.item() == 1.0, "nothing was read into it"
+
+
+def test_settings_of_parametrisations_are_compared(tmp_path):
+    def fit(iterations):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Linear(8, 8).double(), torch.nn.Linear(8, 8).double())
+        torch.nn.utils.parametrizations.spectral_norm(network[1], n_power_iterations=iterations)
+        data = [(torch.ones(SHAPE, dtype=torch.float64), torch.zeros(SHAPE, dtype=torch.float64))]
+        return oa.fit(network, data, checkpoint=tmp_path / "run")
+
+    fit(1)
+    with pytest.raises(oa.ParameterError, match=r"1\.weight _Sp.*n_power_iterations=1\), now .*n_power_iterations=2"):
+        fit(2)
+
+
+def test_another_precision_is_refused(tmp_path):
+    path = tmp_path / "run"
+    oa.fit(ridge(torch.float32), batches(1, dtype=torch.float32), checkpoint=path)
+    with pytest.raises(oa.ParameterError, match=r"dtypes of parameters were .*lam float32, now float64.*dtype="):
+        oa.fit(ridge(), batches(1), epochs=2, checkpoint=path)
+
+
+def test_a_refused_checkpoint_leaves_the_module_alone(tmp_path):
+    oa.fit(ridge(), batches(1), lr=0.1, checkpoint=tmp_path / "run")
+    module = ridge().as_module()
+    with pytest.raises(oa.ParameterError, match=r"lr = 0\.1"):
+        oa.fit(module, batches(1), lr=0.2, checkpoint=tmp_path / "run")
+    assert module.lam.item() == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        '{"dict": [["setup", {"dict"',
+        '{"value": 3}',
+        '{"list": []}',
+        '{"dict": 3}',
+        "[1, 2]",
+        '{"dict": [["w", {"tensor": "/absent", "device": "cpu", "order": [0]}]]}',
+        '{"dict": [["w", {"tensor": "/w", "device": "cpu", "order": [5, 7]}]]}',
+        '{"dict": [["w", {"tensor": "/w", "device": "cpu"}]]}',
+        '{"dict": [["w", {"complex": "/w", "device": "cpu", "order": [0]}]]}',
+    ],
+)
+def test_metadata_that_are_cut_or_foreign_are_refused(tmp_path, text):
+    state = {} if text is None else {"state": text}
+    save_file({"/w": torch.ones(3)}, tmp_path / "run", metadata={"format": "opalg training 1", **state})
+    with pytest.raises(oa.ParameterError, match=r"run is no checkpoint of opalg.*remove the file to begin anew"):
+        oa.fit(ridge(), batches(1), checkpoint=tmp_path / "run")
+
+
+def change(path, what):
+    """Write a checkpoint anew with something else in it."""
+    state = load_state(path)
+    what(state)
+    save_state(path, state)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (lambda s: s.pop("starts"), "lacks starts: another version"),
+        (lambda s: s.pop("setup"), "lacks setup"),
+        (lambda s: s.update(setup=3), "holds int, no mapping"),
+        (lambda s: s["setup"].pop("parametrisations"), "does not say what the parametrisations were"),
+        (lambda s: s["setup"].pop("dtypes of parameters"), "does not say what the dtypes of parameters were"),
+        (lambda s: s["setup"].pop("seed"), "does not say what the seed were"),
+        (lambda s: s.update(place=[1, 2]), "no checkpoint of opalg, or was cut or changed"),
+        (lambda s: s.update(place=None), "no checkpoint of opalg, or was cut or changed"),
+        (lambda s: s.update(module={}), "no checkpoint of opalg, or was cut or changed"),
+        (lambda s: s["optimisers"].pop("optimisers"), "reading it met KeyError: 'optimisers'"),
+        (lambda s: s.update(random={}), "reading it met KeyError"),
+        (lambda s: s.update(log=[3]), "reading it met TypeError"),
+    ],
+)
+def test_states_of_other_versions_are_refused_in_a_sentence(tmp_path, what, said):
+    path = tmp_path / "run"
+    oa.fit(ridge(), batches(1), checkpoint=path)
+    change(path, what)
+    with pytest.raises(oa.ParameterError, match=f"(?s){said}.*remove the file to begin anew"):
+        oa.fit(ridge(), batches(1), epochs=2, checkpoint=path)
+
+
+@pytest.mark.parametrize("path", [True, 3, b"run", ["run"]])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(oa.ParameterError, match=r"as in checkpoint='run\.safetensors', not"):
+        oa.fit(ridge(), untouched, checkpoint=path)
+
+
+def untouched(epoch, generator):
+    pytest.fail("data were asked for")
+
+
+def test_places_where_nothing_can_be_written_are_refused_at_the_start(tmp_path):
+    (tmp_path / "file").write_text("something")
+    for path, said in [
+        (tmp_path, r"is a folder; give a file in it, as in checkpoint='.*run\.safetensors'"),
+        (tmp_path / "file" / "run", "cannot be written"),
+        (tmp_path / "file" / "deep" / "run", "cannot be written"),
+        (tmp_path / ("long" * 100), "cannot be written"),
+    ]:
+        with pytest.raises(oa.ParameterError, match=f"{said}"):
+            oa.fit(ridge(), untouched, checkpoint=path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(oa.ParameterError, match="no plain file"):
+        oa.fit(ridge(), untouched, checkpoint=tmp_path / "pipe")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "pipe"], "nothing was made"
+
+
+def test_a_folder_without_permission_is_refused_at_the_start(tmp_path, monkeypatch):
+    def refuse(**options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("opalg.learning.checkpoints.TemporaryFile", refuse)
+    with pytest.raises(oa.ParameterError, match=r"Permission denied.*in a folder where you may write"):
+        oa.fit(ridge(), untouched, checkpoint=tmp_path / "run")
+
+
+def test_a_path_with_a_character_that_none_may_have_is_refused(tmp_path):
+    with pytest.raises(oa.ParameterError, match="cannot be written"):
+        oa.fit(ridge(), batches(1), checkpoint=f"{tmp_path}/a\0b", callback=lambda row: pytest.fail("it trained"))
+
+
+def test_a_write_that_fails_leaves_the_checkpoint_that_was_there(tmp_path, monkeypatch):
+    import safetensors.torch
+
+    path = tmp_path / "run"
+    oa.fit(ridge(), batches(1), lr=0.1, checkpoint=path)
+    before = path.read_bytes()
+
+    def half(tensors, where, metadata):
+        Path(where).write_bytes(b"half")
+        raise safetensors.SafetensorError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(safetensors.torch, "save_file", half)
+        with pytest.raises(oa.ParameterError, match=r"run' cannot be written: No space left.*is as it was"):
+            oa.fit(ridge(), batches(1), lr=0.1, epochs=2, checkpoint=path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["run"], "nothing half-written is left"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("replace")))
+        with pytest.raises(oa.ParameterError, match="replace"):
+            save_state(path, {"w": torch.ones(2)})
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_metric_that_raises_loses_no_epoch(uninterrupted, tmp_path):
+    """The second validation fails; the epoch before it is on the disk, and is validated when the run goes on."""
+    path, images = tmp_path / "run", []
+
+    def broken(image, reference):
+        images.append(1)
+        if len(images) > 12:  # three batches of four samples in each epoch
+            raise ZeroDivisionError("in the metric")
+        return 1.0
+
+    with pytest.raises(ZeroDivisionError):
+        everything(metrics={"psnr": broken}, checkpoint=path)
+    state = load_state(path)
+    assert state["place"][:3] == [2, 6, 0] and state["place"][4] == 1, "two epochs were made, one was validated"
+    metrics = {"psnr": lambda image, reference: 1.0}
+    again = everything(metrics=metrics, checkpoint=path)
+    assert [row["epoch"] for row in again.log.evaluations] == [1, 2, 3]
+    assert_same_run(again, everything(metrics=metrics))
+    assert repr(again.log.column("loss")) == repr(uninterrupted.log.column("loss"))
+
+
+def test_an_epoch_is_written_down_again_with_its_validation(tmp_path):
+    path = tmp_path / "run"
+    oa.fit(ridge(), batches(1), checkpoint=path, validate=batches(1))
+    state = load_state(path)
+    assert state["place"][4] == 1 and state["log"][-1]["kind"] == "validation"
+
+
+def test_the_setup_is_readable_without_opalg(tmp_path):
+    """As JSON, with names of classes and dtypes."""
+    from safetensors import safe_open
+
+    path = tmp_path / "run"
+    oa.fit(ridge(), batches(1), checkpoint=path, positive="exp")
+    with safe_open(str(path), framework="pt") as file:
+        assert '["lam", {"value": "Exp"}]' in json.dumps(json.loads(file.metadata()["state"]))

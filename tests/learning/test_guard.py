@@ -137,8 +137,32 @@ def test_undone_steps_count_against_patience():
 
 
 def test_a_run_without_a_single_step_raises():
-    with pytest.raises(oa.NonFiniteError, match="parameter 'y'"):
+    with pytest.raises(
+        oa.NonFiniteError, match=r"3 steps in a row failed, .*parameter 'y'.*data or the start"
+    ) as caught:
         oa.fit(ridge(), [nan_batch()], epochs=3)
+    assert type(caught.value.__cause__) is oa.NonFiniteError and "in a row" not in str(caught.value.__cause__)
+    with pytest.raises(oa.NonFiniteError, match=r"^1 step failed"):
+        oa.fit(ridge(), [nan_batch()])
+
+
+def test_a_rate_that_is_far_too_large_is_said():
+    """The error of the last step says nothing of it by itself; its class stays, and its solution."""
+    data = [({"f": torch.ones(SHAPE, dtype=torch.float64)}, torch.zeros(SHAPE, dtype=torch.float64))]
+    with pytest.raises(oa.OpalgError, match=r"3 steps in a row failed, the last one since (.*)") as caught:
+        oa.fit(
+            experts(),
+            data,
+            epochs=30,
+            optimizer="sgd",
+            lr=1e30,
+            guard=Guard(patience=2),
+            on_failure="raise",
+            max_iter=60,
+        )
+    error, cause = caught.value, caught.value.__cause__
+    assert "lower the learning rate (it is lr=1e+30)" in str(error)
+    assert type(error) is type(cause) and str(cause) in str(error) and error.solution is cause.solution
 
 
 def test_failures_in_validation_do_not_end_training():

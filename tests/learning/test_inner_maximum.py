@@ -126,7 +126,13 @@ def test_a_state_goes_on_to_the_same_bits():
     assert torch.equal(one.maximise(x), other.maximise(x))
 
 
-@pytest.mark.parametrize("wrong", [{"radius": 0.0}, {"rate": -1.0}, {"steps": -1}, {"steps": True}, {"steps": 1.5}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"radius": 0.0}, {"rate": -1.0}, {"steps": -1}, {"steps": True}, {"steps": 1.5}),
+        *({"radius": float("nan")}, {"radius": float("inf")}, {"rate": float("inf")}, {"rate": "x"}, {"seed": "x"}),
+    ],
+)
 def test_numbers_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ParameterError):
         InnerMaximum(stretched, **wrong)
@@ -150,3 +156,41 @@ def test_a_penalty_is_taken_around_outputs_where_that_is_asked_for():
         bent = lambda x: torch.where(x.mean(dim=1, keepdim=True) > 2.0, 4.0 * x, x)  # noqa: E731
         found = Lipschitz(bent, bound=0.0, radius=0.01, at=at).value(Batch({}, near), far)
         assert float(found) == pytest.approx(3 * expected)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, torch.tensor, lambda own: torch.tensor(own).numpy()])
+def test_indices_may_be_a_list(kind):
+    x = torch.zeros(2, 4, dtype=torch.float64)
+    one, other = InnerMaximum(stretched, steps=1), InnerMaximum(stretched, steps=1)
+    for _ in range(3):
+        assert torch.equal(one.maximise(x, kind([7, 3])), other.maximise(x, torch.tensor([7, 3])))
+    assert list(one.state_dict()["kept"]) == [7, 3]
+
+
+@pytest.mark.parametrize(
+    ("indices", "said"),
+    [
+        ([1], r"for each of the 2 samples, but the indices are 1; .*torch\.arange\(2\)"),
+        (torch.arange(3), "2 samples, but the indices are 3"),
+        ([], "2 samples, but the indices are 0"),
+        (torch.tensor(3), "2 samples, but the indices are tensor"),
+        (7, "2 samples, but the indices are 7"),
+        ([0, 1.5], r"integers, one for each sample, but there is 1\.5"),
+        ([True, False], "there is True"),
+        ([[0], [1]], r"there is \[0\]"),
+    ],
+)
+def test_indices_of_other_samples_are_refused(indices, said):
+    inner, x = InnerMaximum(stretched, steps=1), torch.zeros(2, 4, dtype=torch.float64)
+    before = inner.state_dict()["random"].clone()
+    with pytest.raises(ParameterError, match=said):
+        inner.maximise(x, indices)
+    assert inner.state_dict()["kept"] == {} and torch.equal(inner.state_dict()["random"], before)
+
+
+def test_samples_and_steps_that_are_none_are_refused():
+    inner = InnerMaximum(stretched)
+    with pytest.raises(ParameterError, match=r"torch\.as_tensor"):
+        inner.maximise([[1.0, 2.0]])
+    with pytest.raises(ParameterError, match="steps"):
+        inner.maximise(torch.zeros(2, 4), steps=1.5)

@@ -123,6 +123,24 @@ def test_training_with_a_penalty_obeys_the_bound():
         (lambda: oa.penalties.Lipschitz(torch.sin, radius=0.0), "radius"),
         (lambda: oa.penalties.Lipschitz(torch.sin, rate=-1.0), "rate"),
         (lambda: oa.penalties.Lipschitz(torch.sin, steps=1.5), "steps"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, radius=np.nan), "radius .* positive number, not nan"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, radius=np.inf), "radius"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, radius="1"), "radius"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, rate=np.inf), "rate"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, rate=None), "rate"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, steps="3"), "steps"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, seed=0.5), "seed"),
+        (lambda: oa.penalties.Lipschitz(3), r"Lipschitz takes a function of tensors.*not 3; write.*Lipschitz\(network"),
+        (lambda: oa.penalties.Jacobian(None), r"Jacobian takes a function of tensors.*not None"),
+        (lambda: oa.penalties.gradient_of(3), "gradient_of takes a function of tensors"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, bound=np.nan), "bound of Lipschitz must be a finite.*not nan"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, bound=-1.0), "bound of Lipschitz"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, bound="1"), "bound of Lipschitz"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, weight=np.inf), "weight of Lipschitz"),
+        (lambda: oa.penalties.Lipschitz(torch.sin, weight=True), "weight of Lipschitz"),
+        (lambda: oa.penalties.Jacobian(torch.sin, np.nan), "weight of Jacobian"),
+        (lambda: oa.penalties.Jacobian(torch.sin, -0.1), "weight of Jacobian"),
+        (lambda: oa.penalties.Jacobian(torch.sin, seed=True), "seed of Jacobian"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(make, said):
@@ -139,3 +157,118 @@ def test_two_penalties_need_two_columns():
             torch.nn.Linear(N, N), [(torch.ones(1, N), torch.ones(1, N))],
             penalties=[oa.penalties.Jacobian(torch.sin, name="loss")],
         )  # fmt: skip
+
+
+def test_numbers_of_other_libraries_are_taken():
+    penalty = oa.penalties.Lipschitz(
+        torch.sin, np.float32(0.5), torch.tensor(2.0), radius=np.float64(0.1), steps=np.int64(2), seed=np.int64(1)
+    )
+    assert (penalty.bound, penalty.weight, penalty.inner.radius, penalty.inner.steps) == (0.5, 2.0, 0.1, 2)
+
+
+def pair():
+    """A network that trains, and one beside it that is held."""
+    held = torch.nn.Linear(N, N).double().requires_grad_(False)
+    return torch.nn.Linear(N, N).double(), held
+
+
+@pytest.mark.parametrize("kind", [oa.penalties.Lipschitz, oa.penalties.Jacobian])
+@pytest.mark.parametrize("mapping", ["linear", "curved", "function"])
+def test_a_penalty_on_what_is_not_trained_is_refused(kind, mapping):
+    """Also where its value has a graph, which leads to the samples alone."""
+    network, held = pair()
+    maps = {"linear": held, "curved": lambda x: torch.sin(held(x)), "function": torch.sin}
+    x = batch(4).target
+    with pytest.raises(oa.ParameterError, match=r"'mine' depends on nothing that is trained \(weight, bias\).*wrt="):
+        oa.fit(network, [(x, x)], penalties=[kind(maps[mapping], at="target", name="mine")])
+
+
+@pytest.mark.parametrize("kind", [oa.penalties.Lipschitz, oa.penalties.Jacobian])
+def test_a_penalty_on_weights_that_wrt_leaves_out_is_refused(kind):
+    both = torch.nn.Sequential(*(torch.nn.Linear(N, N).double() for _ in range(2)))
+    x = batch(4).target
+    with pytest.raises(oa.ParameterError, match="depends on nothing that is trained"):
+        oa.fit(both, [(x, x)], wrt=["0"], penalties=[kind(both[1])])
+    assert oa.fit(both, [(x, x)], wrt=["0"], penalties=[kind(both)]).finished, "a part of its weights is trained"
+    within = oa.penalties.Lipschitz(both, bound=1e3)
+    assert not oa.fit(both, [(x, x)], penalties=[within]).log.column("lipschitz").any(), (
+        "a bound that is kept is no mistake"
+    )
+
+
+def test_a_penalty_through_functions_of_ones_own_is_taken():
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, slope):
+            return 2 * slope
+
+    network, _ = pair()
+    x = batch(4).target
+    assert oa.fit(network, [(x, x)], penalties=[oa.penalties.Lipschitz(lambda z: Twice.apply(network(z)))]).finished
+
+
+def own(value):
+    class Own:
+        name = "own"
+
+        def value(self, batch, output):
+            return value
+
+    return Own()
+
+
+def test_a_penalty_of_ones_own_may_wait_but_not_be_constant():
+    network, _ = pair()
+    x = batch(4).target
+    assert oa.fit(network, [(x, x)], penalties=[own(torch.zeros(()))]).finished
+    with pytest.raises(oa.ParameterError, match="'own' depends on nothing that is trained"):
+        oa.fit(network, [(x, x)], penalties=[own(torch.ones(()))])
+
+
+@pytest.mark.parametrize("value", [3.0, torch.ones(2), torch.ones((), dtype=torch.int64), None])
+def test_values_that_are_no_single_number_are_refused(value):
+    network, _ = pair()
+    x = batch(4).target
+    with pytest.raises(oa.ParameterError, match="the penalty 'own' must return one real number in a tensor"):
+        oa.fit(network, [(x, x)], penalties=[own(value)])
+
+
+def test_samples_that_are_no_tensors_are_refused():
+    penalty = oa.penalties.Lipschitz(torch.sin)
+    with pytest.raises(
+        oa.ParameterError, match=r"measure of Lipschitz .* not ndarray; convert them by torch\.as_tensor"
+    ):
+        penalty.measure(np.ones((2, N)))
+    with pytest.raises(oa.ParameterError, match=r"the first axis of a tensor, not shape \(6,\)"):
+        penalty.measure(torch.ones(N))
+    with pytest.raises(oa.ParameterError, match=r"int64.*x\.float\(\)"):
+        penalty.measure(torch.ones(2, N, dtype=torch.int64))
+    with pytest.raises(oa.ParameterError, match="steps"):
+        penalty.measure(torch.ones(2, N), steps=-1)
+    for kind in (oa.penalties.Lipschitz, oa.penalties.Jacobian):
+        with pytest.raises(oa.ParameterError, match=rf"'{kind.__name__.lower()}', taken at the output, .* not dict"):
+            kind(torch.sin, at="output").value(batch(), {"x": batch().target})
+
+
+def test_jacobians_are_taken_at_single_samples_too():
+    M = matrix()
+    single = oa.penalties.Jacobian(lambda x: M @ x).value(batch(), batch().target[0])
+    assert single.ndim == 0 and 0 < single.item() < (M**2).sum().item()
+
+
+def test_a_measurement_leaves_the_state_alone():
+    """So that a run which is measured on its way ends in the same bits."""
+    values = []
+    for looks in (0, 3):
+        penalty, some = oa.penalties.Lipschitz(lambda x: x @ matrix().T, bound=0.0), batch(indices=torch.arange(4))
+        penalty.value(some, some.target)
+        found = [penalty.measure(some.target) for _ in range(looks)]
+        assert len(set(found)) <= 1
+        with pytest.raises(oa.ParameterError):
+            penalty.measure(some.target.numpy())
+        values.append([penalty.value(b, b.target).item() for b in (some, batch())])
+    assert values[0] == values[1]

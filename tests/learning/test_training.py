@@ -270,12 +270,33 @@ def test_no_grad_around_does_not_matter():
         ({"penalties": [len]}, "a penalty has a name"),
         ({"validate": batches(1), "metrics": [oa.metrics.psnr]}, "mapping"),
         ({"validate": []}, "no batch"),
+        ({"metrics": {"psnr": oa.metrics.psnr}}, "the metrics psnr are taken of the batches of validate="),
+        ({"callback": "x"}, r"callback=lambda row: print\(row\['loss'\]\), not 'x'"),
+        ({"epochs": True}, "epochs must be a nonnegative integer, not True"),
+        ({"epochs": np.bool_(True)}, "epochs"),
+        ({"seed": np.float64(1)}, "seed"),
     ],
 )
 def test_mistakes_are_answered(change, said):
     given = {"model": ridge(), "data": batches(1)} | change
     with pytest.raises(oa.ParameterError, match=said):
         oa.fit(given.pop("model"), given.pop("data"), given.pop("loss", "mse"), **given)
+
+
+def test_counts_may_be_those_of_numpy(tmp_path):
+    done = oa.fit(ridge(), batches(1), epochs=np.int64(2), seed=np.int64(1), checkpoint=tmp_path / "run")
+    assert (done.epochs, done.finished) == (2, True)
+    again = oa.fit(ridge(), batches(1), epochs=3, seed=1, checkpoint=tmp_path / "run")
+    assert again.epochs == 3, "a seed is the same whatever it is made of"
+
+
+def test_mistakes_are_answered_before_data_are_asked_for():
+    def data(epoch, generator):
+        pytest.fail("data were asked for")
+
+    for wrong in ({"callback": 3}, {"metrics": {"psnr": oa.metrics.psnr}}, {"seed": 0.5}):
+        with pytest.raises(oa.ParameterError, match=next(iter(wrong))):
+            oa.fit(ridge(), data, **wrong)
 
 
 def test_shapes_and_types_that_do_not_fit_are_answered_at_once():
