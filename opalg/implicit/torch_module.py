@@ -99,6 +99,8 @@ class SolverModule(torch.nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        if not isinstance(warm_start, bool):
+            raise ParameterError(f"warm_start must be True or False, not {warm_start!r}")
         if plan.backend.name != "torch":
             raise DeviceError(
                 f"this plan runs on {plan.backend.name}; compile it with backend='torch' to use it as a module"
@@ -174,7 +176,10 @@ class SolverModule(torch.nn.Module):
         """A value as a tensor that the plan computes with; halves are cast as autocast does, doubles are not."""
         lib = self.plan.backend
         if not isinstance(value, torch.Tensor):
-            value = torch.as_tensor(value, dtype=lib.dtypes["complex" if isinstance(value, complex) else "real"])
+            try:
+                value = torch.as_tensor(value, dtype=lib.dtypes["complex" if isinstance(value, complex) else "real"])
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ParameterError(f"{name} takes a tensor or a number, not {value!r}") from error
         if value.device.type != lib.device.type or lib.device.index not in (None, value.device.index):
             raise DeviceError(
                 f"{name} lives on {value.device}, but this plan was compiled for {lib.device}; compile it with "
@@ -250,6 +255,8 @@ def _solve_options(plan: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gradient_options(plan: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(options, Mapping):
+        raise ParameterError(f"gradient_options is a mapping, such as {{'tol': 1e-6}}, not {options!r}")
     options_of(options, plan.backend)
     for name in BACKWARD_ONLY:
         if name in options:

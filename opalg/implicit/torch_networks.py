@@ -39,6 +39,8 @@ class Networks:
     """
 
     def __init__(self, plan: Any, more: Sequence[Any] | None = None) -> None:
+        if more is not None and not isinstance(more, (list, tuple, torch.nn.ModuleList)):
+            raise ParameterError(f"networks takes a list of torch.nn.Modules, not {type(more).__name__}")
         for given in more or ():
             if not is_module(given):
                 raise ParameterError(f"networks takes torch.nn.Modules, not {type(given).__name__}")

@@ -163,3 +163,17 @@ def test_tensors_that_track_gradients_are_taken_as_plain_data() -> None:
     c = torch.ones(6, dtype=torch.float64, requires_grad=True)
     assert not solution.vjp(c, y)[y].requires_grad
     assert not solution.jvp({y: tracked}).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: module(warm_start="yes"), "warm_start must be True or False, not 'yes'"),
+        (lambda: module(gradient_options=3), "gradient_options is a mapping"),
+        (lambda: module(networks=3), "networks takes a list of torch.nn.Modules, not int"),
+        (lambda: module()(y="data"), "y takes a tensor or a number, not 'data'"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(build, words):
+    with pytest.raises(oa.ParameterError, match=words):
+        build()
