@@ -68,7 +68,7 @@ class TorchBackend(Backend):
         return "complex" if array.is_complex() else "bool" if array.dtype == torch.bool else "real"
 
     def to_numpy(self, array: Any) -> np.ndarray:
-        return array.detach().cpu().resolve_conj().resolve_neg().numpy()
+        return array.numpy(force=True)
 
     def empty(self, shape: tuple[int, ...], kind: str = "real") -> Any:
         return torch.empty(shape, dtype=self.dtypes[kind], device=self.device)

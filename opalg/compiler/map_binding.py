@@ -44,10 +44,14 @@ class MapBinding:
         held: Mapping[Parameter, Any] | None = None,
     ) -> BoundFunction:
         """A function at these values, and at values of further leaves."""
-        values = {p: self.lib.asarray(v, p.kind) for p, v in self.values.items()}
         if held is not None:  # what follows from these is not shared, since the next call may hold others
-            return function.bind({**values, **held}, dict(controls or {}))
-        return function.bind(values, dict(controls or {}), self._hoisted)
+            return function.bind({**self._arrays, **held}, dict(controls or {}))
+        return function.bind(self._arrays, dict(controls or {}), self._hoisted)
+
+    @cached_property
+    def _arrays(self) -> dict[Any, Any]:
+        """The values as arrays of the library, the same for all functions."""
+        return {p: self.lib.asarray(v, p.kind) for p, v in self.values.items()}
 
     @property
     def default_state(self) -> tuple[Any, ...]:

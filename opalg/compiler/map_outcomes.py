@@ -49,7 +49,7 @@ class Samples:
         if not len(self.first):
             self.first = self.iteration.residuals.copy()
         relative, failed = self.iteration.relative, self.iteration.failed
-        if failed.any() and not failed.all():
+        if 0 < np.count_nonzero(failed) < len(failed):
             relative = relative[~failed]
         return self._measurement(relative)
 
@@ -80,11 +80,11 @@ class Samples:
 
     def statuses(self, grows: bool) -> tuple[Status, ...]:
         """The status of each sample, given whether the map is known to lengthen residuals."""
-        out = []
-        for i, (own, relative) in enumerate(zip(self.iteration.outcomes, self.relative, strict=True)):
+        out, succeeded = [], self.ended.success
+        for i, (own, relative) in enumerate(zip(self.iteration.outcomes, self.relative.tolist(), strict=True)):
             if own in FAILURES:
                 out.append(FAILURES[own])
-            elif self.ended.success or own == "converged" or relative <= self.tolerance:
+            elif succeeded or own == "converged" or relative <= self.tolerance:
                 out.append(Status.CONVERGED_RESIDUAL_ONLY)
             else:
                 grown = grows and len(self.first) and self.iteration.residuals[i] > GROWN * self.first[i]

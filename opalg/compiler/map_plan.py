@@ -202,7 +202,7 @@ class MapPlan:
             ),
             message="; ".join(m for m in (outcome.message, growth and self._advice(growth)) if m),
             sample_statuses=() if samples is None else samples.statuses(growth is not None),
-            sample_residuals=() if samples is None else tuple(map(float, samples.relative)),
+            sample_residuals=() if samples is None else tuple(samples.relative.tolist()),
         )
         try:
             return deliver(solution, on_failure)

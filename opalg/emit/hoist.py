@@ -25,6 +25,8 @@ class Hoisting:
         The nodes that depend on a state input.
     frontier : list of Expression
         The other nodes, literals left out, that moving nodes or outputs use directly.
+    leaves : set of Leaf
+        Those whose values the program uses.
     """
 
     def __init__(self, outputs: Sequence[Expression], inputs: Sequence[Input]) -> None:
@@ -46,6 +48,7 @@ class Hoisting:
                 self._depends[current] = frozenset((current,))
             else:
                 self._depends[current] = frozenset().union(*(self._depends[c] for c in children))
+        self.leaves = {e for e in self._depends if isinstance(e, Leaf)}
         self.frontier = self._find_frontier(outputs)
         self._split()
 
@@ -95,11 +98,13 @@ class HoistedValues:
         self, hoisting: Hoisting, bindings: Mapping[Any, Any], lib: Backend, shared: Shared | None = None
     ) -> None:
         self._hoisting, self._lib = hoisting, lib
-        own = {leaf: _checked(leaf, array, lib) for leaf, array in bindings.items() if isinstance(leaf, Leaf)}
+        own = {leaf: _checked(leaf, array, lib) for leaf, array in bindings.items() if leaf in hoisting.leaves}
         wanted = [*hoisting._fixed, *hoisting._supports]
         everything = _found(wanted, lib, shared)
+        everything.update({e: own[e] for e in wanted if e in own})  # type: ignore[index]
         missing = [e for e in wanted if e not in everything]
-        for e, value in zip(missing, evaluate(missing, own, lib, dict(everything)), strict=True):
+        values = evaluate(missing, own, lib, dict(everything)) if missing else []
+        for e, value in zip(missing, values, strict=True):
             everything[e] = value
             if shared is not None and e.shape != ():
                 shared[lib.key, e] = value
@@ -136,7 +141,10 @@ class HoistedValues:
 
 def _found(wanted: Sequence[Expression], lib: Backend, shared: Shared | None) -> dict[Expression, Any]:
     """The wanted values that another program holds."""
-    found = {} if shared is None else {e: shared.get((lib.key, e)) for e in wanted if e.shape != ()}
+    if shared is None:
+        return {}
+    key = lib.key
+    found = {e: shared.get((key, e)) for e in wanted if e.shape != ()}
     return {e: value for e, value in found.items() if value is not None}
 
 

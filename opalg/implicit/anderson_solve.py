@@ -1,4 +1,4 @@
-"""Linear systems by Anderson's acceleration of ``u <- u - A u + b``, all samples at once and each by itself."""
+"""Linear systems by Anderson's acceleration of ``u <- B u + b``, all samples at once and each by itself."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MEMORY = 10  # differences that are kept; for a linear system more would come ev
 
 
 def solve_by_anderson(
-    apply: Flat, rhs: Any, lib: Backend, accuracy: Accuracy, rows: BatchRows, *, start: Any = None
+    mapped: Flat, rhs: Any, lib: Backend, accuracy: Accuracy, rows: BatchRows, *, start: Any = None
 ) -> Solved:
-    """The fixed point of ``u <- u - A u + b``, as the adjoint of a map that contracts; sample by sample.
+    """The ``u`` with ``u = B u + b``, as the adjoint of a map that contracts; sample by sample.
 
     A sample whose iteration does not stay finite, or ends farther from its solution than zero is, gets zero: it adds
     nothing to any gradient, and its outcome says so.
 
     Parameters
     ----------
-    apply : callable
-        ``A`` on flat arrays, which keeps samples apart.
+    mapped : callable
+        ``B`` on flat arrays, which keeps samples apart.
     rhs : flat array
     lib : Backend
     accuracy : Accuracy
@@ -47,7 +47,7 @@ def solve_by_anderson(
     last: list[Any] = []  # the point of the last product, and its image
 
     def step(u: Any) -> Any:
-        image = lib.add(lib.subtract(u, rows.rows(apply(rows.flat(u)))), own)
+        image = lib.add(rows.rows(mapped(rows.flat(u))), own)
         last[:] = u, image
         return image
 
@@ -57,9 +57,9 @@ def solve_by_anderson(
     def measure(_: Any) -> Measurement:
         return Measurement(Certificate("residual", iteration.residual, 1.0))
 
-    limits = Limits(
-        0.0, accuracy.max_iter, spacing=1, growth=1.0, adapt_until=0, look_at_start=False, watch_growth=False
-    )
+    # The iteration ends by itself, sample by sample, so that nothing need be measured on the way.
+    count = accuracy.max_iter
+    limits = Limits(0.0, count, spacing=count, adapt_until=0, look_at_start=False, watch_growth=False)
     if run(iteration, measure, limits, keep=lambda state: state).status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     # The residual of the fixed-point map at u is that of the linear system at u. Where all samples have converged, the
@@ -71,7 +71,7 @@ def solve_by_anderson(
     else:
         state, products = iteration.state, products + 1
         with quiet():  # of a sample whose iteration was given up
-            left = _norms(lib.subtract(own, rows.rows(apply(rows.flat(state)))), lib)
+            left = _norms(lib.subtract(step(state), state), lib)
     lost = ~(left <= np.where(sizes > 0, sizes, 1.0))
     if lost.any():
         state = lib.xp.where(lib.asarray(lost)[:, None], lib.zeros((1, 1)), state)

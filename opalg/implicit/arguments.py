@@ -8,14 +8,14 @@ from numbers import Real
 from typing import Any
 
 from opalg.arrays import Backend, library_name, precision_of
-from opalg.errors import DtypeError, InexactSolutionError, NonFiniteError, ParameterError, ShapeError
+from opalg.errors import DtypeError, InexactSolutionError, ParameterError, ShapeError
 from opalg.implicit.flags import DEMOTED, FORWARD_NOT_CONVERGED, NO_INFLUENCE, UNUSED_PARAMETER
 from opalg.implicit.gradients import Gradients
 from opalg.implicit.linear_solve import Accuracy
 from opalg.implicit.precision import PRECISIONS
 from opalg.implicit.programs import Arrays, is_zero
 from opalg.implicit.recycling import Recycling
-from opalg.leaves import Parameter
+from opalg.leaves import Parameter, check_finite
 from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.nodes import walk
@@ -294,8 +294,7 @@ def directions_of(
         array = lib.asarray(by_leaf[leaf], leaf.kind)
         if tuple(array.shape) != leaf.shape:
             raise ShapeError(f"the direction of {leaf.label} has shape {tuple(array.shape)}, not {leaf.shape}")
-        if not bool(lib.xp.all(lib.xp.isfinite(array))):
-            raise NonFiniteError(f"the direction of {leaf.label} holds NaN or infinity")
+        check_finite(array, f"the direction of {leaf.label}")
         arrays.append(array)
     return request, arrays
 
@@ -377,8 +376,7 @@ def _arrays(solution: Solution, cotangent: Any, lib: Backend) -> Arrays:
         if variable.kind == "real" and "complex" in str(given[variable].dtype):
             raise DtypeError(f"{variable.label} is real, but its cotangent is complex; take the real part")
         array = lib.asarray(given[variable], variable.kind)
-        if not bool(lib.xp.all(lib.xp.isfinite(array))):
-            raise NonFiniteError(f"the cotangent of {variable.label} holds NaN or infinity")
+        check_finite(array, f"the cotangent of {variable.label}")
         out.append(array)
     return out
 

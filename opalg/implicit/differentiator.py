@@ -105,7 +105,7 @@ class Differentiator:
         here, counts, more = self._linearised(lineariser, solution, asked)
         flags += more
         given = cotangents(variables_at(lineariser.equation, lineariser.programs, here.point))
-        if is_zero(given, self.lib):
+        if cotangents.varies and is_zero(given, self.lib):
             return results.nothing(flags)
         c, direct = through_readout(lineariser.equation, lineariser.programs, here.point, given, request)
         apart = None

@@ -7,16 +7,16 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from opalg.implicit.anderson_solve import solve_by_anderson
-from opalg.implicit.expressions import like
+from opalg.implicit.expressions import like, pulled, pushed
 from opalg.implicit.jacobian import Jacobian
 from opalg.implicit.linear_solve import Accuracy, Flat, Solved, solve_general
 from opalg.implicit.programs import Arrays, Programs
 from opalg.implicit.rows import BatchRows
-from opalg.implicit.system import Equation
+from opalg.implicit.system import Equation, MapEquation
 from opalg.program.expression import Expression, Input
-from opalg.program.opaque import opaque_functions
 
 Recipe = tuple[list[Expression], Sequence[Input]]
+Product = Callable[..., tuple[Any, ...]]
 
 
 class General(Jacobian):
@@ -49,34 +49,43 @@ class General(Jacobian):
         self._precondition, self.rows = precondition, rows
 
     def solve_adjoint(self, b: Arrays, accuracy: Accuracy, start: Any = None) -> tuple[Arrays, Solved]:
-        solved = self._solve(self.transposed, self.space.view(b), accuracy, start, self._precondition)
-        return [self.lib.copy(p) for p in self.space.unpack(solved.state)], solved
+        if self.rows is not None:
+            mapped = self._held("transposed map", self._transposed_map_recipe)
+            return self._by_anderson(mapped, b, accuracy, self.rows, start)
+        right = self.space.view(b)
+        solved = solve_general(self.transposed, right, self.lib, accuracy, start=start, precondition=self._precondition)
+        return self._parts(solved), solved
 
     def solve_forward(self, r: Arrays, accuracy: Accuracy, start: Any = None) -> tuple[Arrays, Solved]:
-        forward = self._held("jacobian", self._jacobian_recipe)
-
-        def apply(flat: Any) -> Any:
-            return self.space.view(forward(*self.space.unpack(flat)))
-
-        solved = self._solve(apply, self.space.view(r), accuracy, start, None)
-        return [self.lib.copy(p) for p in self.space.unpack(solved.state)], solved
-
-    def _solve(self, apply: Flat, rhs: Any, accuracy: Accuracy, start: Any, precondition: Flat | None) -> Solved:
         if self.rows is not None:
-            return solve_by_anderson(apply, rhs, self.lib, accuracy, self.rows, start=start)
-        return solve_general(apply, rhs, self.lib, accuracy, start=start, precondition=precondition)
+            return self._by_anderson(self._held("map", self._map_recipe), r, accuracy, self.rows, start)
+        forward = self._flat(self._held("jacobian", self._jacobian_recipe))
+        solved = solve_general(forward, self.space.view(r), self.lib, accuracy, start=start, precondition=None)
+        return self._parts(solved), solved
+
+    def _by_anderson(
+        self, mapped: Product, right: Arrays, accuracy: Accuracy, rows: BatchRows, start: Any
+    ) -> tuple[Arrays, Solved]:
+        solved = solve_by_anderson(self._flat(mapped), self.space.view(right), self.lib, accuracy, rows, start=start)
+        return self._parts(solved), solved
+
+    def _parts(self, solved: Solved) -> Arrays:
+        return [self.lib.copy(p) for p in self.space.unpack(solved.state)]
+
+    def _flat(self, product: Product) -> Flat:
+        return lambda flat: self.space.view(product(*self.space.unpack(flat)))
 
     def transposed(self, flat: Any) -> Any:
         """``J^T a`` on flat arrays."""
         return self.space.view(self._transpose(*self.space.unpack(flat)))
 
     @cached_property
-    def _transpose(self) -> Callable[..., tuple[Any, ...]]:
+    def _transpose(self) -> Product:
         return self._held("transposed", self._transposed_recipe)
 
-    def _held(self, key: str, recipe: Callable[[], Recipe]) -> Callable[..., tuple[Any, ...]]:
+    def _held(self, key: str, recipe: Callable[[], Recipe]) -> Product:
         """A product with the point held; networks keep by themselves what they need of it."""
-        if opaque_functions(*self.equation.residual):
+        if self.equation.calls_networks:
             bound = self.programs.bound(key, recipe)
             return lambda *arrays: bound(*self.point, *arrays)
         return self.programs.held(key, recipe, self.equation.point, self.point)
@@ -88,3 +97,18 @@ class General(Jacobian):
     def _transposed_recipe(self) -> Recipe:
         a = like(self.equation.point, "a")
         return self.equation.transposed(a), [*self.equation.point, *a]
+
+    @property
+    def _images(self) -> Sequence[Expression]:
+        """``z - R(z)``, the map whose fixed points solve the equation."""
+        if isinstance(self.equation, MapEquation):
+            return self.equation.image
+        return [z - r for z, r in zip(self.equation.point, self.equation.residual, strict=True)]
+
+    def _map_recipe(self) -> Recipe:
+        d = like(self.equation.point, "d")
+        return pushed(self._images, self.equation.point, d), [*self.equation.point, *d]
+
+    def _transposed_map_recipe(self) -> Recipe:
+        a = like(self.equation.point, "a")
+        return pulled(self._images, a, self.equation.point), [*self.equation.point, *a]

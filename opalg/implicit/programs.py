@@ -51,7 +51,8 @@ class Programs:
         Its buffers are let go, since most pieces are evaluated once; products in a loop use `bound`.
         """
         found = list(self.bound(key, recipe)(*arrays))
-        self._bound[key].release()
+        if key in self._bound:
+            self._bound[key].release()
         return found
 
     def bound(self, key: Hashable, recipe: Recipe) -> Callable[..., tuple[Any, ...]]:
@@ -59,14 +60,19 @@ class Programs:
 
         It keeps its buffers until `release`.
         """
+        if key not in self._functions:
+            self._functions[key] = self._compiled(*recipe())
+        function = self._functions[key]
+        if isinstance(function, Selection):
+            return function
         if key not in self._bound:
-            if key not in self._functions:
-                outputs, inputs = recipe()
-                self._functions[key] = Function(
-                    list(outputs), [*inputs, *self.controls], self.lib, "gradient", lean=True
-                )
-            self._bound[key] = self._bind(self._functions[key], self.controls)
+            self._bound[key] = self._bind(function, self.controls)
         return self._call(self._bound[key])
+
+    def _compiled(self, outputs: Sequence[Expression], inputs: Sequence[Input]) -> Function | Selection:
+        if all(o.shape and any(o is i for i in inputs) for o in outputs):
+            return Selection([list(inputs).index(o) for o in outputs], self.lib)  # type: ignore[arg-type]
+        return Function(list(outputs), [*inputs, *self.controls], self.lib, "gradient", lean=True)
 
     def held(
         self, key: Hashable, recipe: Recipe, point: Sequence[Input], arrays: Sequence[Any]
@@ -90,6 +96,8 @@ class Programs:
     def _call(self, found: BoundFunction) -> Callable[..., tuple[Any, ...]]:
         lib = self.lib
         scalars = [i for i, e in enumerate(found.function.outputs) if e.shape == ()]
+        if lib.name == "torch" and not scalars:  # Torch warns of nothing
+            return found
 
         def call(*arrays: Any) -> tuple[Any, ...]:
             with quiet():  # on held entries curvatures overflow before a mask removes them
@@ -104,6 +112,17 @@ class Programs:
         """Let go of the buffers of all functions."""
         for bound in self._bound.values():
             bound.release()
+
+
+class Selection:
+    """A program that hands out some of its inputs, as most read-outs do: there is nothing to compile or to bind."""
+
+    def __init__(self, places: Sequence[int], lib: Backend) -> None:
+        self.places, self.lib = tuple(places), lib
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        """Copies, since results of programs share no memory with what they are given."""
+        return tuple(self.lib.copy(arrays[i]) for i in self.places)
 
 
 def _stand_in(node: Input) -> Parameter:

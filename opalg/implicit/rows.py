@@ -29,14 +29,18 @@ class BatchRows:
     def rows(self, flat: Any) -> Any:
         """A flat array as rows; it may share its memory."""
         xp = self.lib.xp
+        if len(self._ranges) == 1:
+            return xp.reshape(flat, (self.count, -1))
         parts = [xp.reshape(flat[begin:end], (self.count, -1)) for begin, end in self._ranges]
-        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
+        return xp.concat(parts, axis=1)
 
     def flat(self, rows: Any) -> Any:
         """Rows as a flat array; it may share its memory."""
         xp, parts, at = self.lib.xp, [], 0
+        if len(self._ranges) == 1:
+            return xp.reshape(rows, (-1,))
         for begin, end in self._ranges:
             width = (end - begin) // self.count
             parts.append(xp.reshape(rows[:, at : at + width], (-1,)))
             at += width
-        return parts[0] if len(parts) == 1 else xp.concat(parts)
+        return xp.concat(parts)

@@ -24,6 +24,7 @@ from opalg.operators.algebra import Identity
 from opalg.program import expression as ex
 from opalg.program.differentiate import sum_of
 from opalg.program.expression import Expression, Input, Literal
+from opalg.program.opaque import opaque_functions
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Equation:
     def adjoints(self) -> tuple[Input, ...]:
         """Inputs that stand for an adjoint, which has the shapes of the residual."""
         return tuple(like(self.point, "a"))
+
+    @cached_property
+    def calls_networks(self) -> bool:
+        """Whether the equation calls functions that are no formulas."""
+        return bool(opaque_functions(*self.residual))
 
     def jacobian(self, directions: Sequence[Expression]) -> list[Expression]:
         """``J d``"""

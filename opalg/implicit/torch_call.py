@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch.nn.utils.parametrize import is_parametrized
 
 from opalg.errors import ParameterError, ShapeError, UnsupportedError
 from opalg.implicit.torch_functions import Call, Tensors
@@ -114,10 +115,11 @@ class SolverCall(Call):
         """The solution, while nothing is recorded or cast, and networks have the weights of this call."""
         place = self.plan.backend.device.type
         weights = dict(zip(self.names, tensors[len(self.plan.parameters) :], strict=True))
+        casting = torch.autocast(place, enabled=False) if torch.is_autocast_enabled(place) else nullcontext()
         with (
             torch.inference_mode(False),
             torch.no_grad(),
-            torch.autocast(place, enabled=False),
+            casting,
             self.module._inner.lent({**weights, **self.buffers}),
         ):
             yield self.solution
@@ -135,9 +137,11 @@ class SolverCall(Call):
         try:
             parameter.check(value)
         except ParameterError as error:
-            raise ParameterError(
-                f"{error}. Where a step of an optimiser led there, as_module(positive='softplus') keeps it inside"
-            ) from error
+            name = dict(zip(self.plan.parameters, self.module._names, strict=True))[parameter]
+            advice = "as_module(positive='softplus') keeps it inside"
+            if is_parametrized(self.module, name):
+                advice = f"that step was too long for the way in which {name} is written: lower the learning rate"
+            raise ParameterError(f"{error}. Where a step of an optimiser led there, {advice}") from error
 
     def _keys(self, numbers: Sequence[int]) -> list[Any]:
         """Parameters and weights as `Solution.vjp` calls them."""

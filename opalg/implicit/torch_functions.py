@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any, NoReturn
 
 import torch
@@ -88,10 +89,17 @@ class Ask:
         return (*groups, arguments[start:])
 
 
+def _signed(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
+    """The function with its signature at hand, which Torch asks for at every call."""
+    function.__signature__ = signature(function)  # type: ignore[attr-defined]
+    return function
+
+
 class Solve(torch.autograd.Function):
     """``theta -> x``: the solution as a function of the parameters."""
 
     @staticmethod
+    @_signed
     def forward(ask: Ask, *tensors: torch.Tensor) -> Tensors:
         return ask.call.solve(tensors)
 
@@ -121,6 +129,7 @@ class Pull(torch.autograd.Function):
     """``(c, theta) -> J^T c``: the gradient."""
 
     @staticmethod
+    @_signed
     def forward(ask: Ask, *arguments: torch.Tensor) -> Tensors:
         return ask.call.pull(ask.wanted, *ask.cut(arguments, ask.call.outputs))
 

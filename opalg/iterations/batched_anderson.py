@@ -99,7 +99,7 @@ class BatchedAnderson(Iteration):
         self._image, self._f = self._point, lib.zeros(tuple(self._point.shape))
         self._kept = self._point  # the last points whose images were finite, where samples that fail come to rest
         self._history = SampleHistory(lib, self.memory, self.regularisation, tuple(self._point.shape))
-        self._done, self._order = lib.zeros((0, int(z0.shape[1]))), _Order(samples)
+        self._done, self._order = lib.zeros((0, int(z0.shape[1]))), _Order(samples, lib)
         self._state: Any = self._point
         self.outcomes: list[str | None] = [None] * samples
         self.failed = np.zeros(samples, dtype=bool)
@@ -125,12 +125,12 @@ class BatchedAnderson(Iteration):
             residuals = self._norms(f)
             scales = self._norms(image) if self._scales is None else self._scales[self._order.live]
             bad = going & self._accelerated & ~(residuals <= self.growth * self._best)
-            blown = going & ~bad & ~np.isfinite(residuals)
-            good = going & ~bad & ~blown
+            blown = going & ~(bad | np.isfinite(residuals))
+            missed = bad | blown
+            good = going & ~missed
             fresh, images, changes = good & self._has_last, (image, self._image), (f, self._f)
             self._image, self._f, kept = image, f, self._point
-            missed = bad | blown
-            if missed.any():
+            if np.count_nonzero(missed):  # which takes a fifth of the time of any, and there are many in a solve
                 self._image, self._f = self._but(missed, *images), self._but(missed, *changes)
                 kept = self._but(missed, kept, self._kept)
             self._kept = kept
@@ -152,17 +152,17 @@ class BatchedAnderson(Iteration):
         """The rows of the samples that are worked on; a fresh array."""
         if self._order.is_whole:
             return self.lib.copy(whole)
-        return self.lib.take(whole, self.lib.indices(self._order.live), -2)
+        return self.lib.take(whole, self._order.on_device[0], -2)
 
     def _whole(self, rows: Any) -> Any:
         """An array with a row for each sample: those given, and the last images of samples that have ended."""
         if self._order.places is None:
             return rows
-        return self.lib.take(self.lib.xp.concat([rows, self._done]), self.lib.indices(self._order.places), -2)
+        return self.lib.take(self.lib.xp.concat([rows, self._done]), self._order.on_device[1], -2)
 
     def _but(self, which: np.ndarray, new: Any, old: Any) -> Any:
         """New rows, but the old ones for some."""
-        if not which.any():
+        if not np.count_nonzero(which):
             return new
         return self.lib.xp.where(self.lib.asarray(which)[:, None], old, new)
 
@@ -171,9 +171,9 @@ class BatchedAnderson(Iteration):
     ) -> None:
         """Write down how far each sample is, and end those that are through."""
         live = self._order.live
-        self._best = np.minimum(self._best, residuals, out=self._best.copy(), where=good)
+        self._best = np.where(good, np.minimum(self._best, residuals), self._best)
         self._has_last = self._has_last | good
-        if bad.any():
+        if np.count_nonzero(bad):
             self._best[bad], self._has_last[bad] = inf, False
             self.fallbacks += int(np.count_nonzero(bad))
         if not self._begun:
@@ -184,29 +184,36 @@ class BatchedAnderson(Iteration):
         self.relative[seen] = (residuals / np.where(scales > 0, scales, 1.0))[good]
         converged, grown = good & (residuals <= self.tolerance * scales), good & (residuals > GROWN * self._first)
         ended = blown | converged | grown
-        if ended.any():
-            burst = blown & np.isposinf(residuals) & (self.residuals[live] >= self._first) & np.isfinite(self._first)
-            names = np.where(converged, CONVERGED, np.where(grown | burst, "diverged", "nonfinite"))
-            places = np.flatnonzero(ended)
-            self.failed[live[places]] = ~converged[places]
-            for sample, name in zip(live[places].tolist(), names[places].tolist(), strict=True):
-                self.outcomes[sample] = name
-            rests = self._but((blown | grown) & ~converged, self._image, self._kept)
+        if np.count_nonzero(ended):
+            places, lost = np.flatnonzero(ended), ended & ~converged
+            for sample in live[places].tolist():
+                self.outcomes[sample] = CONVERGED
+            if np.count_nonzero(lost):
+                self._lose(lost, grown, blown & np.isposinf(residuals))
+            rests = self._but(lost, self._image, self._kept)
             rows = self.lib.take(rests, self.lib.indices(places), -2)
             self._done = self.lib.xp.concat([self._done, rows])
             self._order.end(places)
             self._going = self._going & ~ended
         self._state = None
-        self.residual = sqrt(float(self.residuals @ self.residuals))
-        if not self._going.any():
+        self.residual = sqrt(float(np.dot(self.residuals, self.residuals)))
+        if not np.count_nonzero(self._going):
             self._close()
+
+    def _lose(self, lost: np.ndarray, grown: np.ndarray, infinite: np.ndarray) -> None:
+        """Write down which samples have failed, and how."""
+        live = self._order.live
+        burst = infinite & (self.residuals[live] >= self._first) & np.isfinite(self._first)
+        for place in np.flatnonzero(lost).tolist():
+            self.failed[live[place]] = True
+            self.outcomes[live[place]] = "diverged" if grown[place] or burst[place] else "nonfinite"
 
     def _next_point(self, going: np.ndarray) -> None:
         """Where the map is applied next: the accelerated point, or the last image where there is no history."""
         weights = self._history.weights(self._f)
         self._accelerated = going if weights is None else going & weights.any(axis=0)
         self._point = self._image
-        if weights is None or not self._accelerated.any():
+        if weights is None or not np.count_nonzero(self._accelerated):
             self._accelerated = np.zeros(len(going), dtype=bool)
             return
         self._point = self.lib.subtract(self._image, self._history.combined(weights))
@@ -251,12 +258,15 @@ class _Order:
     places : array of int or None
         For every sample its row among those that are worked on and, behind these, those of samples that have ended.
         None while each row is that of its own sample.
+    on_device : tuple of array
+        Both once more, as indices of the library.
     """
 
-    def __init__(self, samples: int) -> None:
-        self.samples, self.live = samples, np.arange(samples)
+    def __init__(self, samples: int, lib: Backend) -> None:
+        self.samples, self.lib, self.live = samples, lib, np.arange(samples)
         self.is_whole = True
         self.places: np.ndarray | None = None
+        self.on_device: tuple[Any, ...] = ()
         self._ended = np.zeros(0, dtype=int)
 
     def end(self, rows: np.ndarray) -> None:
@@ -274,6 +284,7 @@ class _Order:
         places[self.live] = np.arange(len(self.live))
         places[self._ended] = len(self.live) + np.arange(len(self._ended))
         self.places = places
+        self.on_device = (self.lib.indices(self.live), self.lib.indices(places))
 
 
 __all__ = ["BatchedAnderson"]

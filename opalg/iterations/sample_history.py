@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class SampleHistory:
         self.lib, self.memory = lib, memory
         self.ridge = max(regularisation, lib.epsilon)
         self._f, self._g = lib.empty((memory, *shape)), lib.empty((memory, *shape))
-        self._gram = np.tile(np.eye(memory)[:, :, None], (1, 1, shape[0]))
+        self._gram = np.zeros((memory, memory, shape[0]))
+        self._gram.reshape(-1, shape[0])[:: memory + 1] = 1.0
         self._inverse = np.zeros((memory, shape[0]))  # one over the length of each difference; 0 where there is none
         self._count = 0
 
@@ -51,28 +53,26 @@ class SampleHistory:
         images, residuals : (array, array)
             The new rows and those before.
         """
-        if not self.memory or not (self._count or which.any()):
+        if not self.memory or not (self._count or np.count_nonzero(which)):
             return
         slot, self._count = self._count % self.memory, self._count + 1
         dropped = going & ~which
-        dropped = dropped if dropped.any() else None
-        self._g[slot, ...] = self._difference(images, dropped)
-        self._f[slot, ...] = df = self._difference(residuals, dropped)
-        row = self._products(df)
-        with np.errstate(all="ignore"):
-            length = np.sqrt(row[slot])
-            kept = which & (length > 0) & np.isfinite(row).all(axis=0)
-            self._inverse[slot] = np.where(kept, 1.0 / length, 0.0)
-            row *= self._inverse[: self._used]
-            row *= self._inverse[slot]
-        if not kept.all():
-            row[:, ~kept] = 0.0
+        self._put(self._g[slot, ...], images, dropped)
+        self._put(self._f[slot, ...], residuals, dropped)
+        row = self._products(self._f[slot, ...])
+        length = np.sqrt(row[slot])
+        kept = which & (length > 0) & np.isfinite(row).all(axis=0)
+        if np.count_nonzero(kept) < kept.size:
+            row[:, ~kept], length[~kept] = 0.0, inf
+        self._inverse[slot] = inverse = 1.0 / length
+        row *= self._inverse[: self._used]
+        row *= inverse
         row[slot] = 1.0
         self._gram[slot, : self._used] = self._gram[: self._used, slot] = row
 
     def forget(self, which: np.ndarray) -> None:
         """Drop everything about some samples."""
-        if which.any():
+        if np.count_nonzero(which):
             self._inverse[:, which] = 0.0
             self._gram[:, :, which] = np.eye(self.memory)[:, :, None]
 
@@ -92,16 +92,17 @@ class SampleHistory:
         """
         used = self._used
         kept = self._inverse[:used] > 0
-        if not kept.any():
+        if not np.count_nonzero(kept):
             return None
+        inverse = self._inverse[:used]
         system = np.empty((used, used + 1, kept.shape[1]))
         system[:, :used] = self._gram[:used, :used]
-        every = np.arange(used)
-        system[every, every] += kept * (self.ridge * np.maximum(kept.sum(axis=0), 1))
-        system[:, used] = np.where(kept, self._products(f) * self._inverse[:used], 0.0)
-        found = _solved(system) * self._inverse[:used]
+        diagonal = system.reshape(-1, kept.shape[1])[:: used + 2]
+        diagonal += kept * (self.ridge * np.maximum(kept.sum(axis=0), 1))
+        system[:, used] = np.where(kept, self._products(f) * inverse, 0.0)
+        found = _solved(system) * inverse
         finite = np.isfinite(found)
-        if not finite.all():
+        if np.count_nonzero(finite) < finite.size:
             found[:, ~finite.all(axis=0)] = 0.0
         return found
 
@@ -114,12 +115,11 @@ class SampleHistory:
     def _used(self) -> int:
         return min(self._count, self.memory)
 
-    def _difference(self, change: Change, dropped: np.ndarray | None) -> Any:
+    def _put(self, place: Any, change: Change, dropped: np.ndarray) -> None:
         """New minus old rows, zero for some: what is not finite would survive a weight of zero."""
-        found = self.lib.subtract(*change)
-        if dropped is None:
-            return found
-        return self.lib.xp.where(self.lib.asarray(dropped)[:, None], self.lib.zeros((1, 1)), found)
+        self.lib.subtract(*change, out=place)
+        if np.count_nonzero(dropped):
+            place[...] = self.lib.xp.where(self.lib.asarray(dropped)[:, None], self.lib.zeros((1, 1)), place)
 
     def _products(self, rows: Any) -> np.ndarray:
         """The inner products of all differences of residuals with rows, on the host."""

@@ -82,6 +82,8 @@ class VectorSpace:
         """The arrays that a flat array stands for; they may share its memory."""
         if tuple(flat.shape) != (self.size,):
             raise ShapeError(f"a packed state has shape {(self.size,)}, but an array of {tuple(flat.shape)} was given")
+        if self.kinds == ("real",):
+            return (self.lib.xp.reshape(flat, self.shapes[0]),)
         parts = []
         for (begin, end), kind, shape in zip(self._ranges, self.kinds, self.shapes, strict=True):
             entries = flat[begin:end]

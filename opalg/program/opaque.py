@@ -105,6 +105,10 @@ class OpaqueFunction(Opaque):
     def _hash(self) -> int:
         return hash(self._key)
 
+    @cached_property
+    def _module(self) -> Any:
+        return module_of(self.forward)
+
     def at(self, x: Expression, *more: Expression) -> Call:
         """The node ``f(x)``, of the argument's shape or one number."""
         if self.total:
@@ -130,7 +134,7 @@ class OpaqueFunction(Opaque):
         ParameterError
             Where it is in training mode and has layers that behave differently there.
         """
-        module = module_of(self.forward)
+        module = self._module
         if module is None:
             return
         if lib.name != "torch":
@@ -170,7 +174,7 @@ class OpaqueFunction(Opaque):
         self.check(lib)
         if lib.kind_of(x) != "complex":
             return
-        weight = first_weight(module_of(self.forward))
+        weight = first_weight(self._module)
         if weight is not None and not weight.is_complex():
             raise DtypeError(
                 f"the network {self.name} holds real weights, but was given a complex array; give it a function that "

