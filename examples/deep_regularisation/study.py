@@ -107,7 +107,7 @@ def study(
     say: Callable[[str], Any] = print,
     folder: Path | None = None,
 ) -> Study:
-    """Train and test every method; with a folder, bilevel training goes on from what lies there."""
+    """Train and test every method; with a folder, training goes on from what lies there."""
     A = measurement(settings.side)
     found = Study(settings, train, test, {})
     for method in _methods(settings, train, test, A, folder):
@@ -122,7 +122,7 @@ def _methods(settings: Settings, train: torch.Tensor, test: torch.Tensor, A: oa.
     some, shown = train[:TUNED_ON], settings.shown
     begin = time.perf_counter()
     h = fresh(settings)
-    train_red(h, train, settings)
+    train_red(h, train, settings, checkpoint=_place(folder, "red"))
     seconds = time.perf_counter() - begin
     # by the last iterate: the best one on the way would need to be known
     pairs = [(lam, step) for lam in LAMBDAS for step in STEPS]
@@ -131,18 +131,22 @@ def _methods(settings: Settings, train: torch.Tensor, test: torch.Tensor, A: oa.
 
     begin = time.perf_counter()
     s = Potential(fresh(settings))
-    train_gradient_step(s, train, settings)
+    train_gradient_step(s, train, settings, checkpoint=_place(folder, "gradient_step"))
     seconds = time.perf_counter() - begin
     lam = max(LAMBDAS, key=lambda value: restore(s, value, some, A, shown, **how).psnr)
     yield _measured("gradient step", s, lam, 1.0, seconds, [], settings, test, A)
 
     for beta, rate in settings.rates:
         begin = time.perf_counter()
-        checkpoint = None if folder is None else folder / f"beta_{beta:g}.ckpt"
-        done = train_bilevel(s, train, A, beta, rate, settings, checkpoint=checkpoint)
+        place = _place(folder, f"beta_{beta:g}")
+        done = train_bilevel(s, train, A, beta, rate, settings.of(beta), checkpoint=place)
         seconds = time.perf_counter() - begin
         trained, lam = done.module.networks[0], float(done.module.lam.detach())
         yield _measured(f"bilevel {beta:g}", trained, lam, beta, seconds, done.log.steps, settings, test, A)
+
+
+def _place(folder: Path | None, name: str) -> Path | None:
+    return None if folder is None else folder / f"{name}.ckpt"
 
 
 def _measured(

@@ -18,18 +18,20 @@ from .settings import Settings
 CHEAP = {"refine": False, "estimate": False, "on_inexact": "return", "precision": "float32"}
 
 
-def train_red(h: Denoiser, clean: torch.Tensor, settings: Settings) -> Any:
+def train_red(h: Denoiser, clean: torch.Tensor, settings: Settings, **options: Any) -> Any:
     """Train ``h`` as a denoiser."""
-    return _train_denoiser(Red(h), clean, (), settings)
+    return _train_denoiser(Red(h), clean, (), settings, **options)
 
 
-def train_gradient_step(s: Potential, clean: torch.Tensor, settings: Settings, bound: float | None = 1.0) -> Any:
+def train_gradient_step(
+    s: Potential, clean: torch.Tensor, settings: Settings, bound: float | None = 1.0, **options: Any
+) -> Any:
     """Train ``grad s`` as a denoiser, with its Lipschitz constant held down to a bound."""
     held = () if bound is None else (penalty_on(s, bound, settings, settings.denoiser_xi / settings.denoiser_batch),)
-    return _train_denoiser(GradientStep(s), clean, held, settings)
+    return _train_denoiser(GradientStep(s), clean, held, settings, **options)
 
 
-def _train_denoiser(module: Any, clean: torch.Tensor, penalties: Any, settings: Settings) -> Any:
+def _train_denoiser(module: Any, clean: torch.Tensor, penalties: Any, settings: Settings, **options: Any) -> Any:
     def noisy(x: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         return {"y": x + settings.noise * torch.randn(x.shape, generator=generator).to(x)}
 
@@ -46,6 +48,7 @@ def _train_denoiser(module: Any, clean: torch.Tensor, penalties: Any, settings: 
         guard=oa.learning.Guard(clip=settings.clip, explode=20.0),
         seed=settings.seed,
         callback=lambda row: row["step"] >= steps,
+        **options,
     )
 
 

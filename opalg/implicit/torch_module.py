@@ -195,6 +195,11 @@ class SolverModule(torch.nn.Module):
             value = value.to(lib.dtypes["complex" if value.is_complex() else "real"])
         return value
 
+    def values(self) -> dict[str, torch.Tensor]:
+        """The values of all parameters now by their names in the plan, as ``plan.solve(params=...)`` takes them."""
+        found = {n: getattr(self, n).detach() for n in self._names}
+        return {p.name or n: found[n] for p, n in zip(self.plan.parameters, self._names, strict=True)}
+
     def forget(self) -> None:
         """Drop the last solution and gradients, from which a warm start would begin."""
         self.solution = self.gradients = None

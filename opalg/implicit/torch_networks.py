@@ -87,7 +87,7 @@ class Networks:
 def _refuse_hidden(functions: Sequence[Any], seen: Sequence[Any]) -> None:
     """Raise where a function is seen to call a module with weights, which would silently get no gradients."""
     for function in functions:
-        for name, module in _called(function):
+        for name, module in called_modules(function):
             known = any(module is s for s in seen) or function is module
             if not known and any(p.requires_grad for p in module.parameters()):
                 raise ParameterError(
@@ -96,11 +96,11 @@ def _refuse_hidden(functions: Sequence[Any], seen: Sequence[Any]) -> None:
                 )
 
 
-def _called(function: Any) -> list[tuple[str, Any]]:
+def called_modules(function: Any) -> list[tuple[str, Any]]:
     """The modules that a plain function refers to by name, or that it is a method of."""
     if isinstance(function, partial):
         inner = [function.func, *function.args, *function.keywords.values()]
-        return [(type(m).__name__, m) for m in inner if is_module(m)] + _called(function.func)
+        return [(type(m).__name__, m) for m in inner if is_module(m)] + called_modules(function.func)
     owner = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
     found = [("self", owner)] if is_module(owner) else []

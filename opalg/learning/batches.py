@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -30,7 +30,9 @@ class Batch:
     indices: Any = None
 
 
-def batches_of(data: Any, epoch: int, generator: Any, alone: str | None = None) -> Iterator[Batch]:
+def batches_of(
+    data: Any, epoch: int, generator: Any, alone: str | None = None, names: Collection[str] | None = None
+) -> Iterator[Batch]:
     """The batches of one epoch.
 
     Parameters
@@ -40,11 +42,13 @@ def batches_of(data: Any, epoch: int, generator: Any, alone: str | None = None) 
     generator : torch.Generator
     alone : str, optional
         The name of the input where a batch has a tensor in place of a mapping.
+    names : collection of str, optional
+        Of the inputs that every batch has; those of the first batch where they are not given.
 
     Raises
     ------
     ParameterError
-        For what is no batch, what can be gone through only once, and where there is no batch at all.
+        For what is no batch or has other inputs, what can be gone through only once, and where there is no batch.
     """
     found = _called(data, epoch, generator) if callable(data) else data
     if not isinstance(found, Iterable):
@@ -56,8 +60,15 @@ def batches_of(data: Any, epoch: int, generator: Any, alone: str | None = None) 
             f"(epoch, generator) -> batches"
         )
     count = 0
-    for count, item in enumerate(found, 1):  # noqa: B007 - how many there were
-        yield batch_of(item, alone)
+    for count, item in enumerate(found, 1):
+        batch = batch_of(item, alone)
+        names = set(batch.inputs) if names is None else names
+        if set(batch.inputs) != set(names):
+            raise ParameterError(
+                f"batch {count} gives {_listed(batch.inputs)}, but the first one gave {_listed(names)}; give every "
+                f"batch the same inputs, those for evaluation included"
+            )
+        yield batch
     if count == 0:
         raise ParameterError(f"there is no batch in the data of epoch {epoch + 1}")
 
@@ -120,6 +131,10 @@ def check_names(model: Any, inputs: Mapping[str, Any]) -> None:
             f"the inputs of the data are {', '.join(map(repr, inputs)) or 'none'}, but {type(model).__name__} takes "
             f"{', '.join(map(repr, signature.parameters)) or 'none'}: {error}"
         ) from error
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(map(repr, sorted(names))) or "no inputs"
 
 
 def _kind(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from opalg.errors import ParameterError
 from opalg.learning.batches import batches_of, lone_input
+from opalg.learning.evaluation_mode import evaluation_mode
 from opalg.learning.losses import checked_loss, loss_of
+from opalg.learning.training_log import COLUMNS
 
 Metrics = Mapping[str, Callable[[Any, Any], float]]
 
@@ -56,6 +58,13 @@ def evaluate(
     >>> oa.learning.evaluate(torch.nn.Identity(), [batch], metrics={"largest": lambda a, b: float(a.max())})
     {'loss': 1.0, 'largest': 1.0}
     """
+    return evaluated(model, data, loss, metrics, seed)
+
+
+def evaluated(
+    model: Any, data: Any, loss: Any, metrics: Metrics | None, seed: int, names: Collection[str] | None = None
+) -> dict[str, Any]:
+    """`evaluate`, of batches that have inputs of these names."""
     import torch
 
     if not isinstance(model, torch.nn.Module):
@@ -65,7 +74,7 @@ def evaluate(
     losses: list[Any] = []
     found: dict[str, list[float]] = {name: [] for name in chosen}
     with torch.no_grad(), _apart(model):
-        for batch in batches_of(data, 0, torch.Generator().manual_seed(seed), alone):
+        for batch in batches_of(data, 0, torch.Generator().manual_seed(seed), alone, names):
             output = model(**batch.inputs)
             losses.append(checked_loss(measure(output, batch.target)).detach().cpu().numpy())
             for name, metric in chosen.items():
@@ -90,6 +99,11 @@ def checked_metrics(metrics: Any) -> Metrics:
         raise ParameterError(
             f"metrics are a mapping from name to function, as in metrics={{'psnr': oa.metrics.psnr}}, not {metrics!r}"
         )
+    for name in chosen:
+        if not isinstance(name, str) or name in COLUMNS:
+            raise ParameterError(
+                f"a metric cannot be called {name!r}, which stands for something else in the log; give it another name"
+            )
     return chosen
 
 
@@ -101,23 +115,27 @@ def _per_sample(name: str, metric: Callable[[Any, Any], float], output: Any, tar
         )
     if len(output) != len(target):
         raise ParameterError(f"the output has {len(output)} samples along its first axis, the target {len(target)}")
-    return [float(metric(a, b)) for a, b in zip(output, target, strict=True)]
+    return [_number(name, metric(a, b)) for a, b in zip(output, target, strict=True)]
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(
+            f"the metric {name!r} must return a number for each sample, not {type(value).__name__}: {error}"
+        ) from error
 
 
 @contextmanager
 def _apart(model: Any) -> Iterator[None]:
     """The model in evaluation mode, and its solvers without warm starts; afterwards all is as it was."""
-    modes = [(m, m.training) for m in model.modules()]
     with ExitStack() as stack:
-        for module, _ in modes:
+        for module in model.modules():
             if hasattr(module, "apart"):
                 stack.enter_context(module.apart())
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        stack.enter_context(evaluation_mode(model))
+        yield
 
 
-__all__ = ["Metrics", "checked_metrics", "evaluate"]
+__all__ = ["Metrics", "checked_metrics", "evaluate", "evaluated"]

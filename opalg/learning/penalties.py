@@ -7,6 +7,7 @@ from typing import Any
 
 from opalg.errors import ParameterError
 from opalg.learning.batches import Batch
+from opalg.learning.evaluation_mode import evaluation_mode
 from opalg.learning.inner_maximum import InnerMaximum, checked_count, checked_number, checked_samples
 
 
@@ -37,6 +38,7 @@ class Lipschitz:
     -----
     The penalty of deep regularisation by bilevel optimisation (Nair and Schniter 2022). It looks near training samples
     only and from below, so the true constant is a little larger; `measure` tells how much under a longer ascent.
+    Networks are evaluated in evaluation mode, as in solves.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class Lipschitz:
     def value(self, batch: Batch, output: Any) -> Any:
         """The penalty for a batch, with a graph."""
         x = _samples(self, batch, output, 2)
-        d = self._ascend(x, batch.indices)
-        return self.weight * (self._quotient(x, d) - self.bound).clamp_min(0).sum()
+        with evaluation_mode(self.mapping):
+            d = self._ascend(x, batch.indices)
+            return self.weight * (self._quotient(x, d) - self.bound).clamp_min(0).sum()
 
     def measure(self, x: Any, steps: int = 20) -> float:
         """The largest quotient found around some samples by a longer ascent; the state stays as it is.
@@ -73,9 +76,9 @@ class Lipschitz:
             Of the ascent.
         """
         x = checked_samples("measure of Lipschitz", x).detach()
-        with self.inner.apart():
+        with self.inner.apart(), evaluation_mode(self.mapping):
             d = self._ascend(x, None, steps)
-        return float(self._quotient(x, d).detach().max())
+            return float(self._quotient(x, d).detach().max())
 
     def _ascend(self, x: Any, indices: Any, steps: int | None = None) -> Any:
         """The displacements, with ``F(x)``, which they do not change, computed once."""
@@ -139,7 +142,7 @@ class Jacobian:
         import torch
 
         x = _samples(self, batch, output, 0).requires_grad_(True)
-        with torch.enable_grad():
+        with torch.enable_grad(), evaluation_mode(self.mapping):
             image = self.mapping(x)
             noise = torch.randn(image.shape, generator=self._generator, dtype=torch.float64).to(
                 image.device, image.dtype
@@ -179,6 +182,7 @@ def gradient_of(scalar: Callable[[Any], Any]) -> Callable[[Any], Any]:
             (found,) = torch.autograd.grad(scalar(at).sum(), at, create_graph=True)
         return found
 
+    gradient.__wrapped__ = scalar  # type: ignore[attr-defined]
     return gradient
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from opalg.errors import (
 )
 from opalg.learning.batches import Batch, batches_of, check_names, lone_input
 from opalg.learning.checkpoints import FOREIGN, check_entries, check_setup, foreign, load_state, save_state
-from opalg.learning.evaluation import Metrics, evaluate
+from opalg.learning.evaluation import Metrics, evaluated
 from opalg.learning.guard import RESTORED, SKIPPED, Guard
 from opalg.learning.held_norms import directions_in, refresh_norms
 from opalg.learning.losses import checked_loss, loss_of
@@ -91,7 +92,8 @@ class Trainer:
         first = next(batches_of(data, 0, self._generator(0), self.alone)).inputs
         if not solvers_in(module):  # a solver says by itself which names it knows
             check_names(module, first)
-        self.weights = weights_of(module, set(first), wrt)
+        self.names = frozenset(first)
+        self.weights = weights_of(module, self.names, wrt)
         self.optimisers = Optimisers(self.weights, *how, names=parameter_names(module))
         self.log = TrainingLog()
         self.epoch = self.step = self.done = self.failures = self.evaluated = 0
@@ -131,7 +133,7 @@ class Trainer:
             self._epoch_random = random_state()
         else:  # batches before the checkpoint are drawn again, so that those after it are what they would have been
             set_random_state(self._epoch_random)
-        batches = batches_of(self.data, self.epoch, self._generator(self.epoch), self.alone)
+        batches = batches_of(self.data, self.epoch, self._generator(self.epoch), self.alone, self.names)
         for _ in range(self.done):
             next(batches, None)
         if go_on_from is not None:
@@ -278,7 +280,7 @@ class Trainer:
         """Write down loss and metrics on other data; a solve that fails there is a reason in the log."""
         found: Figures = {"loss": nan}
         try:
-            found = evaluate(self.module, data, self.loss, metrics=metrics, seed=self.seed)
+            found = evaluated(self.module, data, self.loss, metrics, self.seed, self.names)
         except PASSING as error:
             found["reason"] = f"{type(error).__name__}: {error}"
         self.log.add(kind="validation", epoch=self.epoch, step=self.step, **found)
@@ -296,6 +298,7 @@ class Trainer:
                 n: str(p.dtype).rpartition(".")[2] for n, p in held.items() if hasattr(p, "dtype")
             },
             "parametrisations": _parametrisations(self.module),
+            "models": [_text_of(solver.plan) for solver in solvers_in(self.module)],
             "what is trained": sorted(self.weights),
             "optimisers and schedulers": self.optimisers.kinds,
             "penalties": [p.name for p in self.penalties],
@@ -357,6 +360,12 @@ class Trainer:
     def _random_plans(self) -> list[Any]:
         """The plans of the model that draw blocks at random."""
         return [s.plan for s in solvers_in(self.module) if hasattr(s.plan, "restart")]
+
+
+def _text_of(plan: Any) -> str:
+    """What a plan solves and how, but for where it runs: another machine may go on."""
+    text = repr(plan).replace(f" on {plan.backend!r}", "")
+    return re.sub(r" at 0x[0-9a-f]+", "", text) + getattr(plan, "acceleration", "")
 
 
 def _parametrisations(module: Any) -> dict[str, str]:

@@ -469,3 +469,17 @@ def test_the_setup_is_readable_without_opalg(tmp_path):
     oa.fit(ridge(), batches(1), checkpoint=path, positive="exp")
     with safe_open(str(path), framework="pt") as file:
         assert '["lam", {"value": "Exp"}]' in json.dumps(json.loads(file.metadata()["state"]))
+
+
+@pytest.mark.parametrize(("before", "now"), [({}, {"acceleration": "none"}), ({"sample_axes": 1}, {"step": 0.1})])
+def test_another_map_of_the_same_parameters_is_refused(tmp_path, before, now):
+    def model(step=0.3, **options):
+        u, f = oa.Variable(SHAPE, name="u"), oa.Parameter(torch.zeros(SHAPE, dtype=torch.float64), name="f")
+        lam = oa.Parameter(torch.tensor(1.0, dtype=torch.float64), name="lam")
+        return oa.fixed_point(u, u - step * (u - f + lam * u), **options)
+
+    data = [({"f": torch.ones(SHAPE, dtype=torch.float64)}, torch.ones(SHAPE, dtype=torch.float64))]
+    oa.fit(model(**before), data, checkpoint=tmp_path / "run")
+    assert oa.fit(model(**before), data, epochs=2, checkpoint=tmp_path / "run").epochs == 2
+    with pytest.raises(oa.ParameterError, match="models were"):
+        oa.fit(model(**now), data, epochs=3, checkpoint=tmp_path / "run")

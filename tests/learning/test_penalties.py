@@ -272,3 +272,26 @@ def test_a_measurement_leaves_the_state_alone():
             penalty.measure(some.target.numpy())
         values.append([penalty.value(b, b.target).item() for b in (some, batch())])
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda net: net, lambda net: lambda x: net(x), lambda net: oa.penalties.gradient_of(net)]
+)
+def test_networks_are_held_to_what_they_are_in_evaluation_mode(wrap):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Dropout(0.5)
+    )
+    x = torch.randn(16, 4)
+    found = []
+    for mode in (True, False):
+        network.train(mode)
+        for penalty in (
+            oa.penalties.Lipschitz(wrap(network), bound=0.0),
+            oa.penalties.Jacobian(wrap(network), at="target"),
+        ):
+            found.append(float(penalty.value(Batch({}, x), x).detach()))
+        found.append(oa.penalties.Lipschitz(wrap(network)).measure(x))
+        assert network.training is mode
+    assert found[:3] == found[3:]
+    assert int(network[1].num_batches_tracked) == 0

@@ -336,3 +336,35 @@ def test_the_log_becomes_a_table(tmp_path):
     again = log.to_csv(tmp_path / "new" / "log.csv")
     assert again.read_text().splitlines() == lines
     assert TrainingLog(log.rows).rows == log.rows
+
+
+def test_batches_have_the_same_inputs():
+    first, second, third = batches()
+    with pytest.raises(oa.ParameterError, match=r"batch 2 gives no inputs, but the first one gave 'y'"):
+        oa.fit(ridge(), [first, ({}, second[1])])
+    with pytest.raises(oa.ParameterError, match=r"batch 1 gives no inputs, but the first one gave 'y'"):
+        oa.fit(ridge(), [first], validate=[({}, third[1])])
+    more = {**second[0], "lam": torch.tensor(1.0, dtype=torch.float64)}
+    with pytest.raises(oa.ParameterError, match=r"batch 2 gives 'lam', 'y'"):
+        oa.fit(ridge(), [first, (more, second[1])])
+
+
+@pytest.mark.parametrize("name", ["loss", "epoch", "seconds", 3])
+def test_metrics_do_not_take_the_names_of_other_columns(name):
+    with pytest.raises(oa.ParameterError, match="a metric cannot be called"):
+        oa.fit(ridge(), batches(), validate=batches(), metrics={name: lambda a, b: 1.0})
+
+
+@pytest.mark.parametrize("value", [None, torch.ones(3)])
+def test_metrics_return_numbers(value):
+    with pytest.raises(oa.ParameterError, match="'wrong' must return a number for each sample"):
+        oa.fit(ridge(), batches(), validate=batches(), metrics={"wrong": lambda a, b: value})
+
+
+def test_the_values_of_a_module_are_those_of_its_plan():
+    plan = ridge()
+    done = oa.fit(plan, batches(), epochs=2, positive="exp")
+    values = done.module.values()
+    assert set(values) == {"y", "lam"}
+    assert not any(v.requires_grad for v in values.values())
+    torch.testing.assert_close(plan.solve(params=values, tol=1e-12).x, done.module(y=values["y"]).detach())
