@@ -159,7 +159,7 @@ class MapPlan:
                 return samples.measure()
             flat = flat_of(state)
             residual = residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
-            relative = residual / max(norm(flat, lib), lib.tiny) if residual > 0 else 0.0
+            relative = 0.0 if residual == 0 else residual / max(norm(flat, lib), lib.tiny)
             residuals.append(residual)
             return Measurement(Certificate("residual", residual, relative))
 

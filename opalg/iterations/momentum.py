@@ -73,7 +73,7 @@ class Momentum(Iteration):
         if not isfinite(residual):
             return self._stop("nonfinite", "the map gave NaN or infinity; the state is the last finite iterate.")
         self._before, self._z, self.residual = self._z, image, residual
-        self._best = min(self._best, residual)
+        self._best = min(self._best, residual) if residual > 0 else self._best  # a draw may be met by chance
         self._push()
         return residual
 

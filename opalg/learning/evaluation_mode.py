@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from opalg.implicit.torch_networks import called_modules
 from opalg.program.network_weights import is_module
 
 
@@ -30,6 +29,8 @@ def evaluation_mode(function: Callable[..., Any]) -> Iterator[None]:
 
 def networks_of(function: Any) -> list[Any]:
     """The networks that a function is, refers to by name, or wraps."""
+    from opalg.implicit.torch_networks import called_modules
+
     if is_module(function):
         return [function]
     found = [module for _, module in called_modules(function)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from opalg.arrays import library_name
 from opalg.errors import ParameterError
 
 Configuration = dict[str, Any]
@@ -54,7 +55,12 @@ def configurations(grid: Mapping[str, Iterable[Any]] | Iterable[Mapping[str, Any
         for name in configuration:
             if not isinstance(name, str):
                 raise ParameterError(f"the names of a grid are texts, but {name!r} was given")
-    return [{n: v.item() if isinstance(v, np.generic) else v for n, v in c.items()} for c in found]
+    return [{n: _number(v) for n, v in c.items()} for c in found]
+
+
+def _number(value: Any) -> Any:
+    """A number of an array library as one of Python; anything else, larger arrays too, as it is."""
+    return value.item() if library_name(value) is not None and tuple(value.shape) == () else value
 
 
 def _choices(name: str, values: Any) -> list[Any]:
@@ -80,7 +86,8 @@ def key_of(configuration: Mapping[str, Any], *, stable: bool = False) -> str:
     configuration : mapping
     stable : bool
         Whether the text has to be the same in another process, so that only numbers, texts, truth values, None,
-        arrays, and sequences and mappings of these are possible values; other objects are told apart by identity.
+        arrays, tensors, and sequences and mappings of these are possible values; other objects are told apart by
+        identity.
 
     Raises
     ------
@@ -89,7 +96,7 @@ def key_of(configuration: Mapping[str, Any], *, stable: bool = False) -> str:
     """
 
     def other(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
+        if library_name(value) is not None:
             return _canonical(value.tolist())
         if stable:
             raise ParameterError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ def _pair(image: Any, reference: Any, sample_axes: int = 0) -> tuple[np.ndarray,
     a, b = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (a, b))
     if a.shape != b.shape:
         raise ShapeError(f"the image has shape {a.shape}, the reference {b.shape}")
+    if isinstance(sample_axes, bool) or not isinstance(sample_axes, Integral):
+        raise ParameterError(f"sample_axes is how many leading axes count images, 0 or more, not {sample_axes!r}")
     if not 0 <= sample_axes <= a.ndim:
         raise ShapeError(f"images of shape {a.shape} do not have {sample_axes} leading axes of samples")
     if not a.size:

@@ -29,6 +29,11 @@ def gaussian(shape: Any, std: float = 1.0, *, like: Any = None, rng: Any = None)
     -------
     array
 
+    Raises
+    ------
+    ParameterError
+        For what is no shape, no size or no generator.
+
     Examples
     --------
     >>> import numpy as np
@@ -42,7 +47,7 @@ def gaussian(shape: Any, std: float = 1.0, *, like: Any = None, rng: Any = None)
     like = np.zeros(0) if like is None else like
     lib = backend_of(like)
     kind = lib.kind_of(like)
-    draw, shape = _drawer(rng), (int(shape),) if isinstance(shape, Integral) else tuple(shape)
+    draw, shape = _drawer(rng), _shape(shape)
     values = (draw(shape) + 1j * draw(shape)) / np.sqrt(2.0) if kind == "complex" else draw(shape)
     return lib.asarray(std * values, kind)
 
@@ -97,6 +102,19 @@ def at_snr(y: Any, snr: float, *, rng: Any = None) -> Any:
     scaled = e * size
     kind = lib.kind_of(y)
     return y + lib.asarray(scaled if kind == "complex" else scaled.real, kind)
+
+
+def _shape(given: Any) -> tuple[int, ...]:
+    """A shape, also of a single number."""
+    try:
+        sizes = None if isinstance(given, str) else (given,) if isinstance(given, Integral) else tuple(given)
+    except TypeError:
+        sizes = None
+    if sizes is None or any(isinstance(n, bool) or not isinstance(n, Integral) or n < 0 for n in sizes):
+        raise ParameterError(
+            f"the shape of noise is a number of entries or a tuple of them, such as (64, 64) or y.shape, not {given!r}"
+        )
+    return tuple(int(n) for n in sizes)
 
 
 def _drawer(rng: Any) -> Any:

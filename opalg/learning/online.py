@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from numbers import Integral
 from typing import Any
 
@@ -14,24 +15,25 @@ from opalg.compiler.explain import Explanation
 from opalg.compiler.map_plan import MapPlan
 from opalg.energies.data_blocks import DataBlocks, data_blocks
 from opalg.energies.energy import EnergyExpression
-from opalg.errors import ParameterError, UnsupportedError
+from opalg.errors import NonFiniteError, ParameterError, UnsupportedError
 from opalg.iterations import Iteration, Momentum, Picard, VectorSpace
 from opalg.iterations.vectors import norm
 from opalg.learning.drift import Drift
 from opalg.learning.online_gradients import OnlineDifferentiator
+from opalg.learning.online_watch import Counting, Watched
 from opalg.learning.profiles import Profile, profile
 from opalg.learning.sampled_map import SampledMap
 from opalg.learning.samplers import Sampler, WithoutReplacement, drawn_by
 from opalg.learning.sampling_variance import SamplingVariance, sampling_variance
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Info, Measurement, run
-from opalg.solving.progress import progress_of
 from opalg.solving.solution import Solution, deliver, warn_caller
 from opalg.solving.status import Status
 
 ITERATIONS = 100  # by default; a random map has no residual that would say when to stop
 BACKWARD = ("online", "full")
 RANDOM = 2.0  # growth of a residual that may be chance
+NEVER = -1.0  # a tolerance that no residual meets: one draw may leave the point as it is, far from the solution
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +101,15 @@ class OnlinePlan:
         )
 
     def restart(self, solves: int = 0) -> None:
-        """Set the number of solves made so far, which the next streams of random numbers follow from."""
+        """Set the number of solves made so far, which the next streams of random numbers follow from.
+
+        Raises
+        ------
+        ParameterError
+            For what is no nonnegative integer.
+        """
+        if isinstance(solves, bool) or not isinstance(solves, Integral) or solves < 0:
+            raise ParameterError(f"restart takes the number of solves made so far, 0 for none, not {solves!r}")
         self._solves[0] = int(solves)
 
     def solve(
@@ -121,15 +131,25 @@ class OnlinePlan:
         x0, params, time_limit, callback, progress, on_failure
             As for ``MapPlan.solve``; a callback is called after every iteration.
         tol : float, optional
-            On the sampled residual ``|T_k(x) - x| / |x|``; 0 by default, since that says little about x.
+            On the residual of the full map, ``|T(x) - x| / |x|``; by default all iterations are made. One draw may
+            leave any point as it is, so the residual that an iteration samples is no proof: where it is as small as
+            ``tol``, the map is evaluated with all blocks, and the solve ends where that residual is as small, too.
         max_iter : int, optional
             How many iterations; 100 by default. With all blocks in every iteration the full map is solved.
 
         Returns
         -------
         Solution
-            With ``Status.SAMPLED`` after all iterations. Where iterates went on moving, ``message`` says so, and a
-            warning unless ``on_failure`` is ``"return"``.
+            With ``Status.SAMPLED`` after all iterations, and a certificate that is the residual of the last draw; with
+            ``Status.CONVERGED_RESIDUAL_ONLY`` and the residual of the full map where that met ``tol``. Where iterates
+            went on moving, ``message`` says so, and a warning unless ``on_failure`` is ``"return"``.
+
+        Raises
+        ------
+        NonFiniteError
+            Where the map gives NaN or infinity.
+        DivergedError
+            Where the iterates grow beyond all reason.
         """
         self._solves[0] += 1
         if self.is_full:
@@ -144,22 +164,33 @@ class OnlinePlan:
                 on_failure=on_failure,
             )
         limits = limits_of(0.0 if tol is None else tol, ITERATIONS if max_iter is None else max_iter, time_limit, 1)
+        limits.tol = NEVER if tol is None else limits.tol
         limits.look_at_start, limits.follow = False, callback is not None
+        limits.watch_growth = limits.watch_standstill = False  # what single draws find says neither
         binding, lib, space = self.full.bind(params), self.backend, self.full.space
         sampled = SampledMap(self.variables[0], self.pieces, binding, self._cache)
         forward, backward = self._streams()
         iteration, drift = self._iteration(sampled, space, forward), Drift(lib, limits.max_iter)
         iteration.start(space.pack(list(self.full.initial_state(x0))))
 
-        def measure(flat: Any) -> Measurement:
-            relative = iteration.residual / max(norm(flat, lib), lib.tiny)
-            return Measurement(Certificate("residual", iteration.residual, relative))
+        def whole(flat: Any) -> Measurement:
+            return self._measurement(norm(lib.subtract(space.view(binding.step(*space.unpack(flat))), flat), lib), flat)
 
-        bar = progress_of(progress, limits.tol, "online")
-        outcome = run(_Watched(iteration, drift), measure, limits, keep=lib.copy, callback=callback, progress=bar)
-        assert outcome.measurement is not None
+        def measure(flat: Any) -> Measurement:
+            if not isfinite(iteration.residual):  # no draw was looked at
+                return whole(flat)
+            found = self._measurement(iteration.residual, flat)
+            return whole(flat) if found.certificate.relative <= limits.tol else found
+
+        bar = Counting(limits.max_iter, "online") if progress else None
+        outcome = run(Watched(iteration, drift), measure, limits, keep=lib.copy, callback=callback, progress=bar)
+        if outcome.measurement is None:
+            raise NonFiniteError(
+                "the map is not finite at the start; check x0 and the data for NaN, infinity and overflow"
+            )
         points = tuple(lib.copy(p) for p in space.unpack(outcome.state))
-        status = Status.SAMPLED if outcome.status is Status.MAX_ITER else outcome.status
+        sampled_all = outcome.status is Status.MAX_ITER and outcome.iterations > 0
+        status = Status.SAMPLED if sampled_all else outcome.status
         relative = outcome.measurement.certificate.relative
         solution = Solution(
             variables=self.variables,
@@ -176,11 +207,16 @@ class OnlinePlan:
             backend=repr(lib),
             state=points,
             differentiator=OnlineDifferentiator(self, sampled, binding, backward, outcome.iterations),
-            message=outcome.message or self._advice(iteration, drift),
+            message="" if outcome.status.success else outcome.message or self._advice(iteration, drift),
         )
         if solution.status.success and solution.message and on_failure != "return":
             warn_caller(f"online: {solution.message}")
         return deliver(solution, on_failure)
+
+    def _measurement(self, residual: float, flat: Any) -> Measurement:
+        """A residual, and what it is relative to the size of the point."""
+        size = max(norm(flat, self.backend), self.backend.tiny)
+        return Measurement(Certificate("residual", residual, 0.0 if residual == 0 else residual / size))
 
     def _advice(self, iteration: Iteration, drift: Drift) -> str:
         """What to say about a run that does not settle; with momentum, about one that has not yet."""
@@ -278,33 +314,6 @@ class OnlinePlan:
 
     def __repr__(self) -> str:
         return f"OnlinePlan: {self._sampling}, of {self.full!r}"
-
-
-class _Watched(Iteration):
-    """An iteration whose iterates a `Drift` looks at."""
-
-    def __init__(self, inner: Any, drift: Drift) -> None:
-        self.inner, self.drift, self.lib = inner, drift, inner.lib
-
-    def start(self, z0: Any) -> None:
-        self.inner.start(z0)
-
-    def advance(self) -> float:
-        residual = self.inner.advance()
-        self.drift.add(self.inner.state, float(residual))
-        return float(residual)
-
-    @property
-    def state(self) -> Any:
-        return self.inner.state
-
-    @property
-    def outcome(self) -> str | None:  # type: ignore[override]
-        return self.inner.outcome  # type: ignore[no-any-return]
-
-    @property
-    def message(self) -> str:  # type: ignore[override]
-        return self.inner.message  # type: ignore[no-any-return]
 
 
 def online(

@@ -70,7 +70,6 @@ class OnlineDifferentiator:
         if asked.mode == "jacobian_free":
             return c, 1.0, 0
         wanted = self.iterations if asked.max_iter is None else asked.max_iter
-        tol = 0.0 if asked.tol is None else asked.tol
         start = asked.start_for("online")
         u, changes = (c if start is None else start), []
         for _ in range(wanted):
@@ -84,10 +83,17 @@ class OnlineDifferentiator:
                     f"does not contract at the point found. Shorten its step, normalise the spectra of its network, or "
                     f"take mode='jacobian_free'"
                 )
-            if changes[-1] <= tol:
+            if asked.tol is not None and changes[-1] <= asked.tol and self._change(x, u, c) <= asked.tol * scale:
                 break
+        if not changes:
+            return u, self._change(x, u, c) / scale, 0
         tail = changes[-max(1, int(TAIL * len(changes))) :]
         return u, float(np.mean(tail)), len(changes)
+
+    def _change(self, x: Any, u: Any, c: Any) -> float:
+        """How far an iteration with all blocks moves an adjoint: one with some of them may leave any as it is."""
+        moved = self.lib.add(self.sampled.transposed(x, np.arange(self.plan.count), u), c)
+        return size([self.lib.subtract(moved, u)], self.lib)
 
     def _draw(self) -> np.ndarray:
         count = self.plan.count

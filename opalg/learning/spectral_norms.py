@@ -26,7 +26,8 @@ def normalise_spectra(network: Any, iterations: int = 15) -> Any:
     Raises
     ------
     ParameterError
-        Where it has no such layer, and for a number of iterations that is no positive integer.
+        Where it has no such layer or one whose weight has no shape yet, and for a number of iterations that is no
+        positive integer.
 
     Notes
     -----
@@ -36,6 +37,7 @@ def normalise_spectra(network: Any, iterations: int = 15) -> Any:
     normalise activations undo the bound altogether.
     """
     import torch
+    from torch.nn.modules.lazy import LazyModuleMixin
     from torch.nn.utils.parametrizations import spectral_norm
 
     kinds = (
@@ -49,11 +51,16 @@ def normalise_spectra(network: Any, iterations: int = 15) -> Any:
     )
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
         raise ParameterError(f"the power iterations to begin with are a positive integer, not {iterations!r}")
-    if not isinstance(network, torch.nn.Module):
-        raise ParameterError(f"weights to normalise are those of a torch.nn.Module, not of {type(network).__name__}")
+    _check_network(network)
     layers = [m for m in network.modules() if isinstance(m, kinds)]
     if not layers:
         raise ParameterError(f"{type(network).__name__} has no linear layer or convolution to normalise")
+    for layer in layers:
+        if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():
+            raise ParameterError(
+                f"{type(layer).__name__} has no weight to normalise before it has seen its first input; call the "
+                f"network once with an example, network(torch.zeros(...)), and normalise it then"
+            )
     fresh = [layer for layer in layers if not _normalised(layer)]
     for layer in fresh:
         spectral_norm(layer, n_power_iterations=iterations)
@@ -76,9 +83,15 @@ def refresh_spectra(network: Any) -> int:
     Returns
     -------
     int
+
+    Raises
+    ------
+    ParameterError
+        For what is no network.
     """
     import torch
 
+    _check_network(network)
     count = 0
     with torch.no_grad():
         for layer in network.modules():
@@ -92,6 +105,13 @@ def refresh_spectra(network: Any) -> int:
             for (_, part), mode in zip(own, modes, strict=True):
                 part.train(mode)
     return count
+
+
+def _check_network(network: Any) -> None:
+    import torch
+
+    if not isinstance(network, torch.nn.Module):
+        raise ParameterError(f"weights to normalise are those of a torch.nn.Module, not of {type(network).__name__}")
 
 
 def _normalised(layer: Any) -> list[tuple[str, Any]]:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+)
 from contextlib import ExitStack, contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 from opalg.errors import ParameterError
@@ -39,7 +46,9 @@ def sweep(
         Called as ``run(**configuration)``; returns a mapping from the name of a figure to a number, text, truth value
         or None, or a list, array or tensor of these (a loss for every epoch, say).
     grid : mapping from name to values, or sequence of mappings
-        All combinations of the values, the last name varying fastest, or the configurations themselves.
+        All combinations of the values, the last name varying fastest, or the configurations themselves. Arrays and
+        tensors without axes become numbers; larger ones are handed on as they are, and are the same where their values
+        are.
     together : str or sequence of str
         Names whose combinations run in one call, as one batched program. ``run`` gets equally long lists for them,
         with an entry for each configuration, and single values for the other names; it returns a sequence with a
@@ -68,7 +77,10 @@ def sweep(
     ------
     ParameterError
         For an empty grid, a configuration that occurs twice, a cache that is another file or cannot be written, values
-        that a cache cannot hold, a ``run`` that other processes cannot be given, and figures that are none.
+        that a cache cannot hold, a ``run`` that other processes cannot be given, an executor that is none or was shut
+        down, and figures that are none.
+    concurrent.futures.BrokenExecutor
+        Where a worker died, with what ran then.
 
     Notes
     -----
@@ -76,8 +88,8 @@ def sweep(
     put a version into the grid. Every run should make its own generators from a seed in its configuration, so that
     figures do not depend on the order of runs. Where the sweep is interrupted, calls that have ended by then are kept,
     and those that have not started are cancelled; a call that Ctrl-C has ended early, in a solve or in training, is not
-    kept. A worker process that dies takes its executor with it, whose
-    ``BrokenExecutor`` ends the sweep in the same way.
+    kept. A worker process that dies takes its executor with it, whose ``BrokenExecutor`` ends the sweep in the same
+    way.
 
     Examples
     --------
@@ -119,7 +131,7 @@ def sweep(
             count()
 
         missing = [i for i, outcome in enumerate(outcomes) if outcome is None]
-        _run_all(run, calls_of(listed, missing, names_of(together)), executor, on_error == "record", keep)
+        _run_all(run, calls_of(listed, missing, names_of(together)), executor, on_error == "record", keep, cache)
     rows = [c | o for c, o in zip(listed, outcomes, strict=True) if o is not None]
     found = Sweep(rows, names)
     _warn(found.failed)
@@ -129,6 +141,10 @@ def sweep(
 def _check(run: Any, executor: Any) -> None:
     if not callable(run):
         raise ParameterError(f"run is a function of a configuration, not {type(run).__name__}")
+    if isinstance(executor, type):
+        raise ParameterError(
+            f"executor is one at work, such as {executor.__name__}(4), but the class {executor.__name__} was given"
+        )
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise ParameterError(
             f"executor is one of concurrent.futures, such as ProcessPoolExecutor(2), not {executor!r}; None runs here"
@@ -179,25 +195,69 @@ def _counted(total: int, outcomes: list[Outcome | None], progress: bool) -> Iter
         shown.close()
 
 
-def _run_all(run: Any, calls: list[Call], executor: Executor | None, catch: bool, keep: Keep) -> None:
+def _run_all(run: Any, calls: list[Call], executor: Executor | None, catch: bool, keep: Keep, cache: Any) -> None:
     """Run calls and keep their outcomes as they end; what has ended when this is interrupted is kept too."""
     if executor is None:
         for call in calls:
             keep(call, attempt(run, call, catch))
         return
     waiting: dict[Future[list[Outcome]], Call] = {}
+    ended: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()  # as_completed does not see all that are cancelled
     try:
         for call in calls:
-            waiting[executor.submit(attempt, run, call, catch)] = call
-        for future in as_completed(list(waiting)):
-            keep(waiting.pop(future), future.result())
-    except BaseException:
-        for future in waiting:
+            future = _submitted(executor, run, call, catch)
+            waiting[future] = call
+            future.add_done_callback(ended.put)
+        for _ in calls:
+            future = ended.get()
+            found = future.result()
+            keep(waiting.pop(future), found)
+    except BaseException as error:
+        lost = []
+        for future in () if isinstance(error, BrokenExecutor) else waiting:  # a broken executor ends them itself
             future.cancel()
         for future, call in waiting.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
+            if not future.done() or future.cancelled() or isinstance(future.exception(), BrokenExecutor):
+                lost.append(call)
+            elif future.exception() is None:
                 keep(call, future.result())
+        if isinstance(error, CancelledError):
+            raise _closed(executor, "its waiting calls were cancelled") from error
+        if isinstance(error, BrokenExecutor):
+            raise BrokenExecutor(_died(error, lost, executor, cache)) from error
         raise
+
+
+def _submitted(executor: Executor, run: Any, call: Call, catch: bool) -> Future[list[Outcome]]:
+    try:
+        return executor.submit(attempt, run, call, catch)
+    except BrokenExecutor:
+        raise
+    except RuntimeError as error:
+        raise _closed(executor, str(error)) from error
+
+
+def _closed(executor: Executor, why: str) -> ParameterError:
+    return ParameterError(
+        f"the executor takes no calls, {why}; run the sweep while it is open, as in "
+        f"'with {type(executor).__name__}(4) as executor: oa.sweep(run, grid, executor=executor)'"
+    )
+
+
+def _died(error: BrokenExecutor, lost: list[Call], executor: Executor, cache: Any) -> str:
+    """What was running when an executor broke; calls begin in order, so these are the first that have not ended."""
+    running = lost[: getattr(executor, "_max_workers", len(lost))]
+    if running:
+        calls = "; ".join(repr(call.arguments) for call in running)
+        said = f"a worker of the executor died ({error}) while these ran or were about to: {calls}"
+    else:
+        said = f"the executor is broken ({error}), and took no call"
+    again = (
+        f"{cache} keeps what has ended, so run the sweep again with a new executor"
+        if cache is not None
+        else "run the sweep again with a new executor, and cache='runs.jsonl' to keep what ends"
+    )
+    return f"{said}. {again}; a worker dies where memory runs out, or compiled code crashes"
 
 
 def attempt(run: Any, call: Call, catch: bool) -> list[Outcome]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -14,6 +15,10 @@ from opalg.learning.grids import Configuration, key_of
 
 Outcome = dict[str, Any]
 _START = '{"configuration": '
+WRITTEN = (
+    "make room, and run the sweep again with the same cache=: the configurations that it holds so far stay readable, "
+    "and are not run again"
+)
 
 
 class SweepRecord:
@@ -27,8 +32,8 @@ class SweepRecord:
     Raises
     ------
     ParameterError
-        Where the file holds something else, or cannot be read or written. A last line that was not written to its end
-        is no error: it is cut off when the next one is added.
+        For what is no path, and where the file holds something else, or cannot be read or written. A last line that was
+        not written to its end, as on a disk that is full, is no error: it is cut off when the file is next used.
 
     Notes
     -----
@@ -36,14 +41,17 @@ class SweepRecord:
     """
 
     def __init__(self, path: Any) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ParameterError(f"cache is the path of a file, as in cache='runs.jsonl', not {path!r}")
         self.path = Path(path)
         self.outcomes: dict[str, Outcome] = {}
         self._length = 0
         self._file: IO[bytes] | None = None
-        if self.path.exists():
-            with _told(self.path):
+        content = b""
+        with _told(self.path):
+            if self.path.exists():
                 content = self.path.read_bytes()
-            self._read(content)
+        self._read(content)
 
     def _read(self, content: bytes) -> None:
         lines = content.splitlines(keepends=True)
@@ -70,27 +78,38 @@ class SweepRecord:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._file is not None
-        self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        if error is None:
+            with _told(self.path, WRITTEN):
+                file.close()
+            return
+        with suppress(OSError):  # what could not be written was said by the error that ends this
+            file.close()
 
     def add(self, configuration: Configuration, outcome: Outcome) -> None:
-        """Append a line, and hand it to the operating system at once."""
+        """Append a line, and hand it to the operating system at once.
+
+        Raises
+        ------
+        ParameterError
+            Where it cannot be written, as on a disk that is full; the lines before it stay readable.
+        """
         assert self._file is not None, "the record is not open"
-        line = {"configuration": configuration, "outcome": outcome}
-        self._file.write(json.dumps(line, default=lambda v: v.tolist()).encode() + b"\n")
-        self._file.flush()
+        line = json.dumps({"configuration": configuration, "outcome": outcome}, default=lambda v: v.tolist())
+        with _told(self.path, WRITTEN):
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
         self.outcomes[key_of(configuration)] = outcome
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path, advice: str = "give the path of a file that can be written") -> Iterator[None]:
     """What the system says about a file, as an error that says what it was for."""
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a character that none may have
         raise ParameterError(
-            f"the cache of the sweep, {path}, cannot be used: {error.strerror}; give the path of a file that can be "
-            f"written"
+            f"the cache of the sweep, {path}, cannot be used: {getattr(error, 'strerror', None) or error}; {advice}"
         ) from error
 
 

@@ -200,13 +200,15 @@ class Sweep:
         Raises
         ------
         ParameterError
-            For a name that no row has, for another reduction, and where a cell has several values and ``reduce`` is not
-            given.
+            For a name that no row has, for another reduction, where a cell has several values and ``reduce`` is not
+            given, and where values to reduce are no numbers.
         """
         figures, across = names_of(figure), self.groups(columns)
         for name in figures:
             self._check(name)
         choice = _reduction(reduce)
+        for name in figures if choice is not None else ():
+            self.check_numbers(name)
         headings = list(names_of(rows))
         shown = [4] * len(headings)
         for shared, _ in across:

@@ -68,6 +68,8 @@ class Limits:
     watch_growth : bool
         Whether growth beyond all reason ends the loop; not where the iteration ends samples one by one, since one of
         them that diverges is no reason to stop the others.
+    watch_standstill : bool
+        Whether a small certificate that falls no further ends the loop; not where it is random.
     """
 
     tol: float
@@ -79,6 +81,7 @@ class Limits:
     follow: bool = False
     adapt_until: int = 2000
     watch_growth: bool = True
+    watch_standstill: bool = True
 
 
 @dataclass
@@ -178,14 +181,19 @@ class _Watch:
         if not _is_finite(found):
             return Status.NONFINITE
         self.last, self.kept = found, self.keep(self.iteration.state)
-        seconds = time.perf_counter() - self.begin
-        self.history.rows.append(Row(self.count, seconds, found.value, relative, kind))
+        seconds = self._note(found)
         if self.progress is not None:
             self.progress.update(self.count, relative, kind)
         answer = None
         if self.callback is not None:
             answer = self.callback(Info(self.count, seconds, found.value, found.certificate, self.iteration.state))
         return self._judge(found, isinstance(answer, (bool, np.bool_)) and bool(answer), scheduled)
+
+    def _note(self, found: Measurement) -> float:
+        """Write a measurement down; the seconds since the start."""
+        seconds, certificate = time.perf_counter() - self.begin, found.certificate
+        self.history.rows.append(Row(self.count, seconds, found.value, certificate.relative, certificate.kind))
+        return seconds
 
     def _judge(self, found: Measurement, stop: bool, scheduled: bool) -> Status | None:
         relative = found.certificate.relative
@@ -220,6 +228,8 @@ class _Watch:
 
     def _at_floor(self) -> bool:
         """Whether what is left can be rounding: small for the precision, and no better than it was."""
+        if not self.limits.watch_standstill:
+            return False
         recent = [row.relative for row in self.history.rows[-_STALLED:]]
         return self.best <= sqrt(self.iteration.lib.epsilon) and min(recent) > 0.5 * self.best
 
@@ -227,6 +237,8 @@ class _Watch:
         """The outcome after Ctrl-C: the iterate as it is, measured once more so that all numbers are its own."""
         found = self.measure(self.iteration.state)
         if _is_finite(found) or self.last is None:
+            if not self.history.rows:
+                self._note(found)
             self.last = found
             return self.outcome(Status.INTERRUPTED)
         return Outcome(Status.INTERRUPTED, self.count, self.last, self.kept, self.history, self.iteration.message)

@@ -7,6 +7,8 @@ from typing import Any
 
 from opalg.errors import UnsupportedError
 
+LEAST = 1e-16  # no residual of double precision tells more
+
 
 def bar(total: float, label: str) -> Any:
     """A bar of tqdm, to be moved by its ``n``.
@@ -30,7 +32,7 @@ class Progress:
     Parameters
     ----------
     tolerance : float
-        Where the bar is full.
+        Where the bar is full; below `LEAST` it is full there.
     label : str
         What stands in front of the bar.
 
@@ -42,7 +44,7 @@ class Progress:
 
     def __init__(self, tolerance: float, label: str = "") -> None:
         self._bar = bar(100.0, label)
-        self._tolerance = tolerance
+        self._tolerance = max(tolerance, LEAST)
         self._first: float | None = None
 
     def update(self, iteration: int, relative: float, kind: str) -> None:

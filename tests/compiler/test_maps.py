@@ -303,3 +303,21 @@ def test_a_prox_is_part_of_a_map(rng) -> None:
 def test_maps_that_make_no_sense_are_refused(make, words) -> None:
     with pytest.raises((oa.ParameterError, oa.ShapeError), match=words):
         make(oa.Variable(3, name="x"), oa.Variable(3, name="z"))
+
+
+def test_a_start_whose_image_is_not_finite_is_refused():
+    x = oa.Variable(3, name="x")
+    plan = oa.fixed_point(x, x + oa.apply(np.log, x))
+    with np.errstate(all="ignore"), pytest.raises(oa.NonFiniteError, match="not finite at the start"):
+        plan.solve(-np.ones(3), max_iter=0)
+
+
+def test_a_bar_may_have_no_tolerance_to_reach():
+    pytest.importorskip("tqdm")
+    x = oa.Variable(3, name="x")
+    assert (
+        oa.fixed_point(x, 0.5 * x + 1.0, acceleration="none")
+        .solve(tol=0.0, max_iter=5, progress=True, on_failure="return")
+        .iterations
+        == 5
+    )

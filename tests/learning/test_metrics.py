@@ -114,3 +114,10 @@ def test_ranges_are_positive(data_range):
 def test_nothing_is_not_compared():
     with pytest.raises(oa.ShapeError, match="no entries"):
         oa.metrics.psnr(np.ones((0, 4)), np.ones((0, 4)))
+
+
+@pytest.mark.parametrize("axes", ["a", None, 1.0, True])
+@pytest.mark.parametrize("name", ["psnr", "snr", "ssim"])
+def test_counts_of_axes_are_integers(name, axes):
+    with pytest.raises(oa.ParameterError, match="sample_axes is how many"):
+        getattr(oa.metrics, name)(np.ones((2, 16, 16)), np.ones((2, 16, 16)), sample_axes=axes)

@@ -52,3 +52,15 @@ def test_sizes_and_generators_that_are_none_are_refused():
     with pytest.raises(oa.ParameterError, match=r"oa.noise.gaussian"):
         oa.noise.at_snr(0 * y, 30.0)
     assert oa.noise.gaussian(np.int64(3), rng=0).shape == (3,)
+
+
+@pytest.mark.parametrize("shape", [None, -3, (-3,), (2, None), 2.5, (2.0,), "ab", "", True, (True,)])
+def test_shapes_that_are_none_are_refused(shape):
+    with pytest.raises(oa.ParameterError, match="shape of noise"):
+        oa.noise.gaussian(shape)
+
+
+def test_shapes_may_be_given_in_many_ways():
+    for shape in ((2, 3), [2, 3], np.array([2, 3]), torch.Size((2, 3))):
+        assert oa.noise.gaussian(shape).shape == (2, 3)
+    assert oa.noise.gaussian(()).shape == ()

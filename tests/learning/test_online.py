@@ -277,3 +277,132 @@ def test_explain_says_that_acceleration_was_left_out():
     image = x - 0.1 * oa.grad(0.5 * oa.sum_squares(rows @ x - np.ones(12)))
     said = {a: str(oa.online(oa.fixed_point(x, image, acceleration=a), 2).explain()) for a in ("anderson", "none")}
     assert "in place of Anderson's" in said["anderson"] and "Anderson's" not in said["none"]
+
+
+def apart(step=0.2, offset=0.0, **options):
+    """Four blocks that each hold one row of x, so that a draw leaves three of them as they are; and the solution."""
+    v, rows = oa.Variable((4, 4), name="v"), [oa.Slice((4, 4), (j,)) for j in range(4)]
+    terms = sum((0.5 * oa.sum_squares(rows[j] @ v - (j + offset)) for j in range(1, 4)), 0.0) + (
+        0.5 * oa.sum_squares(rows[0] @ v - offset)
+    )
+    plan = oa.fixed_point(v, v - step * oa.grad(terms), **options)
+    return plan, terms, np.repeat(np.arange(4.0)[:, None] + offset, 4, axis=1)
+
+
+@pytest.mark.parametrize("acceleration", ["anderson", "nesterov"])
+def test_a_draw_that_changes_nothing_is_no_convergence(acceleration):
+    plan, terms, exact = apart(acceleration=acceleration)
+    for seed in range(4):
+        sol = oa.online(plan, 1, of=terms, seed=seed).solve(max_iter=300, on_failure="return")
+        assert (sol.status, sol.iterations) == (Status.SAMPLED, 300)
+    if acceleration == "anderson":
+        np.testing.assert_allclose(sol.x, exact, atol=1e-6)
+
+
+def test_draws_that_are_met_to_rounding_are_neither_divergence_nor_standstill():
+    plan, terms, exact = apart()
+    near = exact + np.array([1e-17, 1e-16, 1e-15, 1.0])[:, None]  # one block of four is not met
+    sampled = oa.online(plan, 1, of=terms)
+    for _ in range(8):
+        sol = sampled.solve(near, max_iter=200)
+        assert (sol.status, sol.iterations) == (Status.SAMPLED, 200)
+        np.testing.assert_allclose(sol.x, exact, atol=1e-3)
+
+
+def test_a_tolerance_is_on_the_residual_of_the_full_map():
+    plan, terms, exact = apart()
+    for seed in range(4):
+        sol = oa.online(plan, 1, of=terms, seed=seed).solve(tol=1e-6, max_iter=2000)
+        assert sol.status is Status.CONVERGED_RESIDUAL_ONLY and 1 < sol.iterations < 2000
+        full = np.linalg.norm(plan.step((sol.x,))[0] - sol.x) / np.linalg.norm(sol.x)
+        assert sol.certificate.relative == pytest.approx(full) and full <= 1e-6
+        np.testing.assert_allclose(sol.x, exact, atol=1e-4)
+
+
+@pytest.mark.parametrize("acceleration", ["none", "nesterov"])
+def test_solves_that_end_before_they_begin_answer_as_the_full_plan_does(acceleration):
+    plan, terms, _ = apart(acceleration=acceleration, offset=1.0)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    for options in ({"max_iter": 0}, {"time_limit": 1e-9}):
+        full, sol = (p.solve(on_failure="return", **options) for p in (plan, oa.online(plan, 3, of=terms)))
+        assert (sol.status, sol.iterations, sol.certificate) == (full.status, 0, full.certificate)
+
+    class Interrupting(oa.samplers.WithoutReplacement):
+        def draw(self, rng, count):
+            raise KeyboardInterrupt
+
+    sol = oa.online(plan, sampler=Interrupting(3), of=terms).solve(on_failure="return")
+    assert (sol.status, sol.iterations, len(sol.history)) == (Status.INTERRUPTED, 0, 1)
+    np.testing.assert_array_equal(sol.x, 0.0)
+
+
+def test_the_full_plan_is_interrupted_in_its_first_iteration():
+    def interrupt(x, calls=[]):  # noqa: B006
+        calls.append(x)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return 0.5 * x
+
+    x = oa.Variable(3, name="x")
+    sol = oa.fixed_point(x, oa.apply(interrupt, x) + 1.0).solve(on_failure="return")
+    assert (sol.status, sol.iterations, len(sol.history)) == (Status.INTERRUPTED, 0, 1)
+
+
+def test_a_gradient_after_no_iteration_has_the_residual_of_its_adjoint():
+    plan, _, c, _ = toy()
+    sol = oa.online(plan, 4).solve(max_iter=0, on_failure="return")
+    found = sol.vjp(c, wrt="lam", on_inexact="return")
+    jacobian_c = c - 0.35 * dense(plan)[1] @ c
+    assert found.relative_residual == pytest.approx(np.linalg.norm(jacobian_c) / np.linalg.norm(c))
+
+
+def test_a_draw_that_leaves_the_adjoint_as_it_is_does_not_end_the_backward_pass():
+    x, y = oa.Variable(2, name="x"), oa.Parameter(np.ones(4), name="y")
+    first, second = oa.Matrix(np.eye(2)), oa.Matrix(np.diag([0.1, 0.1]))
+    data = 0.5 * oa.sum_squares(oa.vstack([first, second]) @ x - y)
+    plan = oa.fixed_point(x, x - 0.5 * oa.grad(data), acceleration="none")  # drawn alone, the first has derivative 0
+    for tol in (None, 1e-3):
+        options = {} if tol is None else {"tol": tol}
+        counts = {
+            oa.online(plan, 1, seed=seed)
+            .solve(max_iter=60)
+            .vjp(np.ones(2), wrt=y, max_iter=60, **options)
+            .counts["adjoint"]
+            for seed in range(6)
+        }
+        assert counts == {60}
+
+
+def test_a_run_that_explodes_has_diverged():
+    x = oa.Variable(4, name="x")
+    rows = oa.vstack([oa.Identity(4), 2.0 * oa.Identity(4)])
+    plan = oa.fixed_point(x, x - 3.0 * oa.grad(0.5 * oa.sum_squares(rows @ x - np.ones(8))), acceleration="none")
+    with pytest.raises(oa.DivergedError, match="run away"):
+        oa.online(plan, 1).solve()
+
+
+def test_a_map_that_is_not_finite_at_the_start_says_so():
+    x = oa.Variable(4, name="x")
+    data = 0.5 * oa.sum_squares(oa.vstack([oa.Identity(4), 2.0 * oa.Identity(4)]) @ x - np.ones(8))
+    sampled = oa.online(oa.fixed_point(x, x - 0.1 * oa.grad(data) + oa.apply(np.log, x)), 1)
+    for max_iter in (0, 5):
+        with pytest.raises(oa.NonFiniteError, match="not finite at the start"):
+            sampled.solve(-np.ones(4), max_iter=max_iter)
+
+
+@pytest.mark.parametrize("solves", [-5, None, True, 0.5, "a"])
+def test_a_count_of_solves_that_is_none_is_refused(solves):
+    plan, *_ = toy()
+    with pytest.raises(oa.ParameterError, match="restart takes the number"):
+        oa.online(plan, 4).restart(solves)
+
+
+def test_a_bar_counts_iterations(capsys):
+    pytest.importorskip("tqdm")
+    plan, *_ = toy()
+    oa.online(plan, 4).solve(max_iter=20, progress=True)
+    shown = capsys.readouterr().err
+    assert "iteration 20, sampled residual" in shown and "100%" in shown

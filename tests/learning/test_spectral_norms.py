@@ -86,3 +86,15 @@ def test_counts_that_make_no_sense_are_refused(iterations):
 def test_only_networks_are_normalised():
     with pytest.raises(oa.ParameterError, match=r"torch.nn.Module, not of int"):
         oa.learning.normalise_spectra(3)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize("layer", [lambda: torch.nn.LazyLinear(3), lambda: torch.nn.LazyConv2d(3, 3)])
+def test_layers_without_a_shape_are_refused_until_they_have_one(layer):
+    network = torch.nn.Sequential(layer())
+    with pytest.raises(oa.ParameterError, match="call the network once with an example"):
+        normalise_spectra(network)
+    network(torch.ones(1, 2, 8, 8))
+    assert refresh_spectra(normalise_spectra(network)) == 1
+    with pytest.raises(oa.ParameterError, match=r"torch.nn.Module, not of int"):
+        refresh_spectra(3)

@@ -1,5 +1,7 @@
 """Sweeps over grids: order, batching, parallel runs, caches, errors."""
 
+import errno
+import io
 import json
 import multiprocessing
 import os
@@ -7,15 +9,16 @@ import random
 import signal
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import opalg as oa
 from opalg.errors import ParameterError
-from tests.learning.sweep_runs import distance
+from tests.learning.sweep_runs import distance, dying
 
 GRID = {"tau": [0.1, 0.5, 0.9], "target": [0.0, 1.0]}
 WANTED = [{"tau": t, "target": c, "loss": (t - c) ** 2} for t, c in product(*GRID.values())]
@@ -281,6 +284,14 @@ def interrupt():
     time.sleep(0.01)  # until Python hands it on
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C, where the tests were started in the background, whose processes ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def solved(a):
     x = oa.Variable(3, name="x")
     plan = oa.fixed_point(x, 0.9999 * x + 1.0, acceleration="none")
@@ -302,6 +313,7 @@ def failing(a):
         raise ValueError("turned into something else") from None
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("run", [solved, trained, failing])
 def test_what_ctrl_c_ended_early_is_not_kept(run, tmp_path):
     before = signal.getsignal(signal.SIGINT)
@@ -312,7 +324,99 @@ def test_what_ctrl_c_ended_early_is_not_kept(run, tmp_path):
     assert kept == [{"a": 1}]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_worker_says_that_it_was_interrupted():
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(1, mp_context=fork) as executor, pytest.raises(KeyboardInterrupt):
         oa.sweep(failing, {"a": [2]}, executor=executor)
+
+
+class Disk(io.FileIO):
+    """A file on a disk that has room for some bytes more."""
+
+    room = 0
+
+    def write(self, data):
+        if not type(self).room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        count = super().write(bytes(data)[: type(self).room])
+        type(self).room -= count
+        return count
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_cache_and_what_was_written_stays(tmp_path, monkeypatch):
+    path = tmp_path / "cache.jsonl"
+    oa.sweep(distance, GRID, cache=tmp_path / "whole.jsonl")
+    lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(Disk, "room", sum(map(len, lines[:2])) + 20)
+        patched.setattr(Path, "open", lambda self, mode: io.BufferedWriter(Disk(self, mode)))
+        with pytest.raises(ParameterError, match=r"cache.jsonl, cannot be used: No space left.*make room"):
+            oa.sweep(distance, GRID, cache=path)
+    assert path.read_bytes() == b"".join(lines[:2]) + lines[2][:20]
+    rest = Counted()
+    assert oa.sweep(rest, GRID, cache=path).rows == WANTED
+    assert len(rest.calls) == 4
+    assert path.read_bytes() == b"".join(lines)
+
+
+@pytest.mark.parametrize("cache", [3, True, b"runs", ["runs"], "a\0b"])
+def test_what_is_no_path_is_no_cache(cache):
+    with pytest.raises(ParameterError, match="cache"):
+        oa.sweep(distance, GRID, cache=cache)
+
+
+def test_executors_that_take_no_calls_are_told():
+    with pytest.raises(ParameterError, match=r"ThreadPoolExecutor\(4\), but the class"):
+        oa.sweep(distance, GRID, executor=ThreadPoolExecutor)
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(ParameterError, match=r"takes no calls, cannot schedule.*while it is open"):
+        oa.sweep(distance, GRID, executor=executor)
+
+
+def test_calls_that_an_executor_drops_are_told(tmp_path):
+    executor = ThreadPoolExecutor(1)
+
+    def run(tau, target):
+        executor.shutdown(wait=False, cancel_futures=True)
+        return distance(tau, target)
+
+    executor.submit(time.sleep, 0.1)  # so that all calls wait when the first one starts
+    with pytest.raises(ParameterError, match="its waiting calls were cancelled"):
+        oa.sweep(run, GRID, executor=executor, cache=tmp_path / "cache.jsonl")
+    assert len((tmp_path / "cache.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_worker_that_dies_is_told_with_what_it_ran(tmp_path, kept):
+    cache = tmp_path / "cache.jsonl" if kept else None
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        advice = "cache.jsonl keeps what has ended" if kept else "cache='runs.jsonl' to keep"
+        with pytest.raises(BrokenExecutor, match=rf"died.*about to: \{{'n': 2\}}\. .*{advice}"):
+            oa.sweep(dying, {"n": [0, 1, 2, 3]}, executor=executor, cache=cache)
+        with pytest.raises(BrokenExecutor, match="took no call"):
+            oa.sweep(dying, {"n": [3]}, executor=executor)
+    if kept:
+        assert [json.loads(line)["outcome"] for line in cache.read_text().splitlines()] == [{"loss": 0}, {"loss": 1}]
+
+
+def test_arrays_and_tensors_in_a_grid_are_told_apart_by_value(tmp_path):
+    torch = pytest.importorskip("torch")
+    seen = []
+
+    def run(tau, w):
+        seen.append((tau, w))
+        return {"loss": tau + float(w.sum())}
+
+    def grid():
+        return {"tau": [torch.tensor(0.5), np.array(1.5)], "w": [torch.ones(2), torch.tensor([1.0, 2.0]), np.zeros(2)]}
+
+    rows = oa.sweep(run, grid(), cache=tmp_path / "cache.jsonl").rows
+    assert len(seen) == 6 and {type(tau) for tau, _ in seen} == {float}
+    again = oa.sweep(run, grid() | {"tau": [0.5, 1.5]}, cache=tmp_path / "cache.jsonl")
+    assert len(seen) == 6 and again.column("loss").tolist() == [r["loss"] for r in rows]
+    assert len(again.where(w=torch.tensor([1.0, 2.0]))) == 2
+    assert oa.sweep(run, {"tau": torch.tensor([0.5, 0.25]), "w": [torch.ones(1)]}).column("tau").tolist() == [0.5, 0.25]
+    with pytest.raises(ParameterError, match="twice"):
+        oa.sweep(run, {"tau": [1.0], "w": [torch.ones(2), torch.ones(2)]})

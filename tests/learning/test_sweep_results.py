@@ -141,3 +141,12 @@ def test_a_figure_that_no_run_reached_says_why():
     for look in (found.column, found.best, lambda name: found.table(name, rows="n")):
         with pytest.raises(ParameterError, match="2 of 2 runs failed, the first with ValueError: no data"):
             look("loss")
+
+
+@pytest.mark.parametrize("reduce", ["min", "count", max])
+def test_a_table_of_reduced_curves_is_refused_and_not_empty(found, reduce):
+    with pytest.raises(ParameterError, match=r"'curve' holds list.*a number is needed"):
+        found.table("curve", rows="task", reduce=reduce)
+    with pytest.raises(ParameterError, match=r"'task' holds str"):
+        found.table(("loss", "task"), rows="tau", reduce=reduce)
+    assert found.table("curve", rows=("task", "tau")).rows[0][2] == [0.9, 0.3]
