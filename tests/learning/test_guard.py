@@ -171,8 +171,11 @@ def test_failures_in_validation_do_not_end_training():
 
 
 def test_mistakes_are_not_failures_of_a_step():
+    unknown = ({"z": torch.zeros(SHAPE)}, torch.zeros(SHAPE))
     with pytest.raises(oa.ParameterError, match="is not a parameter"):
-        oa.fit(ridge(), [*batches(1), ({"z": torch.zeros(SHAPE)}, torch.zeros(SHAPE))])
+        oa.fit(ridge(), [unknown])
+    with pytest.raises(oa.ParameterError, match="batch 2 gives 'z', but the first one gave 'y'"):
+        oa.fit(ridge(), [*batches(1), unknown])
 
 
 @pytest.mark.parametrize(
