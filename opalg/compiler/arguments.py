@@ -51,6 +51,11 @@ def parameter_values(parameters: Sequence[Parameter], given: Mapping[Any, Any], 
     return values
 
 
+def kept(params: Mapping[Any, Any] | None) -> dict[Any, Any]:
+    """The values given to a solve as they are now: its gradient may be asked for when the arrays have changed."""
+    return {key: _copied(value) for key, value in (params or {}).items()}
+
+
 def in_precision(lib: Backend, leaves: Iterable[Leaf], values: Mapping[Any, Any]) -> dict[Any, Any]:
     """The value of each leaf, given here or its own, as an array of a backend; sparse matrices are left as they are."""
     current = {leaf: values.get(leaf, leaf.value) for leaf in leaves}
@@ -75,6 +80,12 @@ def start_of(x0: Any, variables: Sequence[Variable]) -> dict[Variable, Any]:
         check_finite(array, f"x0 for {variable.label}")
         starts[variable] = array
     return starts
+
+
+def _copied(value: Any) -> Any:
+    if hasattr(value, "detach"):
+        return value.detach().clone()
+    return value.copy() if hasattr(value, "copy") else value + 0 if library_name(value) is not None else value
 
 
 def plain(array: Any) -> Any:

@@ -12,6 +12,7 @@ from opalg.arrays import Backend
 from opalg.errors import NotAContractionError, OpalgError
 from opalg.iterations import BatchedAnderson
 from opalg.iterations.contraction import contraction_factor
+from opalg.iterations.vectors import norm
 from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Measurement, Outcome, quiet
 from opalg.solving.status import Status
@@ -20,6 +21,12 @@ ENOUGH = 20  # iterations before residuals that have not shrunk say something ab
 GROWN = 10.0  # growth of the residual over the first that counts as divergence where the map lengthens residuals
 FAILURES = {"nonfinite": Status.NONFINITE, "diverged": Status.DIVERGED}
 BEGUN = (Status.MAX_ITER, Status.TIME_LIMIT, Status.STAGNATED)  # ends that say less than a sample that failed
+
+
+def measured(residual: float, flat: Any, lib: Backend) -> Measurement:
+    """A residual ``|T(x) - x|`` beside ``|x|``; at most one over the rounding unit, which it is at zero."""
+    size = max(norm(flat, lib), residual * lib.epsilon)
+    return Measurement(Certificate("residual", residual, 0.0 if residual == 0 else residual / size))
 
 
 @dataclass

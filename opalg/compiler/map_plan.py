@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from opalg.arrays import Backend
 from opalg.arrays import backend as backend_named
 from opalg.compiler.again import moving, resuming
-from opalg.compiler.arguments import limits_of, parameter_values, start_of
+from opalg.compiler.arguments import kept, limits_of, parameter_values, start_of
 from opalg.compiler.explain import Explanation, block
 from opalg.compiler.map_binding import MapBinding
-from opalg.compiler.map_outcomes import Samples, growth_of, not_a_contraction
+from opalg.compiler.map_outcomes import Samples, growth_of, measured, not_a_contraction
 from opalg.compiler.map_refusals import OF_COMPILE, OF_SOLVE, missing, refuses
 from opalg.compiler.placement import placement_of
 from opalg.compiler.step_bound import StepBound, step_bound, step_facts
@@ -38,7 +38,6 @@ from opalg.methods.fixed_point import lower_map
 from opalg.methods.method import Lowering
 from opalg.nodes import walk
 from opalg.program.text import program_text
-from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Info, Measurement, run
 from opalg.solving.progress import progress_of
 from opalg.solving.solution import Solution, deliver
@@ -142,6 +141,7 @@ class MapPlan:
         limits.look_at_start = False  # the first application of the map measures the start
         limits.follow = callback is not None
         limits.watch_growth = not self.sample_axes
+        params = kept(params)
         binding, lib, space = self.bind(params), self.backend, self.space
         begin = self.initial_state(x0)
 
@@ -159,9 +159,8 @@ class MapPlan:
                 return samples.measure()
             flat = flat_of(state)
             residual = residual if iteration.products else norm(lib.subtract(step(flat), flat), lib)
-            relative = 0.0 if residual == 0 else residual / max(norm(flat, lib), lib.tiny)
             residuals.append(residual)
-            return Measurement(Certificate("residual", residual, relative))
+            return measured(residual, flat, lib)
 
         bar = progress_of(progress, limits.tol, "fixed_point")
         # the states of many samples stay as they are

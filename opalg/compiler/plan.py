@@ -9,7 +9,7 @@ from typing import Any
 
 from opalg.arrays import Backend
 from opalg.compiler.again import moving, resuming
-from opalg.compiler.arguments import limits_of, parameter_values, start_of
+from opalg.compiler.arguments import kept, limits_of, parameter_values, start_of
 from opalg.compiler.binding import Binding
 from opalg.compiler.choose import Candidate
 from opalg.compiler.compiled import CompiledEnergy
@@ -125,6 +125,7 @@ class Plan:
             limits.max_iter = min(limits.max_iter, 2)
         if on_failure not in (None, *POLICIES):
             raise ParameterError(f"on_failure must be one of {POLICIES}, not {on_failure!r}")
+        params = kept(params)
         binding = self._lent(params)
         if step is not None:
             self._take_step(binding, step)
@@ -276,8 +277,8 @@ class Plan:
                 f"plan.initial_state()"
             )
         return tuple(
-            self.backend.asarray(part, kept.kind) if kept.shape else part
-            for part, kept in zip(state, self.lowering.state, strict=True)
+            self.backend.asarray(part, place.kind) if place.shape else part
+            for part, place in zip(state, self.lowering.state, strict=True)
         )
 
     def _embedded(self, params: Mapping[Any, Any] | None) -> Binding:

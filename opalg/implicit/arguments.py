@@ -20,7 +20,7 @@ from opalg.methods.method import Lowering
 from opalg.methods.problem import Problem
 from opalg.nodes import walk
 from opalg.program.expression import Expression
-from opalg.program.network_weights import NetworkWeights, is_module, is_weight
+from opalg.program.network_weights import NetworkWeights, is_module, is_weight, tensors_of
 from opalg.solving.solution import Solution, warn_caller
 from opalg.solving.status import Status
 
@@ -255,10 +255,11 @@ def _parameters(lowering: Lowering, problem: Problem | None, cache: dict[Any, An
 
 def _weights_of(networks: list[Any], lowering: Lowering, cache: dict[Any, Any]) -> NetworkWeights:
     """The weights as one leaf, the same for every gradient of a plan, so that compiled pieces serve again."""
-    key = ("weights", tuple(id(n) for n in networks))
+    tensors = [t for n in networks for t in tensors_of(n)]
+    key = ("weights", tuple(id(n) for n in networks), tuple(id(t) for t in tensors))
     if key not in cache:
         found = NetworkWeights(networks, [*lowering.step, *lowering.readout.values()])
-        cache[key] = (found, networks)  # which keeps the networks alive, and so their identities
+        cache[key] = (found, networks, tensors)  # which keeps them alive, and so their identities
     weights: NetworkWeights = cache[key][0]
     return weights
 

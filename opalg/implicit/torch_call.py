@@ -55,7 +55,7 @@ class SolverCall(Call):
 
     def solve(self, tensors: Tensors) -> Tensors:
         count = len(self.plan.parameters)
-        values = dict(zip(self.plan.parameters, (_own(t) for t in tensors[:count]), strict=True))
+        values = dict(zip(self.plan.parameters, (_plain(t) for t in tensors[:count]), strict=True))
         options = dict(self.module.options)
         last = self.module.solution
         if self.module.warm_start and starts_from(last):
@@ -181,12 +181,6 @@ class SolverCall(Call):
     def _nothing(self) -> Tensors:
         lib = self.plan.backend
         return tuple(lib.zeros(v.shape, v.kind) for v in self.plan.variables)
-
-
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """The values of a tensor; a copy where an optimiser may write to it later."""
-    plain = _plain(tensor)
-    return plain.clone() if isinstance(tensor, torch.nn.Parameter) else plain
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import chain, count
 from keyword import iskeyword
 from typing import Any, NoReturn
 
@@ -149,12 +150,16 @@ class SolverModule(torch.nn.Module):
 
     def _free_name(self, name: str, index: int) -> str:
         """An attribute name for a parameter: its own where that is free and no word of Python's, else a number."""
+        others = {p.name for p in self.plan.parameters} - {name}
         name = f"{name}_" if iskeyword(name) else name
-        taken = not name.isidentifier() or hasattr(self, name) or name == "parametrizations"
-        return f"parameter{index}" if taken else name
+        tried = [name] if name.isidentifier() else []
+        numbered = (f"parameter{index}{'_' * n}" for n in count())
+        reserved = {"parametrizations", *others}
+        return next(n for n in chain(tried, numbered) if not hasattr(self, n) and n not in reserved)
 
     def _solve(self, given: Mapping[str, Any]) -> Any:
         tensors = [self._tensor(n, t) for n, t in self._own_and(given).items()]
+        self._inner.refresh()  # as layers may have changed since the last call
         weights = dict(self.networks.named_parameters())
         call = SolverCall(self, tuple(weights), dict(self.networks.named_buffers()))
         points = Solve.apply(Ask(call), *tensors, *weights.values())
@@ -162,8 +167,8 @@ class SolverModule(torch.nn.Module):
 
     def _own_and(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The tensors of all parameters by name."""
-        known = {p.name: n for p, n in zip(self.plan.parameters, self._names, strict=True) if p.name}
-        known.update({n: n for n in self._names})
+        known = {n: n for n in self._names}
+        known |= {p.name: n for p, n in zip(self.plan.parameters, self._names, strict=True) if p.name}
         unknown = [key for key in given if key not in known]
         if unknown:
             raise ParameterError(
@@ -214,13 +219,16 @@ class SolverModule(torch.nn.Module):
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Solves in between that neither begin at the last solution nor leave one behind."""
+        """Solves in between that neither begin at the last solution nor leave one, or random numbers drawn, behind."""
         before = (self.warm_start, self.solution, self.gradients)
+        solves = getattr(self.plan, "solves", None)
         self.warm_start = False
         try:
             yield
         finally:
             self.warm_start, self.solution, self.gradients = before
+            if solves is not None:
+                self.plan.restart(solves)
 
     def train(self, mode: bool = True) -> SolverModule:
         """Set the mode of this module; networks of the energy keep theirs, since a solve needs one function."""

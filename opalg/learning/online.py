@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from opalg.compiler.arguments import limits_of
+from opalg.compiler.arguments import kept, limits_of
 from opalg.compiler.explain import Explanation
+from opalg.compiler.map_outcomes import measured
 from opalg.compiler.map_plan import MapPlan
 from opalg.energies.data_blocks import DataBlocks, data_blocks
 from opalg.energies.energy import EnergyExpression
@@ -25,7 +26,6 @@ from opalg.learning.profiles import Profile, profile
 from opalg.learning.sampled_map import SampledMap
 from opalg.learning.samplers import Sampler, WithoutReplacement, drawn_by
 from opalg.learning.sampling_variance import SamplingVariance, sampling_variance
-from opalg.solving.certificate import Certificate
 from opalg.solving.loop import Info, Measurement, run
 from opalg.solving.solution import Solution, deliver, warn_caller
 from opalg.solving.status import Status
@@ -100,6 +100,11 @@ class OnlinePlan:
             and (sorted(drawn_by(self.sampler, np.random.default_rng(0), self.count)) == list(range(self.count)))
         )
 
+    @property
+    def solves(self) -> int:
+        """The number of solves made so far."""
+        return self._solves[0]
+
     def restart(self, solves: int = 0) -> None:
         """Set the number of solves made so far, which the next streams of random numbers follow from.
 
@@ -167,19 +172,20 @@ class OnlinePlan:
         limits.tol = NEVER if tol is None else limits.tol
         limits.look_at_start, limits.follow = False, callback is not None
         limits.watch_growth = limits.watch_standstill = False  # what single draws find says neither
-        binding, lib, space = self.full.bind(params), self.backend, self.full.space
+        binding, lib, space = self.full.bind(kept(params)), self.backend, self.full.space
         sampled = SampledMap(self.variables[0], self.pieces, binding, self._cache)
         forward, backward = self._streams()
         iteration, drift = self._iteration(sampled, space, forward), Drift(lib, limits.max_iter)
         iteration.start(space.pack(list(self.full.initial_state(x0))))
 
         def whole(flat: Any) -> Measurement:
-            return self._measurement(norm(lib.subtract(space.view(binding.step(*space.unpack(flat))), flat), lib), flat)
+            residual = norm(lib.subtract(space.view(binding.step(*space.unpack(flat))), flat), lib)
+            return measured(residual, flat, lib)
 
         def measure(flat: Any) -> Measurement:
             if not isfinite(iteration.residual):  # no draw was looked at
                 return whole(flat)
-            found = self._measurement(iteration.residual, flat)
+            found = measured(iteration.residual, flat, lib)
             return whole(flat) if found.certificate.relative <= limits.tol else found
 
         bar = Counting(limits.max_iter, "online") if progress else None
@@ -212,11 +218,6 @@ class OnlinePlan:
         if solution.status.success and solution.message and on_failure != "return":
             warn_caller(f"online: {solution.message}")
         return deliver(solution, on_failure)
-
-    def _measurement(self, residual: float, flat: Any) -> Measurement:
-        """A residual, and what it is relative to the size of the point."""
-        size = max(norm(flat, self.backend), self.backend.tiny)
-        return Measurement(Certificate("residual", residual, 0.0 if residual == 0 else residual / size))
 
     def _advice(self, iteration: Iteration, drift: Drift) -> str:
         """What to say about a run that does not settle; with momentum, about one that has not yet."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import Enum
+from functools import cached_property
 from math import isfinite, nan
 from typing import Any
 
@@ -31,6 +30,7 @@ from opalg.learning.losses import checked_loss, loss_of
 from opalg.learning.optimisers import Optimisers
 from opalg.learning.penalties import check_reach, checked_value
 from opalg.learning.randomness import random_state, set_random_state
+from opalg.learning.setups import setup_of, values_left_alone
 from opalg.learning.solver_figures import Watched, solvers_in
 from opalg.learning.spectral_norms import refresh_spectra
 from opalg.learning.training_log import TrainingLog
@@ -288,17 +288,13 @@ class Trainer:
 
     # Checkpoints.
 
-    @property
-    def _setup(self) -> dict[str, Any]:
-        """What has to be the same where a run goes on."""
-        held = self.module.state_dict()
+    @cached_property
+    def setup(self) -> dict[str, Any]:
+        """What has to be the same where a run goes on, as it is before the first step."""
+        alone = values_left_alone(self.module, self.names, self.weights)
         return {
-            "parameters": {n: list(getattr(p, "shape", ())) for n, p in held.items()},
-            "dtypes of parameters": {
-                n: str(p.dtype).rpartition(".")[2] for n, p in held.items() if hasattr(p, "dtype")
-            },
-            "parametrisations": _parametrisations(self.module),
-            "models": [_text_of(solver.plan) for solver in solvers_in(self.module)],
+            **setup_of(self.module),
+            "values that are not trained": alone,
             "what is trained": sorted(self.weights),
             "optimisers and schedulers": self.optimisers.kinds,
             "penalties": [p.name for p in self.penalties],
@@ -308,14 +304,14 @@ class Trainer:
     def save(self, path: Any) -> None:
         """Write down everything that the next step depends on."""
         state = {
-            "setup": self._setup,
+            "setup": self.setup,
             "module": dict(self.module.state_dict()),
             "optimisers": self.optimisers.state_dict(),
             "penalties": [p.state_dict() if hasattr(p, "state_dict") else {} for p in self.penalties],
             "place": [self.epoch, self.step, self.done, self.failures, self.evaluated],
             "recent": self._recent,
             "good": self.good,
-            "solves": [p._solves[0] for p in self._random_plans()],
+            "solves": [p.solves for p in self._random_plans()],
             "starts": [s.start_state() for s in solvers_in(self.module)],
             "random": {"now": random_state(), "epoch": self._epoch_random},
             "seconds": self._before + time.perf_counter() - self._begin,
@@ -323,17 +319,20 @@ class Trainer:
         }
         save_state(path, state)
 
-    def load(self, path: Any) -> None:
-        """Go back to where a checkpoint was written.
+    def begin_at(self, path: Any) -> None:
+        """Go back to where a checkpoint was written, if there is one; note what this run is compared with later.
 
         Raises
         ------
         ParameterError
             Where it belongs to another model, to a run that was set up otherwise, or is no whole checkpoint.
         """
+        setup = self.setup
+        if not path.exists():
+            return
         state = load_state(path)
         check_entries(path, state, ENTRIES)
-        check_setup(path, state["setup"], self._setup)
+        check_setup(path, state["setup"], setup)
         try:
             self._go_on_from(state)
         except OpalgError:
@@ -360,28 +359,6 @@ class Trainer:
     def _random_plans(self) -> list[Any]:
         """The plans of the model that draw blocks at random."""
         return [s.plan for s in solvers_in(self.module) if hasattr(s.plan, "restart")]
-
-
-def _text_of(plan: Any) -> str:
-    """What a plan solves and how, but for where it runs: another machine may go on."""
-    text = repr(plan).replace(f" on {plan.backend!r}", "")
-    return re.sub(r" at 0x[0-9a-f]+", "", text) + getattr(plan, "acceleration", "")
-
-
-def _parametrisations(module: Any) -> dict[str, str]:
-    """What parameters are functions of free numbers, and which functions: names of classes with their settings."""
-    found = {}
-    for label, part in module.named_modules():
-        for name, ways in getattr(part, "parametrizations", {}).items():
-            found[f"{label}.{name}" if label else name] = " of ".join(_way(w) for w in reversed(ways))
-    return found
-
-
-def _way(way: Any) -> str:
-    """The name of a parametrisation, and what it was made with."""
-    settings = {k: v for k, v in vars(way).items() if not k.startswith("_") and k != "training"}
-    kept = [f"{k}={v}" for k, v in sorted(settings.items()) if isinstance(v, (bool, int, float, str, Enum))]
-    return f"{type(way).__name__}({', '.join(kept)})" if kept else type(way).__name__
 
 
 __all__ = ["PASSING", "Trainer"]

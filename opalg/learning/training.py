@@ -162,11 +162,11 @@ def fit(
     module = _module_of(model, module_options)
     chosen = _checked_metrics(metrics, validate)
     how = (optimizer, lr, scheduler)
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         trainer = Trainer(module, data, loss, wrt, how, _checked_penalties(penalties), _checked_guard(guard), seed)
         with trainer.only_weights(), _bar(epochs, progress, data) as bar, Interrupts() as interrupts:
-            if path is not None and path.exists():
-                trainer.load(path)
+            if path is not None:
+                trainer.begin_at(path)
 
             def stop(row: dict[str, Any]) -> bool:
                 bar.update(trainer.epoch, trainer.done, row)

@@ -57,7 +57,7 @@ class NetworkWeights:
         known = [m for f in self.functions if (m := module_of(f.forward)) is not None]
         self.modules = tuple(dict.fromkeys([*given, *known]))
         by_tensor = {id(t): f"{i}.{n}" for i, m in reversed(list(enumerate(self.modules))) for n, t in _named(m)}
-        found = [t for key in wanted for t in _tensors_of(key)]
+        found = [t for key in wanted for t in tensors_of(key)]
         self.tensors = tuple({id(t): t for t in found}.values())
         lost = next((t for t in self.tensors if id(t) not in by_tensor), None)
         if lost is not None:
@@ -144,7 +144,7 @@ def _named(module: Any) -> Iterator[tuple[str, Any]]:
     return module.named_parameters()  # type: ignore[no-any-return]
 
 
-def _tensors_of(key: Any) -> list[Any]:
+def tensors_of(key: Any) -> list[Any]:
     """The weights that a module, or a weight itself, stands for."""
     if is_weight(key):
         return [key]
@@ -348,4 +348,4 @@ def _holder_of(modules: Sequence[Any], function: Any) -> Any:
     return Holder()
 
 
-__all__ = ["NetworkWeights", "is_module", "is_weight", "modules_of"]
+__all__ = ["NetworkWeights", "is_module", "is_weight", "modules_of", "tensors_of"]

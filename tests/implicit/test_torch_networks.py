@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import opalg as oa
 
 torch = pytest.importorskip("torch")
 
+from opalg.implicit.torch_networks import called_modules  # noqa: E402
 from tests.implicit.torch_cases import EXACT, NETWORKS, N, as_function, data, network, with_network  # noqa: E402
 
 # Torch itself calls its deprecated compiler when derivatives forwards are first taken.
@@ -196,3 +198,113 @@ def test_what_is_no_network_is_refused() -> None:
     plan, _ = hidden()
     with pytest.raises(oa.ParameterError, match=r"torch\.nn\.Modules"):
         plan.as_module(networks=[torch.tanh])
+
+
+class Wrapped:
+    """A network in an object that is called, or has a method that is."""
+
+    def __init__(self, layers: Any) -> None:
+        self.layers = layers
+
+    def __call__(self, v: Any) -> Any:
+        return self.helped(v)
+
+    def helped(self, v: Any) -> Any:
+        return 0.3 * self.layers(v)
+
+
+def hiding(layers: Any) -> dict[str, Any]:
+    several, by_name, holder = [layers], {"layers": layers}, Wrapped(layers)
+    return {
+        "an object": Wrapped(layers),
+        "a method": Wrapped(layers).helped,
+        "a default": lambda v, layers=layers: layers(v),
+        "a list": lambda v: several[0](v),
+        "a mapping": lambda v: by_name["layers"](v),
+        "an attribute": lambda v: holder.layers(v),
+    }
+
+
+@pytest.mark.parametrize("kind", list(hiding(None)))
+def test_networks_are_seen_behind(kind: str) -> None:
+    layers = network()
+    assert [m for _, m in called_modules(hiding(layers)[kind])] == [layers]
+    x = oa.Variable(N, name="x")
+    plan = oa.fixed_point(x, oa.apply(hiding(layers)[kind], x) + data(N))
+    with pytest.raises(oa.ParameterError, match="calls the network"):
+        plan.as_module()
+    assert len(list(plan.as_module(networks=[layers]).networks.parameters())) == len(list(layers.parameters()))
+
+
+layers = network()  # a network that has the name of an attribute that functions here look for
+
+
+def test_attributes_are_no_globals() -> None:
+    other = Wrapped(network(3))
+    assert [m for _, m in called_modules(other)] == [other.layers]
+
+
+def test_threads_with_copies_of_a_module_do_not_meet() -> None:
+    net = with_network("map").as_module(tol=1e-9)
+    before = [w.detach().clone() for w in net.networks.parameters()]
+
+    def trained(scale: float) -> list[float]:
+        own, found = copy.deepcopy(net), []
+        optimiser = torch.optim.SGD(own.networks.parameters(), lr=scale)
+        for _ in range(20):
+            optimiser.zero_grad()
+            loss = (own() ** 2).sum()
+            loss.backward()
+            optimiser.step()
+            found.append(float(loss.detach()))
+        return found
+
+    scales = [0.0, 0.01, 0.02, 0.04]
+    alone = [trained(s) for s in scales]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(trained, scales)) == alone
+    assert all(torch.equal(a, b) for a, b in zip(before, net.networks.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("change", ["a layer more", "another layer", "parametrised"])
+def test_networks_may_change_behind_a_module(change: str) -> None:
+    plan = with_network("map")
+    net = plan.as_module(**EXACT)
+    (layers,) = net.networks
+    net()
+    if change == "a layer more":
+        layers.append(torch.nn.Linear(N, N).double())
+    elif change == "another layer":
+        layers[0] = torch.nn.Linear(N, 2).double()
+    else:
+        torch.nn.utils.parametrizations.weight_norm(layers[0])
+    net().sum().backward()
+    fresh = copy.deepcopy(layers)
+    x, y = oa.Variable(N, name="x"), oa.Parameter(data(N, seed=3), name="y")
+    exact = oa.fixed_point(x, 0.3 * oa.apply(fresh, x) + y).as_module(**EXACT)
+    exact().sum().backward()
+    for ours, theirs in zip(layers.parameters(), fresh.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_a_network_that_changed_in_a_copy_is_refused() -> None:
+    twin = copy.deepcopy(with_network("map").as_module())
+    twin.networks[0].append(network()[0])
+    with pytest.raises(oa.ParameterError, match=r"is no tensor of the networks in this plan.*before they are copied"):
+        twin()
+
+
+def test_what_is_frozen_now_counts_and_not_what_was_frozen_before() -> None:
+    plan = with_network("map")
+    layers = plan.as_module().networks[0]
+    ones = torch.ones(N, dtype=torch.float64)
+    layers[0].requires_grad_(False)
+    some = plan.solve().vjp(ones, layers)
+    layers.requires_grad_(True)
+    every = plan.solve().vjp(ones, layers)
+    assert len(list(some)) == 2 and len(list(every)) == 4
+    layers[0].weight = torch.nn.Parameter(layers[0].weight.detach().clone())
+    assert torch.allclose(plan.solve().vjp(ones, layers)[layers[0].weight], every[next(iter(every))])
+    layers.requires_grad_(False)
+    with pytest.raises(oa.ParameterError, match="frozen"):
+        plan.solve().vjp(ones, layers)
