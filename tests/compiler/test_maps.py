@@ -321,3 +321,30 @@ def test_a_bar_may_have_no_tolerance_to_reach():
         .iterations
         == 5
     )
+
+
+@pytest.mark.parametrize("limit", [{"max_iter": 0}, {"time_limit": 1e-9}])
+@pytest.mark.parametrize("size", [3, 500])
+def test_no_iteration_from_zero_is_no_failure(limit: dict[str, float], size: int) -> None:
+    x = oa.Variable(size, name="x")
+    found = oa.fixed_point(x, 0.5 * x + 10.0 * np.ones(size)).solve(on_failure="return", **limit)
+    assert found.status in (oa.Status.MAX_ITER, oa.Status.TIME_LIMIT)
+    assert found.certificate.relative == pytest.approx(1 / np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "array_api_strict"])
+@pytest.mark.parametrize("kind", ["map", "energy"])
+def test_what_is_given_to_a_solve_is_kept_for_its_gradient(kind: str, backend: str, rng: np.random.Generator) -> None:
+    library = pytest.importorskip(backend)
+    x, A = oa.Variable(4, name="x"), oa.Parameter(rng.standard_normal((6, 4)), name="A")
+    energy = 0.5 * oa.sum_squares(oa.Matrix(A) @ x - rng.standard_normal(6)) + oa.sum_squares(x)
+    plan = oa.compile(energy, backend=backend) if kind == "energy" else oa.fixed_point(
+        x, x - 0.05 * oa.grad(energy), backend=backend
+    )  # fmt: skip
+    given = library.asarray(rng.standard_normal((6, 4)))
+    cotangent = library.asarray(np.ones(4))
+    exact = plan.solve(params={A: given}, tol=1e-12).vjp(cotangent, A)[A]
+    solution = plan.solve(params={"A": given}, tol=1e-12)
+    given *= 0.5
+    found = solution.vjp(cotangent, A)[A]
+    assert np.array_equal(plan.backend.to_numpy(found), plan.backend.to_numpy(exact))

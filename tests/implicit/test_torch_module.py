@@ -42,6 +42,21 @@ def test_names_that_are_no_identifiers_get_numbers() -> None:
     assert torch.allclose(net(), torch.full((3,), 0.5, dtype=torch.float64), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("a b", "parameter0"), ("parameter1", None), ("in", "in_"), ("in_", "in"), ("plan", "a b")]
+)
+def test_names_stand_for_one_parameter_each(first: str, second: str | None) -> None:
+    x = oa.Variable(3, name="x")
+    ones = torch.ones(3, dtype=torch.float64)
+    p, q = oa.Parameter(ones, name=first), oa.Parameter(2 * ones, name=second)
+    net = oa.compile(oa.sum_squares(x - p) + oa.sum_squares(x - 3 * q)).as_module(tol=1e-10)
+    assert len(list(net.named_parameters())) == 2
+    assert torch.allclose(net(), 3.5 * ones)
+    assert torch.allclose(net(**{first: 5 * ones}), 5.5 * ones)
+    if second is not None:
+        assert torch.allclose(net(**{second: ones}), 2 * ones)
+
+
 def test_the_output_is_the_solution() -> None:
     net = module()
     out = net()

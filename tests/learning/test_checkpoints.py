@@ -109,6 +109,10 @@ def test_online_plans_draw_what_they_would_have_drawn(tmp_path):
     assert len(set(whole.log.column("residual"))) == 6, "every solve draws its own blocks"
     run(checkpoint=tmp_path / "run", callback=lambda row: row["step"] == 3)
     assert_same_run(run(checkpoint=tmp_path / "run"), whole)
+    batch = ({"y": torch.ones(12, dtype=torch.float64)}, torch.ones(6, dtype=torch.float64))
+    watched = run(validate=[batch])
+    assert np.array_equal(watched.log.column("loss"), whole.log.column("loss")), "evaluations draw nothing"
+    assert oa.learning.evaluate(watched.module, [batch]) == oa.learning.evaluate(watched.module, [batch])
 
 
 def test_loaders_that_shuffle_go_on_in_the_same_order(tmp_path):
@@ -483,3 +487,48 @@ def test_another_map_of_the_same_parameters_is_refused(tmp_path, before, now):
     assert oa.fit(model(**before), data, epochs=2, checkpoint=tmp_path / "run").epochs == 2
     with pytest.raises(oa.ParameterError, match="models were"):
         oa.fit(model(**now), data, epochs=3, checkpoint=tmp_path / "run")
+
+
+def numbered(lam=1.0, weight=2.0, layer=torch.nn.Tanh):
+    """A map with a network, a constant array and a weight of its own."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(8, 8), layer()).double()
+    u, f = oa.Variable(SHAPE, name="u"), oa.Parameter(torch.zeros(SHAPE, dtype=torch.float64), name="f")
+    lam = oa.Parameter(torch.tensor(lam, dtype=torch.float64), name="lam")
+    D = oa.Diagonal(weight * torch.ones(SHAPE, dtype=torch.float64))
+    return oa.fixed_point(u, u - 0.1 * (u - f + lam * oa.grad(oa.sum_squares(D @ u)) + 0.1 * oa.apply(net, u)))
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"weight": 3.0}, "numbers in models were 1. Constant"),
+        ({"weight": -2.0}, "numbers in models were 1. Constant"),
+        ({"layer": torch.nn.ReLU}, r"layers were networks\.0\.1 Tanh\(\), now ReLU\(\)"),
+        ({"lam": 0.9}, "values that are not trained were lam 1, now 0.9"),
+    ],
+    ids=["constant", "sign", "layer", "untrained"],
+)
+def test_models_are_compared_by_their_numbers_and_layers(tmp_path, now, said):
+    data = [({"f": torch.ones(SHAPE, dtype=torch.float64)}, torch.ones(SHAPE, dtype=torch.float64))]
+    path = tmp_path / "run"
+    oa.fit(numbered(), data, wrt="networks", checkpoint=path)
+    assert oa.fit(numbered(), data, wrt="networks", epochs=2, checkpoint=path).epochs == 2
+    with pytest.raises(oa.ParameterError, match=said):
+        oa.fit(numbered(**now), data, wrt="networks", epochs=3, checkpoint=path)
+
+
+def test_values_that_a_callback_moves_are_not_compared(tmp_path):
+    data = [({"f": torch.ones(SHAPE, dtype=torch.float64)}, torch.ones(SHAPE, dtype=torch.float64))]
+
+    def run(epochs):
+        module = numbered().as_module()
+
+        def anneal(row):
+            with torch.no_grad():
+                module.lam.mul_(0.5)
+
+        return oa.fit(module, data, wrt="networks", epochs=epochs, callback=anneal, checkpoint=tmp_path / "run")
+
+    run(1)
+    assert float(run(3).module.lam.detach()) == 0.125
