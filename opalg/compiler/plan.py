@@ -90,7 +90,7 @@ class Plan:
         x0 : array, mapping from Variable to array, or Solution, optional
             Where to start; a `Solution` of the same plan also brings its dual variables.
         params : mapping from Parameter (or its name) to value, optional
-            Values of parameters for this solve.
+            Values of parameters for this solve; they are copied, so that gradients are those of now.
         tol : float, optional
             On the relative certificate: the duality gap where there is one, else the residual. Default 1e-4.
         max_iter : int, optional
