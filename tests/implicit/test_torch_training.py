@@ -62,26 +62,23 @@ def test_memory_is_flat(make: Any, warm: bool) -> None:
     net = make().as_module(tol=1e-8, warm_start=warm)
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-5)
 
-    def train(steps: int) -> None:
+    def memory_after(steps: int) -> int:
         for _ in range(steps):
             optimiser.zero_grad()
             (net() ** 2).sum().backward()
             optimiser.step()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
 
-    train(10)
+    memory_after(10)
     objects, tensors = alive()
     tracemalloc.start()
-    train(5)
-    gc.collect()
-    first = tracemalloc.get_traced_memory()[0]
-    train(15)
-    gc.collect()
-    second = tracemalloc.get_traced_memory()[0]
+    memory = [memory_after(5), memory_after(10), memory_after(10), memory_after(10)]
     tracemalloc.stop()
     more_objects, more_tensors = alive()
     assert more_tensors <= tensors
     assert more_objects <= objects + 20
-    assert second - first <= 100_000
+    assert min(np.diff(memory)) <= 60_000  # a table of the interpreter may grow once, a leak grows each time
 
 
 def test_solutions_die_with_their_graph() -> None:
