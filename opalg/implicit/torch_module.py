@@ -76,8 +76,8 @@ class SolverModule(torch.nn.Module):
     solves one sample after another. ``torch.compile`` breaks its graph at the solve, and under autocast solves stay in
     the precision of the plan, which halves are cast to.
 
-    Networks compute by what they are in evaluation mode: `train` leaves their mode as it is. Deep copies have weights of
-    their own, which they lend to the networks of the one plan; copies that work in several threads take turns.
+    Networks compute by what they are in evaluation mode: `train` leaves their mode as it is. Deep copies have weights
+    of their own, which they lend to the networks of the one plan; copies that work in several threads take turns.
 
     Examples
     --------

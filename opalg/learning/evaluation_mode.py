@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from opalg.program.hidden_networks import called_modules
 from opalg.program.network_weights import is_module
 
 
@@ -29,8 +30,6 @@ def evaluation_mode(function: Callable[..., Any]) -> Iterator[None]:
 
 def networks_of(function: Any) -> list[Any]:
     """The networks that a function is, refers to by name, or wraps."""
-    from opalg.implicit.torch_networks import called_modules
-
     if is_module(function):
         return [function]
     found = [module for _, module in called_modules(function)]

@@ -13,7 +13,7 @@ import opalg as oa
 
 torch = pytest.importorskip("torch")
 
-from opalg.implicit.torch_networks import called_modules  # noqa: E402
+from opalg.program.hidden_networks import called_modules  # noqa: E402
 from tests.implicit.torch_cases import EXACT, NETWORKS, N, as_function, data, network, with_network  # noqa: E402
 
 # Torch itself calls its deprecated compiler when derivatives forwards are first taken.
