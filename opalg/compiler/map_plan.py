@@ -199,7 +199,7 @@ class MapPlan:
                 expression=self._linear,
                 moved=moving(self, limits, params),
             ),
-            message="; ".join(m for m in (outcome.message, growth and self._advice(growth)) if m),
+            message="; ".join(m for m in (outcome.message, growth and self._advice(growth, binding.values)) if m),
             sample_statuses=() if samples is None else samples.statuses(growth is not None),
             sample_residuals=() if samples is None else tuple(samples.relative.tolist()),
         )
@@ -236,7 +236,7 @@ class MapPlan:
             return BatchedMomentum(step, self.backend, tol)
         return BatchedAnderson(step, self.backend, tol, self.memory if self.acceleration == "anderson" else 0)
 
-    def _advice(self, growth: float) -> str:
+    def _advice(self, growth: float, values: Mapping[Parameter, Any]) -> str:
         """What a map that lengthens residuals means, and what to try."""
         accelerate = (
             "seek its fixed point with acceleration='anderson'"
@@ -246,8 +246,18 @@ class MapPlan:
         return (
             f"an application of the map lengthens residuals by a factor of about {growth:.4g} here, so it is no "
             f"contraction: damp it as x + d * (T(x) - x) with a small d, {accelerate}, or normalise the spectra of the "
-            f"weights of its network"
+            f"weights of its network{self._step_too_long(values)}"
         )
+
+    def _step_too_long(self, values: Mapping[Parameter, Any]) -> str:
+        """What a bound on the step says, where the map is of a form that one is known for and it is not kept."""
+        if len(self.variables) != 1:
+            return ""
+        try:
+            bound = step_bound(self.expressions[0], self.variables[0], values, certified=False)
+        except UnsupportedError:
+            return ""
+        return "" if bound.safe else f". By its form, {bound}"
 
     # Pieces for embedding.
 

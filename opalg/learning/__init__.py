@@ -6,6 +6,7 @@ from opalg.learning.evaluation import evaluate
 from opalg.learning.guard import Guard
 from opalg.learning.held_norms import refresh_norms
 from opalg.learning.hypergradients import Hypergradient, hypergradient
+from opalg.learning.inner_maximum import InnerMaximum
 from opalg.learning.nonnegative import keep_nonnegative
 from opalg.learning.online import OnlinePlan, online
 from opalg.learning.path import Tuning, TuningStep
@@ -25,6 +26,7 @@ __all__ = [
     "Guard",
     "Hoag",
     "Hypergradient",
+    "InnerMaximum",
     "Maid",
     "Measured",
     "OnlinePlan",

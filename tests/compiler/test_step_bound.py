@@ -98,3 +98,16 @@ def test_other_maps_are_refused(rng):
         oa.fixed_point(u, 0.5 * u - 0.1 * oa.grad(oa.sum_squares(u))).step_bound()
     with pytest.raises(UnsupportedError, match="one variable"):
         oa.fixed_point({u: 0.5 * z, z: 0.5 * u}).step_bound()
+
+
+def test_a_map_that_diverges_says_what_its_step_would_have_to_be() -> None:
+    u = oa.Variable(2, name="u")
+    lam = oa.Parameter(1.0, name="lam")
+    plan = oa.fixed_point(u, u - 1.5 * oa.grad(lam * oa.sum_squares(u - np.ones(2))), acceleration="none")
+    with pytest.raises(oa.NotAContractionError, match=r"the step 1\.5 is not below 2 / L = 1 with estimated norms"):
+        plan.solve()
+    with pytest.raises(oa.NotAContractionError, match=r"2 / L = 0\.5 "):
+        plan.solve(params={"lam": 2.0})
+    other = oa.fixed_point(u, 2.0 * u + np.ones(2), acceleration="none")
+    with pytest.raises(oa.NotAContractionError, match="normalise the spectra of the weights of its network$"):
+        other.solve()
