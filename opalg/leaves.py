@@ -198,7 +198,7 @@ class Parameter(Leaf):
         check_finite(value, f"parameter {self.label!r}")
         if not (self.nonneg or self.positive) or self.kind == "complex" or 0 in value.shape:
             return
-        lowest = float(value.min()) if value.shape else float(value)
+        lowest = float(value.min() if hasattr(value, "min") else value.__array_namespace__().min(value))
         if lowest < 0 or (self.positive and lowest == 0):
             domain = "positive" if self.positive else "nonnegative"
             raise ParameterError(

@@ -173,3 +173,12 @@ def test_finite_values_whose_sum_is_not_are_accepted():
     check_finite(np.full(3, 1e308), "a")
     with pytest.raises(NonFiniteError, match="2 of 3 entries"):
         check_finite(np.array([np.inf, 1.0, -np.inf]), "a")
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+@pytest.mark.parametrize("values", [[1.0, -2.0], -2.0], ids=["array", "number"])
+def test_signs_are_checked_on_every_library(library, values):
+    xp = pytest.importorskip(library)
+    assert Parameter(abs(xp.asarray(values)), name="w", nonneg=True).nonneg
+    with pytest.raises(ParameterError, match="smallest entry is -2"):
+        Parameter(xp.asarray(values), name="w", nonneg=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from opalg.errors import ParameterError, ShapeError, UnsupportedError
+from opalg.errors import DtypeError, ParameterError, ShapeError, UnsupportedError
 from opalg.facts import UNKNOWN, YES, Bound
 from opalg.functionals.calculus import Functional, FunctionalFacts
 from opalg.functionals.exactness import Exactness
 from opalg.functionals.expressions import affine_argument
 from opalg.functionals.huber import Huber
-from opalg.functionals.network_functions import function_of
+from opalg.functionals.network_functions import Declared, NetworkFunctional, function_of
 from opalg.functionals.potential import Potential, PotentialSum
 from opalg.functionals.scalar_network import ScalarNetwork
 from opalg.functionals.weights import Condition, Data, data, nonnegative, positive, real_data, sign_hint
@@ -25,7 +26,8 @@ from opalg.operators.multi_convolution import MultiConvolve
 from opalg.program import expression as ex
 from opalg.program.expression import Apply, Expression, Literal, Pointwise, Reduce, Shape
 from opalg.program.linear import Reshaped
-from opalg.program.notation import data_latex, data_text
+from opalg.program.notation import data_latex, data_text, latex_name
+from opalg.program.opaque import OpaqueFunction
 
 
 @node
@@ -186,6 +188,88 @@ class ExpertSum(Functional):
         ]
 
 
+@node
+class EntrySum(NetworkFunctional):
+    """``f(v) = sum_i phi(v_i)`` for a function phi of arrays that works entry by entry, by its user's word.
+
+    Parameters
+    ----------
+    function : callable
+        ``phi(v)``: a function of a real array that returns one of the same shape.
+
+    Raises
+    ------
+    ParameterError
+        For what cannot be called.
+
+    Notes
+    -----
+    No prox and no conjugate are known, and nothing of convexity. Its entries can have weights, which the sum of a
+    `ScalarNetwork` cannot.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from opalg.functionals.fields_of_experts import EntrySum
+    >>> EntrySum(lambda v: v**4).value(np.array([1.0, 2.0]))
+    17.0
+    """
+
+    function: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "function", replace(function_of(self.function), symmetric=True, keeps_shape=True))
+
+    @property
+    def network(self) -> OpaqueFunction:
+        found: OpaqueFunction = self.function
+        return found
+
+    @property
+    def declared(self) -> Declared:
+        return Declared(energy=YES, smooth=YES)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {}
+
+    def define_value(self, v: Expression) -> Expression:
+        return ex.total(self.network.at(v))
+
+    def define_gradient(self, v: Expression) -> Expression:
+        return self.network.pulled(v, ex.broadcast_to(Literal(1.0), v.shape))
+
+    @property
+    def facts(self) -> FunctionalFacts:
+        return FunctionalFacts(smooth=YES, separable=YES)
+
+    def check_kind(self, kind: str) -> None:
+        if kind == "complex":
+            raise DtypeError(
+                f"{self!r} takes real arrays, but was given a complex one; apply it to real and imaginary parts"
+            )
+
+    def latex(self, inner: str, names: Mapping[Any, str] | None = None) -> str:
+        return rf"\sum_i {latex_name(self.network.name)}\left(\left({inner}\right)_i\right)"
+
+    @staticmethod
+    def examples(rng: np.random.Generator) -> list[Any]:
+        """Members for the property tests."""
+        return [EntrySum(OpaqueFunction(_quartic, _quartic_back, "quartic", curved=_quartic_twice))]
+
+
+def _quartic(v: Any) -> Any:
+    return v**4 / 4
+
+
+def _quartic_back(v: Any, u: Any) -> Any:
+    return u * v**3
+
+
+def _quartic_twice(v: Any, u: Any, d: Any) -> Any:
+    return 3 * u * v**2 * d
+
+
 def entries_of(value: Expression, v: Expression, owner: Functional) -> Expression:
     """What the value of a separable functional adds up, with the shape of v.
 
@@ -231,7 +315,8 @@ def fields_of_experts(
         ``oa.Matrix(A)`` for dense experts, each row of which is one.
     potential : Potential or Functional, or pair or triple of callables
         The function phi; or a functional that is a sum over entries, such as ``oa.functionals.Huber(0.1)``; or
-        ``(phi, phi')`` as functions of arrays, with ``phi''`` behind them where gradients of solutions are wanted.
+        ``(phi, phi')`` as functions of arrays, with ``phi''`` behind them where gradients of solutions are wanted; with
+        weights, functions that return an array of the shape they are given, entry by entry.
     x : affine expression
         The image; axes in front of those of the filters are a batch.
     weights : array or Parameter, optional
@@ -249,7 +334,7 @@ def fields_of_experts(
     ShapeError
         For filters of more axes than the image, and weights and biases of another number than theirs.
     ParameterError
-        For what is no potential, and for weights of a pair of callables.
+        For what is no potential, and for weights of a functional that is no sum over entries.
 
     Notes
     -----
@@ -272,7 +357,7 @@ def fields_of_experts(
     """
     affine = affine_argument(x, "fields_of_experts")
     operator = filters if isinstance(filters, LinearOperator) else _bank(filters, affine.shape, boundary, origin)
-    functional = _functional(potential)
+    functional = _functional(potential, weights is not None)
     if weights is not None:
         functional = ExpertSum(functional, weights, len(operator.out_shape) - 1)
     held = operator if norm is None else HeldNorm(operator, norm)
@@ -292,10 +377,10 @@ def _bank(filters: Any, image: Shape, boundary: str, origin: Any) -> MultiConvol
     return MultiConvolve(bank, image[len(image) - axes :], boundary=boundary, origin=origin)
 
 
-def _functional(potential: Any) -> Functional:
-    """The sum of a potential over all entries."""
+def _functional(potential: Any, weighted: bool) -> Functional:
+    """The sum of a potential over all entries; one whose entries can have weights where they do."""
     if isinstance(potential, (tuple, list)) and len(potential) in (2, 3) and all(map(callable, potential)):
-        return _pair(*potential)
+        return _pair(weighted, *potential)
     found = PotentialSum(potential) if isinstance(potential, Potential) else potential
     if not isinstance(found, Functional):
         raise ParameterError(
@@ -305,7 +390,7 @@ def _functional(potential: Any) -> Functional:
     return found
 
 
-def _pair(phi: Any, slope: Any, curvature: Any = None) -> Functional:
+def _pair(weighted: bool, phi: Any, slope: Any, curvature: Any = None) -> Functional:
     """``sum_i phi(v_i)`` with the derivatives that are given."""
 
     def back(v: Any, u: Any) -> Any:
@@ -314,7 +399,8 @@ def _pair(phi: Any, slope: Any, curvature: Any = None) -> Functional:
     def bent(v: Any, u: Any, d: Any) -> Any:
         return u * curvature(v) * d
 
-    return ScalarNetwork(function_of(phi, back, None, None if curvature is None else bent, total=True))
+    function = function_of(phi, back, None, None if curvature is None else bent)
+    return EntrySum(function) if weighted else ScalarNetwork(function)
 
 
 def _spread(biases: Any, own: Shape, responses: Shape) -> Expression:

@@ -15,7 +15,7 @@ from opalg.leaves import Constant
 from opalg.nodes import node
 from opalg.operators.algebra import LinearOperator
 from opalg.operators.knowledge import Facts
-from opalg.operators.projector import ParallelBeam, backproject, largest_sum, project
+from opalg.operators.projector import ParallelBeam, backproject, project
 from opalg.program.expression import Shape
 from opalg.program.linear import Kernel
 
@@ -102,19 +102,13 @@ class FilteredBackprojection(LinearOperator):
         return self._kernel(project_and_filter)
 
     def _kernel(self, function: Any) -> Kernel:
-        beam = self.beam
-        geometry = (beam.detectors, beam.spacing, "linear")
-        arguments = (self.response, self.shares, *beam.leaves, beam.directions, geometry)
-        return Kernel(function, arguments, in_place=False, fresh=True, passes=20.0 * len(beam.angles))
+        arguments = (self.response, self.shares, *self.beam.rays("linear"))
+        return Kernel(function, arguments, in_place=False, fresh=True, passes=20.0 * len(self.beam.angles))
 
     @property
     def facts(self) -> Facts:
         filtered = float(np.max(np.abs(self.response.value), initial=0.0))
-        total = 0.0
-        for (cosine, sine), share in zip(self.beam.directions, self.shares.value[:, 0], strict=True):
-            step = max(abs(cosine), abs(sine))
-            lines = self.beam.shape[0 if abs(cosine) >= abs(sine) else 1]
-            total += share**2 * lines * largest_sum(cosine, sine, self.beam.spacing, "linear", step)
+        total = self.beam.squared_norm_of_interpolation(self.shares.value[:, 0])
         return Facts(norm=upper(filtered * sqrt(total)))
 
     def __repr__(self) -> str:

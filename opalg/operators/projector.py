@@ -10,6 +10,7 @@ its footprint here. Forward and back projection use the same footprints, so they
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, cos, floor, hypot, inf, sin
@@ -86,12 +87,28 @@ class ParallelBeam:
         widths = sum(2 * reach(c, s, self.spacing, self.weights) for c, s in self.directions)
         return ceil(self.shape[0] * self.shape[1] * widths / self.spacing)
 
+    def rays(self, weights: str) -> tuple[Any, ...]:
+        """What `project` and `backproject` take behind the array, with one of the footprints."""
+        return (*self.leaves, self.directions, (self.detectors, self.spacing, weights))
+
     def squared_norm(self) -> float:
         """An upper bound on the squared norm: over the angles, the sum of longest row times largest column."""
         total = 0.0
         for cosine, sine in self.directions:
             column = largest_sum(cosine, sine, self.spacing, self.weights, self.spacing)
             total += column * longest_chord(self.shape, cosine, sine, self.weights)
+        return total
+
+    def squared_norm_of_interpolation(self, shares: Iterable[float]) -> float:
+        """An upper bound on the squared norm of `backproject` with the weights "linear" and each angle times its share.
+
+        Weights on a pixel add up to 1 at most, those on a detector to what `largest_sum` finds on each row or column.
+        """
+        total = 0.0
+        for (cosine, sine), share in zip(self.directions, shares, strict=True):
+            step = max(abs(cosine), abs(sine))
+            lines = self.shape[0 if abs(cosine) >= abs(sine) else 1]
+            total += share**2 * lines * largest_sum(cosine, sine, self.spacing, "linear", step)
         return total
 
     def matrix(self) -> Any:

@@ -18,6 +18,7 @@ from opalg.operators.knowledge import Facts
 from opalg.operators.projector import FOOTPRINTS, ParallelBeam, backproject, fitting_detectors, project
 from opalg.operators.shaped import OnShape
 from opalg.operators.stored import StoredMatrix, multiply_stored
+from opalg.operators.unmatched_backprojection import UnmatchedBackprojection
 from opalg.program.expression import Shape
 from opalg.program.linear import Kernel
 
@@ -67,9 +68,10 @@ class Radon(OnShape):
     values: the sinogram of a disc of height 1 and radius r is ``2 sqrt(r^2 - s^2)``.
 
     Forward and back projection use the same weights, so the pair is matched and the adjoint exact:
-    ``(A.H y)_p = sum_ak w(s_k - p . (cos a, sin a)) y_ak``. ``||A||^2 <= sum_a r_a c_a`` with the largest sums of a
-    row and of a column of each angle (Schur's test; an upper bound). The matrix is made at the first application, and
-    on libraries without sparse matrices weights are always computed anew.
+    ``(A.H y)_p = sum_ak w(s_k - p . (cos a, sin a)) y_ak``. The other one, which interpolates the rows of the sinogram
+    and is not the adjoint, is `unmatched_backprojection`. ``||A||^2 <= sum_a r_a c_a`` with the largest sums of a row
+    and of a column of each angle (Schur's test; an upper bound). The matrix is made at the first application, and on
+    libraries without sparse matrices weights are always computed anew.
 
     References: Siddon 1985, Fast calculation of the exact radiological path for a three-dimensional CT array; Joseph
     1982, An improved algorithm for reprojecting rays through pixel images; Kak and Slaney 1988, Principles of
@@ -148,10 +150,8 @@ class Radon(OnShape):
 
     def _kernel(self, function: Any) -> Kernel:
         beam = self.beam
-        geometry = (beam.detectors, beam.spacing, beam.weights)
         passes = 30.0 * len(beam.angles) if self.matrix_free else 4.0 * len(beam.angles)
-        arguments = (self._stored, *beam.leaves, beam.directions, geometry)
-        return Kernel(function, arguments, in_place=False, fresh=True, passes=passes)
+        return Kernel(function, (self._stored, *beam.rays(beam.weights)), in_place=False, fresh=True, passes=passes)
 
     @property
     def facts(self) -> Facts:
@@ -215,6 +215,31 @@ class Radon(OnShape):
     def fbp_operator(self, window: str = "ramp", cutoff: float = 1.0) -> FilteredBackprojection:
         """Filtered backprojection as an operator, from ``out_shape`` to ``in_shape``."""
         return FilteredBackprojection(self.beam, window, cutoff)
+
+    def unmatched_backprojection(self, scale: float | None = None) -> UnmatchedBackprojection:
+        """Backprojection by interpolation as an operator, from ``out_shape`` to ``in_shape``; it is not the adjoint.
+
+        Parameters
+        ----------
+        scale : float, optional
+            What the sum over the angles is multiplied by; ``pi / (2 len(angles))`` by default.
+
+        Returns
+        -------
+        UnmatchedBackprojection
+            It has an exact adjoint of its own. The adjoint of the transform is ``A.H``, which `backproject` applies.
+
+        Raises
+        ------
+        ParameterError
+            For a scale that is no finite number.
+
+        Notes
+        -----
+        A fixed point of ``x - t * (B @ (A @ x - y))`` solves ``B A x = B y``, where ``B A`` is not symmetric, and is in
+        general no minimiser of ``|A x - y|^2``.
+        """
+        return UnmatchedBackprojection(self.beam, scale)
 
     def __repr__(self) -> str:
         free = ", matrix_free=True" if self.matrix_free else ""

@@ -159,6 +159,62 @@ def test_a_pair_of_functions_is_a_potential(library: str) -> None:
     assert float(two.value(make(SIGNAL))) == pytest.approx(float(np.log(np.cosh(SIGNAL @ A["dense"].T)).sum()))
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("kind", A)
+def test_a_pair_of_functions_takes_weights_filter_by_filter(kind: str, library: str) -> None:
+    """Value, slope and curvature by differences of plain arrays; solutions and their gradients by a Potential's."""
+    lib = {"numpy": np, "array_api_strict": array_api_strict, "torch": torch}[library]
+    make = LIBRARIES[library]
+    count = len(A[kind])
+    given = np.linspace(0.4, 1.5, count)
+
+    def plain(x: np.ndarray) -> float:
+        column = given if kind == "dense" else given[:, None]
+        return float(np.sum(column * np.log(np.cosh(responses(kind, x, A[kind], B[kind])))))
+
+    def declare(potential: Any) -> tuple[Any, Any, dict[str, oa.Parameter]]:
+        leaves = {
+            "A": oa.Parameter(make(A[kind]), name="A"),
+            "b": oa.Parameter(make(B[kind]), name="b"),
+            "w": oa.Parameter(make(given), name="w"),
+        }
+        x = oa.Variable(SHAPE, name="x")
+        filters = oa.Matrix(leaves["A"]) if kind == "dense" else leaves["A"]
+        term = fields_of_experts(filters, potential, x, weights=leaves["w"], biases=leaves["b"])
+        return term, 0.5 * oa.sum_squares(x - make(SIGNAL)) + 0.3 * term, leaves
+
+    pair = (lambda v: lib.log(lib.cosh(v)), lib.tanh, lambda v: 1 - lib.tanh(v) ** 2)
+    term, _, _ = declare(pair)
+    rng = np.random.default_rng(5)
+    at, d, e = (rng.standard_normal(SHAPE) for _ in range(3))
+    assert float(term.value(make(at))) == pytest.approx(plain(at), rel=1e-12)
+    gradient = np.asarray(term.gradient(make(at)))
+    assert np.sum(gradient * d) == pytest.approx((plain(at + 1e-5 * d) - plain(at - 1e-5 * d)) / 2e-5, rel=1e-7)
+    h = 1e-3
+    corners = [s * t * plain(at + h * (s * d + t * e)) for s in (1, -1) for t in (1, -1)]
+    bent = np.sum(np.asarray(term.hessian_vector(make(at), make(d))) * e)
+    assert bent == pytest.approx(sum(corners) / (4 * h * h), rel=1e-4, abs=1e-6)
+
+    found = []
+    for potential in (pair, oa.activation("tanh", 1.0)):
+        _, energy, leaves = declare(potential)
+        solution = oa.compile(energy, backend=library, nonconvex=True).solve(tol=1e-13, on_failure="return")
+        gradients = solution.vjp(make(C), list(leaves.values()))
+        found.append([np.asarray(v) for v in (solution.x, *(gradients[leaf] for leaf in leaves.values()))])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_torch_finds_the_curvature_of_a_pair_with_weights() -> None:
+    x, w, a = oa.Variable(SHAPE, name="x"), np.arange(1.0, 7.0), A["dense"]
+    term = fields_of_experts(oa.Matrix(a), (lambda v: v**4 / 4, lambda v: v**3), x, weights=w)
+    ones = np.ones(SHAPE)
+    found = term.hessian_vector(torch.as_tensor(SIGNAL), torch.as_tensor(ones))
+    np.testing.assert_allclose(found.numpy(), (w * 3 * (SIGNAL @ a.T) ** 2 * (ones @ a.T)) @ a, rtol=1e-10)
+    with pytest.raises(oa.UnsupportedError, match="no second derivative on numpy"):
+        term.hessian_vector(SIGNAL, ones)
+
+
 def test_biases_may_have_a_number_for_each_response() -> None:
     x = oa.Variable(SHAPE, name="x")
     each = np.random.default_rng(1).standard_normal((4, 8))
@@ -186,5 +242,9 @@ def test_what_does_not_fit_is_refused() -> None:
         fields_of_experts(A["convolutional"], Huber(0.5), x, biases=np.ones(5))
     with pytest.raises(oa.ParameterError, match="pair of functions"):
         fields_of_experts(A["convolutional"], (np.cos, 1.0), x)
-    with pytest.raises(oa.ParameterError, match="one entry at a time"):
-        fields_of_experts(oa.Matrix(A["dense"]), (np.cos, np.sin), x, weights=np.ones(6))
+    total = fields_of_experts(oa.Matrix(A["dense"]), (lambda v: np.cos(v).sum(), np.sin), x, weights=np.ones(6))
+    with pytest.raises(oa.ShapeError, match="must keep the shape"):
+        total.value(SIGNAL)
+    z = oa.Variable(SHAPE, name="z", dtype=complex)
+    with pytest.raises(oa.DtypeError, match="real and imaginary parts"):
+        fields_of_experts(oa.Matrix(A["dense"]), (np.cos, np.sin), z, weights=np.ones(6))
