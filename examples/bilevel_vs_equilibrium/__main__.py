@@ -11,10 +11,13 @@ import os
 import time
 from pathlib import Path
 
+from opalg.errors import OpalgError
+
+from ..folders import folder
 from .model import ACTIVATIONS, METHODS, TASKS
 from .report import write_report
 from .scales import SCALES, pictures_of
-from .sweeping import run_sweep
+from .sweeping import described, run_sweep, same_runs
 
 
 def main() -> None:
@@ -24,7 +27,11 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scale", choices=list(SCALES), default="small")
-    parser.add_argument("--data", type=Path, help="the folder of MNIST's IDX files, for medium and full")
+    parser.add_argument(
+        "--data",
+        type=folder,
+        help="the folder of MNIST's IDX files; without it, small takes digits of scikit-learn",
+    )
     parser.add_argument("--out", type=Path, default=Path("bilevel_vs_equilibrium"))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="programs at a time")
     parser.add_argument("--seed", type=int, default=0)
@@ -42,8 +49,10 @@ def main() -> None:
     scale = SCALES[asked.scale].change(
         **{n: getattr(asked, n) for n in ("epochs", "epoch", "batch", "lr", "taus", "gammas", "noises")}
     )
-    pictures_of(scale, asked.data)  # what is missing is missed before anything runs
-    asked.out.mkdir(parents=True, exist_ok=True)
+    try:  # what is missing is missed before anything runs
+        same_runs(asked.out, described(scale, pictures_of(scale, asked.data), asked.seed))
+    except OpalgError as error:
+        parser.error(str(error))
     begin = time.perf_counter()
     found = run_sweep(
         scale,

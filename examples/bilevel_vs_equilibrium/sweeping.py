@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import zlib
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from opalg.errors import ParameterError
 from opalg.learning import Sweep, sweep
 
 from .experiment import Experiment
 from .model import ACTIVATIONS, METHODS, TASKS
-from .scales import Scale
+from .scales import Pictures, Scale
+
+AXES = ("taus", "gammas", "noises")  # of the grid, which may grow
 
 
 def grid_of(scale: Scale, tasks: Any = TASKS, activations: Any = ACTIVATIONS, methods: Any = METHODS) -> dict[str, Any]:
@@ -65,3 +71,24 @@ def run_sweep(
             cache=cache,
             progress=progress,
         )
+
+
+def described(scale: Scale, pictures: Pictures, seed: int) -> dict[str, Any]:
+    """What the outcome of a configuration depends on besides the configuration: training, pictures and seed."""
+    training = {n: v for n, v in asdict(scale).items() if n not in AXES}
+    parts = (pictures.train, pictures.choose, pictures.test)
+    sums = [zlib.crc32(part.numpy().tobytes()) for part in parts]
+    return json.loads(json.dumps({**training, "seed": seed, "pixels": pictures.shape, "checksums": sums}))  # type: ignore[no-any-return]
+
+
+def same_runs(out: Path, description: dict[str, Any]) -> None:
+    """Keep a description in a folder of outcomes, made where it is not there; refuse one of other runs."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "settings.json"
+    if not path.exists():
+        path.write_text(json.dumps(description, indent=1))
+        return
+    known = json.loads(path.read_text())
+    other = [n for n in description if known.get(n) != description[n]]
+    if other:
+        raise ParameterError(f"{out} holds runs of another kind ({', '.join(other)} differ); give another --out")

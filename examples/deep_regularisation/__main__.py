@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from opalg.errors import OpalgError
+
+from ..folders import folder
 from .data import samples
 from .report import write_report
 from .settings import SCALES
@@ -25,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scale", choices=list(SCALES), default="small")
-    parser.add_argument("--data", type=Path, help="the folder of BSD400's pictures")
+    parser.add_argument("--data", type=folder, help="a folder of pictures (PNG), such as BSD400's")
     parser.add_argument("--out", type=Path, default=Path("deep_regularisation"))
     parser.add_argument("--device", help="such as cuda")
     parser.add_argument("--betas", type=float, nargs="+", help="only these of 1, 3 and 10")
@@ -42,8 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = replace(settings, rates=tuple(r for r in settings.rates if r[0] in asked.betas))
     if settings.side == 180 and asked.data is None:
         parser.error("the full scale is that of whole pictures of BSD400; say --data FOLDER")
+    try:
+        pictures = samples(settings, asked.data)
+    except OpalgError as error:
+        parser.error(str(error))
     asked.out.mkdir(parents=True, exist_ok=True)
-    found = study(settings, *samples(settings, asked.data), folder=asked.out)
+    found = study(settings, *pictures, folder=asked.out)
     print(write_report(found, asked.out))
     if asked.scale == "full":
         from examples.acceptance.deep import of_full_scale

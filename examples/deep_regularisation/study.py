@@ -65,6 +65,8 @@ class Method:
             "name": self.name,
             "psnr": self.restored.psnr,
             "ssim": self.restored.ssim,
+            "early psnr": self.restored.early_psnr,
+            "early ssim": self.restored.early_ssim,
             "residual": self.restored.residual,
             "arrival": self.restored.arrival(),
             "lambda": self.lam,

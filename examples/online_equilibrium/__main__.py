@@ -2,8 +2,9 @@
 
     python -m examples.online_equilibrium [--scale small|medium|full] [--only tomography] [--data FOLDER] [--out FOLDER]
 
-``--data`` is a folder of pictures (PNG); without it random phantoms are drawn. ``--scale full`` is the tomography of
-the released code, 512 x 512 pixels, 90 views of which 30 are drawn, 180 iterations, and wants a graphics card.
+``--data`` is a folder of pictures (PNG), cut to size; without it random phantoms are drawn. ``--scale full`` is the
+tomography of the released code, 512 x 512 pixels, 90 views of which 30 are drawn, 180 iterations, and wants a graphics
+card.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import torch
 
+from opalg.errors import OpalgError
 from opalg.learning.profiles import profile
 
+from ..folders import folder
 from .evaluation import data_of_test, oracle_tau, restored
 from .instances import INSTANCES, Instance
 from .report import Results, write
@@ -28,7 +31,7 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--scale", choices=list(SCALES), default="small")
     parser.add_argument("--only", nargs="+", choices=list(INSTANCES))
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=folder)
     parser.add_argument("--out", type=Path, default=Path("online-equilibrium"))
     parser.add_argument("--steps", type=int, help="steps of training, where the scale's own are too many or too few")
     parser.add_argument("--device", help="a device of Torch in place of the scale's own")
@@ -38,8 +41,12 @@ def main() -> None:
     if settings.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error(f"the scale {asked.scale} wants a graphics card; say --device cpu to do without, slowly")
     names = asked.only or (["tomography"] if asked.scale == "full" else list(INSTANCES))
-    for name in names:
-        run(INSTANCES[name](settings, asked.data), settings, asked.out)
+    try:
+        instances = [INSTANCES[name](settings, asked.data) for name in names]
+    except OpalgError as error:
+        parser.error(str(error))
+    for instance in instances:
+        run(instance, settings, asked.out)
 
 
 def run(instance: Instance, settings: Settings, folder: Path) -> Results:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import opalg as oa
+from opalg.errors import ParameterError
 from opalg.learning import datasets
 
 from .settings import Settings
@@ -86,18 +87,17 @@ def resonance(settings: Settings, folder: Path | None = None) -> Instance:
 
 
 def diffraction(settings: Settings, folder: Path | None = None) -> Instance:
-    """Slices that delay light, seen under light from a ring of directions."""
+    """Slices that delay light, seen under light from a ring of directions; of pictures, each is a slice."""
     n, b, slices = settings.size, settings.lights, settings.slices
     optics = {"wavelength": 0.6, "aperture": 0.65, "pixel": 0.25, "index": 1.33}
     depths = 2.0 * (np.arange(slices) - (slices - 1) / 2)
     ring = oa.annular_illumination(b, aperture=0.6)
     operator = oa.IntensityDiffraction((n, n), depths, ring, thickness=2.0, **optics).phase
     A = float(np.sqrt(b)) / float(operator.norm_bound()) * operator
-    rng = np.random.default_rng(settings.seed)
-    train, test = (
-        _tensor(datasets.ellipses(count * slices, n, rng).reshape(count, slices, n, n), settings)
-        for count in (settings.train, settings.test)
+    single = replace(
+        settings, train=settings.train * slices, test=settings.test * slices, batch=settings.batch * slices
     )
+    train, test = (v[: len(v) // slices * slices].reshape(-1, slices, n, n) for v in _images(single, folder))
     sampler = oa.samplers.Stratified(settings.lights_drawn)
     return Instance("diffraction", A, b, sampler, train, test, "slices", lambda y: (A.H @ y) / b, False, settings.snr)
 
@@ -115,12 +115,19 @@ def _images(settings: Settings, folder: Path | None) -> tuple[torch.Tensor, torc
     found = []
     for picture in datasets.pictures(folder):
         if min(picture.shape) < settings.size:
-            raise SystemExit(f"the pictures in {folder} are smaller than {settings.size} x {settings.size}")
+            raise ParameterError(
+                f"{folder} holds a picture of {picture.shape[0]} x {picture.shape[1]} pixels, but this scale needs "
+                f"{settings.size} x {settings.size}"
+            )
         top, left = ((n - settings.size) // 2 for n in picture.shape)
         part = picture[top : top + settings.size, left : left + settings.size]
         found.append((part - part.min()) / max(float(np.ptp(part)), 1e-6))
-    if len(found) <= settings.test:
-        raise SystemExit(f"{folder} holds {len(found)} pictures, but {settings.test} are for testing alone")
+    needed = settings.test + settings.batch
+    if len(found) < needed:
+        raise ParameterError(
+            f"{folder} holds {len(found)} pictures, but {needed} are needed: {settings.test} to test with and "
+            f"{settings.batch} for a step of training"
+        )
     images = _tensor(np.stack(found), settings)
     return images[settings.test :], images[: settings.test]
 

@@ -49,7 +49,7 @@ PASSING = (
 )
 ENTRIES = (
     *("setup", "module", "optimisers", "penalties", "place", "recent", "good", "solves", "starts", "random"),
-    *("seconds", "log"),
+    *("seconds", "log", "ended"),
 )
 
 
@@ -97,6 +97,7 @@ class Trainer:
         self.optimisers = Optimisers(self.weights, *how, names=parameter_names(module))
         self.log = TrainingLog()
         self.epoch = self.step = self.done = self.failures = self.evaluated = 0
+        self.ended = False  # by a callback
         self.is_whole = True  # False while a step is made, whose state nobody could go on from
         self.good: dict[str, Any] | None = None
         self._recent: list[float] = []
@@ -309,6 +310,7 @@ class Trainer:
             "optimisers": self.optimisers.state_dict(),
             "penalties": [p.state_dict() if hasattr(p, "state_dict") else {} for p in self.penalties],
             "place": [self.epoch, self.step, self.done, self.failures, self.evaluated],
+            "ended": self.ended,
             "recent": self._recent,
             "good": self.good,
             "solves": [p.solves for p in self._random_plans()],
@@ -342,7 +344,7 @@ class Trainer:
 
     def _go_on_from(self, state: Mapping[str, Any]) -> None:
         self.epoch, self.step, self.done, self.failures, self.evaluated = state["place"]
-        self._recent, self.good = state["recent"], state["good"]
+        self._recent, self.good, self.ended = state["recent"], state["good"], state["ended"]
         self.optimisers.load_state_dict(state["optimisers"])  # refuses other rates, before the caller's module changes
         self.module.load_state_dict(state["module"])
         for penalty, own in zip(self.penalties, state["penalties"], strict=True):

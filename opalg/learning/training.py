@@ -117,7 +117,8 @@ def fit(
         and on Ctrl-C; where it is there already, training goes on from it to the same bits: weights, optimisers,
         schedulers, penalties, warm starts, random numbers and log. Needs safetensors.
     callback : callable, optional
-        Called with the row of each step; True stops.
+        Called with the row of each step; True stops. Where it had stopped the run that a checkpoint is of, it is called
+        with the last row again before another step is made.
     progress : bool
         Whether to show a bar; needs tqdm.
 
@@ -171,7 +172,8 @@ def fit(
             def stop(row: dict[str, Any]) -> bool:
                 bar.update(trainer.epoch, trainer.done, row)
                 answer = None if callback is None else callback(row)
-                return interrupts.asked or (isinstance(answer, (bool, np.bool_)) and bool(answer))
+                trainer.ended = isinstance(answer, (bool, np.bool_)) and bool(answer)
+                return interrupts.asked or trainer.ended
 
             try:
                 _run(trainer, epochs, validate, chosen, path, stop)
@@ -192,7 +194,7 @@ def _run(
     stop: Callable[[dict[str, Any]], bool],
 ) -> None:
     """Train the epochs that are left, with evaluations and checkpoints after each."""
-    stopped = False
+    stopped = trainer.ended and stop(trainer.log.steps[-1])  # a run that its callback has ended asks it again
     while True:
         if validate is not None and trainer.evaluated < trainer.epoch:
             _save(trainer, checkpoint)  # a metric that raises loses no epoch

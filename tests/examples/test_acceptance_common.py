@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from examples.acceptance import common
+from examples.acceptance import common, declarations
 from examples.acceptance.bar import Bar
-from examples.acceptance.declarations import lines_of
+from examples.acceptance.declarations import lines_of, parts_of
 from examples.acceptance.memory import peak_bytes
 
 PARTS = [
@@ -26,7 +26,7 @@ def test_bars_hold(part):
 
 @pytest.mark.slow
 def test_declarations_are_short():
-    assert all(0 < count <= 15 for _, count in common.declared_lines())
+    assert all(0 < count <= 15 for _, count, _ in common.declared_lines())
 
 
 def test_a_bar_without_a_number_does_not_hold():
@@ -51,6 +51,34 @@ def test_peaks_of_memory_are_counted():
 
     assert 16_000 <= peak_bytes(hold) < 17_000
     assert peak_bytes(lambda: [torch.ones(1000) for _ in range(10)] and None) >= 40_000
+
+
+def test_blocks_are_taken_several_at_a_time():
+    rng = np.random.default_rng(0)
+    assert list(common.subsets(0, rng)) == list(common.subsets(1, rng)) == []
+    found = list(common.subsets(5, rng))
+    assert found[0] == [4, 3, 2, 1, 0] and len(found) == 5
+    assert all(2 <= len(s) == len(set(s)) and set(s) <= set(range(5)) for s in found)
+
+
+def test_what_a_declaration_calls_is_counted_and_a_missing_one_does_not_hold(monkeypatch):
+    def one() -> int:
+        return two() + measurement()
+
+    def two() -> int:
+        if one:
+            return one()
+        return 2
+
+    def measurement() -> int:
+        return 1
+
+    for part in (one, two, measurement):
+        part.__module__ = "examples.nowhere"
+        monkeypatch.setitem(globals(), part.__name__, part)
+    assert parts_of(one) == [one, two]
+    monkeypatch.setitem(declarations.DECLARED, "nothing", ("examples.deep_regularisation.model", "declare_nothing"))
+    assert [b.what for b in common.declarations() if not b.holds] == ["lines that declare nothing"]
 
 
 def test_lines_are_counted_without_descriptions():

@@ -34,7 +34,8 @@ def test_the_poster_is_what_full_scale_is_measured_by():
         for name, (psnr, ssim) in PUBLISHED.items():
             middle = 0.6 if name == "RED" else 0.0
             curve = [11.0, psnr + off + middle] + [psnr + off] * 60
-            methods[name] = Method(name, Restored(np.zeros(1), curve, psnr + off, ssim, 0.0), 0.1)
+            # the figures of the last iterate are others
+            methods[name] = Method(name, Restored(np.zeros(1), curve, 0.0, 0.0, 0.0, ssim), 0.1)
         nothing = torch.zeros(1)
         return Study(FULL, nothing, nothing, methods)
 

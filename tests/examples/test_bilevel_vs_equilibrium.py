@@ -16,6 +16,8 @@ from examples.bilevel_vs_equilibrium.experiment import BEYOND, Experiment, Senso
 from examples.bilevel_vs_equilibrium.model import declare, measurement  # noqa: E402
 from examples.bilevel_vs_equilibrium.report import failures_of, winners_of  # noqa: E402
 from examples.bilevel_vs_equilibrium.scales import SCALES, pictures_of  # noqa: E402
+from examples.bilevel_vs_equilibrium.sweeping import described, same_runs  # noqa: E402
+from opalg.errors import ParameterError  # noqa: E402
 from opalg.learning import Sweep  # noqa: E402
 
 TINY = SCALES["tiny"]
@@ -106,8 +108,51 @@ def test_pictures_are_split_apart():
 
 
 def test_larger_scales_ask_for_their_pictures():
-    with pytest.raises(SystemExit, match="--data"):
+    with pytest.raises(ParameterError, match="--data"):
         pictures_of(SCALES["medium"], None)
+
+
+def written_digits(folder, count):
+    """MNIST's files of so many random pictures."""
+    found = np.random.default_rng(0).integers(0, 256, (count, 28, 28)).astype(np.uint8)
+    sizes = np.array(found.shape, ">u4").tobytes()
+    (folder / "t10k-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3]) + sizes + found.tobytes())
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(
+        bytes([0, 0, 8, 1]) + np.array([count], ">u4").tobytes() + bytes(count)
+    )
+    return found
+
+
+def test_the_small_scale_reduces_pictures_that_it_is_given(tmp_path):
+    wanted = written_digits(tmp_path, 60)
+    found = pictures_of(TINY, tmp_path)
+    assert found.shape == (8, 8) and len(found.train) == 40 and len(found.test) == 20
+    corner = wanted[0, 2:5, 2:5].mean() / 255
+    assert float(found.train[0, 0, 0]) == pytest.approx(2 * corner - 1, abs=1e-6)
+    last = wanted[0, 23:26, 23:26].mean() / 255
+    assert float(found.train[0, 7, 7]) == pytest.approx(2 * last - 1, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["tiny", "medium"])
+def test_what_is_no_folder_of_data_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys, scale):
+    monkeypatch.setattr(command, "run_sweep", None)
+    out = str(tmp_path / "out")
+    for data, text in ((tmp_path / "nowhere", "there is no folder"), (tmp_path, "t10k-images-idx3-ubyte")):
+        monkeypatch.setattr(sys, "argv", ["x", "--scale", scale, "--data", str(data), "--out", out])
+        with pytest.raises(SystemExit) as stopped:
+            command.main()
+        assert stopped.value.code == 2 and text in capsys.readouterr().err
+
+
+def test_outcomes_of_other_pictures_are_not_taken_up(tmp_path):
+    written_digits(tmp_path, 60)
+    ours, theirs = (described(TINY, pictures_of(TINY, folder), 0) for folder in (None, tmp_path))
+    same_runs(tmp_path / "out", ours)
+    same_runs(tmp_path / "out", described(TINY.change(taus=(0.9,)), pictures_of(TINY, None), 0))
+    with pytest.raises(ParameterError, match=r"checksums differ\); give another --out"):
+        same_runs(tmp_path / "out", theirs)
+    with pytest.raises(ParameterError, match="epochs, seed differ"):
+        same_runs(tmp_path / "out", described(TINY.change(epochs=2), pictures_of(TINY, None), 1))
 
 
 def test_the_winner_is_the_one_with_the_smaller_loss():

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib")
 
 from examples.deep_regularisation import __main__ as command  # noqa: E402
 from examples.deep_regularisation.data import halved  # noqa: E402
-from examples.deep_regularisation.evaluation import Restored, lipschitz_of, restore, restore_red  # noqa: E402
+from examples.deep_regularisation.evaluation import EARLY, Restored, lipschitz_of, restore, restore_red  # noqa: E402
 from examples.deep_regularisation.model import Denoiser, Potential, declare, measurement  # noqa: E402
 from examples.deep_regularisation.report import write_report  # noqa: E402
 from examples.deep_regularisation.settings import FULL, MEDIUM, SMALL  # noqa: E402
@@ -88,10 +88,18 @@ def test_a_curve_is_of_the_iterates(potential, clean):
     assert short.curve[-1] == pytest.approx(short.psnr)
 
 
+def test_early_figures_are_of_one_iterate(potential, clean):
+    A = measurement(8)
+    short, long = (restore(potential, 0.1, clean, A, count, dtype="float32") for count in (EARLY, EARLY + 7))
+    assert short.early_ssim == short.ssim and short.early_psnr == short.curve[-1]
+    assert long.early_ssim == pytest.approx(short.ssim, abs=1e-5)
+    assert long.early_psnr == pytest.approx(short.psnr, abs=1e-4)
+
+
 def test_the_arrival_is_the_last_entry_into_a_band():
     curve = [10.0, 20.0, 25.95, 26.5, 26.05, 26.0]
-    assert Restored(np.zeros(1), curve, 26.0, 0.0, 0.0).arrival() == 4
-    assert Restored(np.zeros(1), [26.0, 26.0], 26.0, 0.0, 0.0).arrival() == 0
+    assert Restored(np.zeros(1), curve, 26.0, 0.0, 0.0, 0.0).arrival() == 4
+    assert Restored(np.zeros(1), [26.0, 26.0], 26.0, 0.0, 0.0, 0.0).arrival() == 0
 
 
 def test_training_moves_weights_and_lambda_of_a_copy(potential, clean):
@@ -144,6 +152,13 @@ def test_the_full_scale_needs_pictures_of_its_size(capsys):
     with pytest.raises(SystemExit):
         command.main(["--scale", "full"])
     assert "--data FOLDER" in capsys.readouterr().err
+
+
+def test_folders_without_pictures_are_refused_before_training(tmp_path, capsys):
+    for folder, text in ((tmp_path / "nowhere", "there is no folder"), (tmp_path, "*.png")):
+        with pytest.raises(SystemExit):
+            command.main(["--data", str(folder), "--out", str(tmp_path / "out")])
+        assert text in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_pictures_are_halved_by_means():

@@ -144,3 +144,40 @@ def test_the_command_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
     figures = json.loads((tmp_path / "diffraction.json").read_text())
     assert {r["tau"] for r in figures["results"]} == {"trained", "oracle"}
     assert figures["settings"]["steps"] == 2
+
+
+def written(folder, count, size=20):
+    from PIL import Image
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 256, (size, size)).astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", list(INSTANCES))
+def test_every_instance_is_of_the_pictures_that_it_is_given(tmp_path, name):
+    instance = INSTANCES[name](TINY, written(tmp_path / "pictures", 9))
+    slices = TINY.slices if name == "diffraction" else 1
+    assert len(instance.test) == 2 and len(instance.train) == (9 - 2 * slices) // slices
+    first = instance.test[0].numpy().reshape(-1, 16, 16)[0]
+    whole = np.random.default_rng(0).integers(0, 256, (20, 20)).astype(float)[2:18, 2:18]
+    wanted = (whole - whole.min()) / np.ptp(whole)
+    np.testing.assert_allclose(np.abs(first), wanted, atol=1e-6)
+
+
+def test_folders_that_do_not_do_are_refused_before_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(SCALES, "small", TINY)
+    monkeypatch.setattr(command, "run", None)
+    cases = {
+        tmp_path / "nowhere": "there is no folder",
+        tmp_path: "*.png",
+        written(tmp_path / "few", 7): "holds 7 pictures, but 8 are needed",  # of two slices each
+        written(tmp_path / "low", 9, 12): "12 x 12 pixels",
+    }
+    for folder, text in cases.items():
+        monkeypatch.setattr(sys, "argv", ["x", "--only", "diffraction", "--data", str(folder)])
+        with pytest.raises(SystemExit) as stopped:
+            command.main()
+        assert stopped.value.code == 2 and text in " ".join(capsys.readouterr().err.split())

@@ -532,3 +532,13 @@ def test_values_that_a_callback_moves_are_not_compared(tmp_path):
 
     run(1)
     assert float(run(3).module.lam.detach()) == 0.125
+
+
+def test_a_run_that_its_callback_has_ended_has_ended(tmp_path):
+    def run(steps, **more):
+        return oa.fit(experts(), noisy(), epochs=9, callback=lambda row: row["step"] >= steps, **more)
+
+    first = run(5, checkpoint=tmp_path / "run")
+    assert_same_run(run(5, checkpoint=tmp_path / "run"), first)
+    assert_same_run(run(8, checkpoint=tmp_path / "run"), run(8))
+    assert oa.fit(experts(), noisy(), epochs=3, checkpoint=tmp_path / "run").steps == 9, "no callback ends it now"
