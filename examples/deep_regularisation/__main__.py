@@ -39,8 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     chosen = {n: getattr(asked, n) for n in ("device", "steps", "denoiser_steps", "batch")}
     settings = replace(SCALES[asked.scale], seed=asked.seed, **{n: v for n, v in chosen.items() if v is not None})
-    if asked.steps is not None:
-        settings = replace(settings, longer=())
     if asked.betas:
         settings = replace(settings, rates=tuple(r for r in settings.rates if r[0] in asked.betas))
     if settings.side == 180 and asked.data is None:

@@ -23,8 +23,6 @@ class Settings:
         Of the training of both denoisers, by Adam with a cosine schedule; and the weight of the penalty for ``grad s``.
     batch, steps, rates
         Of bilevel training: each largest constant ``beta`` with the largest rate of Adam for it.
-    longer : tuple of (float, int)
-        Constants that train for other steps than these: large ones begin farthest from where they end.
     begin, end : int, float
         Over how many steps rates rise, and what part of them a cosine leaves at the end.
     clip : float
@@ -52,7 +50,6 @@ class Settings:
     batch: int = 12
     steps: int = 400
     rates: tuple[tuple[float, float], ...] = ((1.0, 1e-3), (3.0, 2e-3), (10.0, 4e-3))
-    longer: tuple[tuple[float, int], ...] = ()
     begin: int = 20
     end: float = 0.1
     clip: float = 10.0
@@ -67,10 +64,6 @@ class Settings:
     device: str = "cpu"
     seed: int = 0
 
-    def of(self, beta: float) -> Settings:
-        """Those of bilevel training with a largest constant."""
-        return replace(self, steps=dict(self.longer).get(beta, self.steps))
-
 
 SMALL = Settings()
 MEDIUM = replace(
@@ -81,8 +74,7 @@ MEDIUM = replace(
     augment=True,
     denoiser_steps=3000,
     batch=8,
-    steps=300,
-    longer=((10.0, 900),),
+    steps=900,
 )
 FULL = replace(
     SMALL,

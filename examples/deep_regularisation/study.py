@@ -141,7 +141,7 @@ def _methods(settings: Settings, train: torch.Tensor, test: torch.Tensor, A: oa.
     for beta, rate in settings.rates:
         begin = time.perf_counter()
         place = _place(folder, f"beta_{beta:g}")
-        done = train_bilevel(s, train, A, beta, rate, settings.of(beta), checkpoint=place)
+        done = train_bilevel(s, train, A, beta, rate, settings, checkpoint=place)
         seconds = time.perf_counter() - begin
         trained, lam = done.module.networks[0], float(done.module.lam.detach())
         yield _measured(f"bilevel {beta:g}", trained, lam, beta, seconds, done.log.steps, settings, test, A)

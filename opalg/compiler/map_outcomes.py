@@ -14,11 +14,13 @@ from opalg.iterations import BatchedAnderson
 from opalg.iterations.contraction import contraction_factor
 from opalg.iterations.vectors import norm
 from opalg.solving.certificate import Certificate
+from opalg.solving.history import Row
 from opalg.solving.loop import Measurement, Outcome, quiet
 from opalg.solving.status import Status
 
 ENOUGH = 20  # iterations before residuals that have not shrunk say something about the map
 GROWN = 10.0  # growth of the residual over the first that counts as divergence where the map lengthens residuals
+TURN = 0.75  # of the iterations, before which the smallest residual is one that the solve has left
 FAILURES = {"nonfinite": Status.NONFINITE, "diverged": Status.DIVERGED}
 BEGUN = (Status.MAX_ITER, Status.TIME_LIMIT, Status.STAGNATED)  # ends that say less than a sample that failed
 
@@ -104,11 +106,12 @@ def growth_of(
 ) -> float | None:
     """The factor above 1 by which the map lengthens residuals, where a solve failed for that; it sets the status.
 
-    A solve that ran out of iterations with residuals larger than at its start has diverged, too.
+    A solve that ran out of iterations with residuals larger than at its start has diverged, too; one whose residuals
+    were smallest long before its end may have passed by a point that it is led away from.
     """
     failed = outcome.status in (Status.DIVERGED, Status.NONFINITE)
-    ran_out = outcome.status in (Status.MAX_ITER, Status.TIME_LIMIT)
-    if not failed and not (ran_out and outcome.iterations >= ENOUGH and residuals[-1] > 0.5 * residuals[0]):
+    ran_out = outcome.status in (Status.MAX_ITER, Status.TIME_LIMIT) and outcome.iterations >= ENOUGH
+    if not failed and not (ran_out and (residuals[-1] > 0.5 * residuals[0] or _has_turned(outcome.history.rows, lib))):
         return None
     with quiet():
         found = [contraction_factor(step, start, lib) for start in starts]
@@ -118,6 +121,12 @@ def growth_of(
     if not failed and residuals[-1] > GROWN * residuals[0]:
         outcome.status = Status.DIVERGED
     return factor
+
+
+def _has_turned(rows: Sequence[Row], lib: Backend) -> bool:
+    """Whether residuals were smallest before the last quarter of all iterations, and are no rounding errors."""
+    least = min(rows, key=lambda row: row.relative)
+    return least.iteration < TURN * rows[-1].iteration and rows[-1].relative > lib.epsilon**0.75
 
 
 def not_a_contraction(error: OpalgError, growth: float) -> NotAContractionError:

@@ -348,3 +348,16 @@ def test_what_is_given_to_a_solve_is_kept_for_its_gradient(kind: str, backend: s
     given *= 0.5
     found = solution.vjp(cotangent, A)[A]
     assert np.array_equal(plan.backend.to_numpy(found), plan.backend.to_numpy(exact))
+
+
+@pytest.mark.parametrize("acceleration", ["none", "nesterov"])
+def test_a_map_that_leads_away_from_where_it_nearly_stood_says_so(acceleration: str) -> None:
+    """Residuals fall while stable parts die out, and rise again long before they are as large as at the start."""
+    x = oa.Variable(4, name="x")
+    factors, b = np.array([0.9, 0.8, 0.5, 1.01]), np.array([1.0, 1.0, 1.0, 1e-4])
+    plan = oa.fixed_point(x, oa.Diagonal(factors) @ x + b, acceleration=acceleration)
+    with pytest.warns(UserWarning, match="lengthens residuals by a factor of about 1.01"):
+        found = plan.solve(tol=1e-8, max_iter=200)
+    assert found.status is oa.Status.MAX_ITER
+    steady = oa.fixed_point(x, oa.Diagonal(0.99 * factors) @ x + b, acceleration=acceleration)
+    assert "lengthens" not in steady.solve(tol=1e-8, max_iter=100, on_failure="return").message

@@ -109,5 +109,5 @@ def test_a_map_that_diverges_says_what_its_step_would_have_to_be() -> None:
     with pytest.raises(oa.NotAContractionError, match=r"2 / L = 0\.5 "):
         plan.solve(params={"lam": 2.0})
     other = oa.fixed_point(u, 2.0 * u + np.ones(2), acceleration="none")
-    with pytest.raises(oa.NotAContractionError, match="normalise the spectra of the weights of its network$"):
+    with pytest.raises(oa.NotAContractionError, match=r"normalise the spectra of the weights of its network$"):
         other.solve()
